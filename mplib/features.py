@@ -1,0 +1,80 @@
+"""Attention as features: one number a layer for each statement."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from mplib.attention import Reduction, backend, forward
+from mplib.prompts import Prompts
+
+
+def attention_features(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    reduction: Reduction | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Simplified attention A_simp of every statement (paper, section 3.2).
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: the examples.
+        reduction: how attention is reduced; the paper's way if None. Its ``heads="keep"`` adds a
+            last axis of heads, its ``statement="tokens"`` gives tokens in the place of statements.
+        batch_size: examples a forward pass.
+
+    Returns:
+        float32, shape (examples, statements, layers) or (examples, statements, layers, heads);
+        NaN where an example has no such statement.
+    """
+    how = reduction or Reduction()
+    if how.statement == "tokens" and not prompts.attention_mask.all():
+        # Trimmed batches would hold the tokens of different examples in different columns.
+        batch_size = len(prompts)
+    features: np.ndarray | None = None
+    with backend(model), tqdm(total=len(prompts), desc="attention", unit="example") as progress:
+        for chosen, batch in prompts.batches(batch_size):
+            found = forward(model, batch, reduction=how, logits=False).attention
+            assert found is not None
+            values = found.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
+            if features is None:
+                features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
+            features[chosen] = values
+            progress.update(len(chosen))
+    assert features is not None
+    if how.statement != "tokens":
+        features[prompts.statements[..., 0] == prompts.statements[..., 1]] = np.nan
+    return features
+
+
+def full_attention(model: PreTrainedModel, prompts: Prompts) -> np.ndarray:
+    """Every attention weight of a few examples; shape (examples, layers, heads, queries, keys)."""
+    tokens = prompts.input_ids.shape[1]
+    everything = replace(prompts, question=np.broadcast_to([0, tokens], (len(prompts), 2)))
+    with backend(model):
+        found = forward(
+            model, everything, reduction=Reduction("tokens", "keep", "keep"), logits=False
+        ).attention
+    assert found is not None
+    return found.cpu().numpy()
+
+
+def order_statements(features: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Statements of each example in a given order, the paper's pi(A_simp) (section 4.2).
+
+    Args:
+        features: shape (examples, statements, ...).
+        order: statement indices in the wanted order, shape (examples, statements).
+    """
+    index = order.reshape(order.shape + (1,) * (features.ndim - 2))
+    return np.take_along_axis(features, index, axis=1)
+
+
+def scale_examples(features: np.ndarray) -> np.ndarray:
+    """Divides each example's features by their maximum, as the paper's source does for numbers."""
+    largest = np.nanmax(features, axis=tuple(range(1, features.ndim)), keepdims=True)
+    return features / np.where(largest > 0, largest, 1)

@@ -1,0 +1,163 @@
+"""Every figure of the book; each function returns a matplotlib figure and draws nothing else."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+sns.set_theme(style="ticks", context="notebook", palette="colorblind")
+
+TARGET_NAMES = {
+    "V": "V: useful or useless",
+    "G": "G: height (macro-F1)",
+    "G_root": "G: root alone",
+}
+SCORE_NAMES = {"S_P1": "S_P1", "S_P2": "S_P2 (macro)", "S_P2_root": "S_P2 (root, as published)"}
+
+
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Loss and development accuracy by optimiser step."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    panels = (("loss", "training loss"), ("dev_accuracy", "development accuracy"))
+    for axis, (column, label) in zip(axes, panels, strict=True):
+        sns.lineplot(history, x="step", y=column, marker="o", ax=axis)
+        axis.set(ylabel=label, xlabel="optimiser step")
+    axes[1].set_ylim(-0.02, 1.02)
+    sns.despine(figure)
+    return figure
+
+
+def attention_maps(maps: Mapping[str, np.ndarray], rows: str) -> Figure:
+    """Mean attention of the last token, a panel for each model (Figs 5, 11, 15, 16).
+
+    Args:
+        maps: mean attention by model, shape (rows, layers).
+        rows: what a row is, such as ``size rank``.
+    """
+    height = max(3.4, 0.24 * len(next(iter(maps.values()))))
+    figure, axes = plt.subplots(
+        1, len(maps), figsize=(1.2 + 3.4 * len(maps), height), squeeze=False, sharey=True,
+        layout="constrained",
+    )  # fmt: skip
+    top = max(float(values.max()) for values in maps.values())
+    for axis, (name, values) in zip(axes[0], maps.items(), strict=True):
+        image = axis.imshow(values, aspect="auto", cmap="viridis", vmin=0, vmax=top)
+        axis.set(title=name, xlabel="layer", xticks=_ticks(values.shape[1]))
+        axis.set(yticks=_ticks(len(values)))
+        axis.set_xticklabels([str(tick + 1) for tick in _ticks(values.shape[1])])
+        axis.set_yticklabels([str(tick + 1) for tick in _ticks(len(values))])
+    axes[0, 0].set_ylabel(rows)
+    figure.colorbar(image, ax=axes[0].tolist(), label="mean attention of the last token")
+    return figure
+
+
+def _ticks(n: int) -> np.ndarray:
+    """At most sixteen ticks over n places, the first among them."""
+    return np.arange(0, n, -(-n // 16))
+
+
+def head_thumbnails(attention: np.ndarray, tokens: Sequence[str]) -> Figure:
+    """One small map for each head of one example.
+
+    Args:
+        attention: shape (layers, heads, queries, keys).
+        tokens: the example's tokens.
+    """
+    layers, heads = attention.shape[:2]
+    size = min(1.5, 12 / heads)
+    figure, axes = plt.subplots(
+        layers, heads, figsize=(size * heads + 0.8, size * layers + 0.8), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    panels: list[list[Axes]] = axes.tolist()
+    for layer, head in np.ndindex(layers, heads):
+        axis = panels[layer][head]
+        # Square roots, so that weak attention is seen beside strong.
+        axis.imshow(np.sqrt(attention[layer, head]), cmap="viridis", vmin=0, vmax=1)
+        axis.set(xticks=[], yticks=[])
+        if layer == 0:
+            axis.set_title(f"head {head + 1}", fontsize="small")
+    for layer in range(layers):
+        panels[layer][0].set_ylabel(f"layer {layer + 1}", fontsize="small")
+    figure.supxlabel("keys: " + " ".join(tokens), fontsize="small")
+    return figure
+
+
+def f1_bars(f1: pd.DataFrame) -> Figure:
+    """Raw F1 of every source with its 95 % interval, a panel for each target (Table 4)."""
+    targets = [target for target in TARGET_NAMES if target in set(f1.target)]
+    figure, axes = plt.subplots(
+        1, len(targets), figsize=(1.6 + 3.2 * len(targets), 1 + 0.36 * f1.source.nunique()),
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    kinds = dict(zip(f1.kind.unique(), sns.color_palette(), strict=False))
+    for axis, target in zip(axes[0], targets, strict=True):
+        part = f1[f1.target == target]
+        axis.barh(part.source, part.f1, color=[kinds[kind] for kind in part.kind], alpha=0.8)
+        axis.errorbar(
+            part.f1, part.source, xerr=_distances(part, "f1"), fmt="none", ecolor="black", capsize=2
+        )
+        axis.set(title=TARGET_NAMES[target], xlabel="F1", xlim=(0, 1.02))
+    axes[0, 0].invert_yaxis()
+    sns.despine(figure)
+    return figure
+
+
+def _distances(table: pd.DataFrame, value: str) -> np.ndarray:
+    """Lengths of the error bars to either side; shape (2, rows)."""
+    return np.abs(np.stack([table[value] - table.low, table.high - table[value]]))
+
+
+def score_points(scores: pd.DataFrame) -> Figure:
+    """Normalised scores with 95 % intervals, over each baseline (Table 1)."""
+    part = scores[scores.value.notna()]
+    names = [score for score in SCORE_NAMES if score in set(part.score)]
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(1.6 + 3.2 * len(names), 1.6 + 0.3 * part.source.nunique()),
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    rows = {source: place for place, source in enumerate(part.source.unique())}
+    baselines = part.over.str.partition(" (")[0]
+    colors = dict(zip(baselines.unique(), sns.color_palette(), strict=False))
+    for axis, score in zip(axes[0], names, strict=True):
+        axis.axvline(0, color="grey", lw=0.8)
+        for shift, (over, color) in enumerate(colors.items()):
+            chosen = part[(part.score == score) & (baselines == over)]
+            places = chosen.source.map(rows) + 0.22 * shift - 0.11 * (len(colors) - 1)
+            axis.errorbar(
+                chosen.value, places, xerr=_distances(chosen, "value"), fmt="o", color=color,
+                capsize=3, label=f"over the {over}",
+            )  # fmt: skip
+        axis.set(title=SCORE_NAMES[score], xlabel="score", yticks=list(rows.values()))
+    axes[0, 0].set_yticklabels(list(rows))
+    axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(colors), frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def prefix_curves(scores: pd.DataFrame) -> Figure:
+    """Scores from the first l layers over the twin's own first l layers, with bands (Fig 6)."""
+    part = scores[(scores.kind == "model") & scores.value.notna()]
+    names = [score for score in SCORE_NAMES if score in set(part.score)]
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(1 + 3.4 * len(names), 3.4), squeeze=False, sharey=True,
+        layout="constrained",
+    )  # fmt: skip
+    for axis, score in zip(axes[0], names, strict=True):
+        axis.axhline(0, color="grey", lw=0.8)
+        for source, curve in part[part.score == score].groupby("source", sort=False):
+            line = axis.plot(curve.layers, curve.value, marker="o", label=source)[0]
+            axis.fill_between(
+                curve.layers, curve.low, curve.high, color=line.get_color(), alpha=0.2
+            )
+        axis.set(title=SCORE_NAMES[score], xlabel="first layers used", xticks=part.layers.unique())
+    axes[0, 0].set_ylabel("score over the random twin")
+    axes[0, 0].legend(frameon=False)
+    sns.despine(figure)
+    return figure

@@ -1,0 +1,431 @@
+"""The probe: two kNN classifiers on attention, their scores, controls and intervals.
+
+The first classifier tells useful statements from useless ones (V), the second tells the height of a
+useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+from sklearn.model_selection import GroupKFold
+from sklearn.neighbors import KNeighborsClassifier
+
+from mplib.errors import InputError
+from mplib.trees import PADDING, USELESS
+
+TARGETS = {"S_P1": "V", "S_P2": "G", "S_P2_root": "G_root"}
+"""Each score and the F1 it normalises: V, G over all heights, and G of the root's height alone.
+
+The paper prints the last under the name S_P2: its source labels heights in two columns, one of them
+constant, and Eq 2 cancels the constant one. ``S_P2`` here is the macro-F1 of Eq 2 as written.
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the classifiers are fitted and how sure the scores are.
+
+    Attributes:
+        neighbours: number of neighbours; each counts by the inverse of its distance.
+        metric_power: 2 for the Euclidean distance (numbers), 1 for Manhattan (language).
+        folds: cross-validation folds; all statements of a group stand in one fold.
+        resamples: bootstrap resamples of the groups behind each 95 % interval.
+        seed: of the folds, the permutation and the resamples.
+    """
+
+    neighbours: int = 8
+    metric_power: int = 2
+    folds: int = 5
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Out-of-fold predictions for one source of features; ``PADDING`` where nothing is predicted.
+
+    Attributes:
+        useful: 1 useful, 0 useless, shape (examples, statements).
+        height: predicted height of the statements that are useful, shape (examples, statements).
+    """
+
+    useful: np.ndarray
+    height: np.ndarray
+
+
+def usefulness(heights: np.ndarray) -> np.ndarray:
+    """Gold labels of the first classifier from heights: 1 useful, 0 useless, else ``PADDING``."""
+    return np.where(heights == PADDING, PADDING, heights != USELESS).astype(np.int8)
+
+
+def useful_heights(heights: np.ndarray) -> np.ndarray:
+    """Gold labels of the second classifier: heights of useful statements, else ``PADDING``."""
+    return np.where(heights == USELESS, PADDING, heights)
+
+
+def predict(
+    features: np.ndarray,
+    heights: np.ndarray,
+    groups: np.ndarray | None = None,
+    settings: Settings | None = None,
+) -> Predictions:
+    """Fits both classifiers in cross-validation and predicts every statement out of fold.
+
+    Args:
+        features: shape (examples, statements, features).
+        heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
+        groups: group of each example, shape (examples,); each its own if None.
+        settings: of the classifiers.
+
+    Raises:
+        InputError: shapes disagree, or there are fewer groups than folds.
+    """
+    how = settings or Settings()
+    if features.shape[:2] != heights.shape:
+        raise InputError(f"features of shape {features.shape} for heights of shape {heights.shape}")
+    groups = np.arange(len(heights)) if groups is None else np.asarray(groups)
+    if (found := len(np.unique(groups))) < how.folds:
+        raise InputError(
+            f"{found} groups of examples for {how.folds} folds: use more examples or fewer folds"
+        )
+    return Predictions(
+        _out_of_fold(features, usefulness(heights), groups, how),
+        _out_of_fold(features, useful_heights(heights), groups, how),
+    )
+
+
+def _out_of_fold(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, how: Settings
+) -> np.ndarray:
+    """Predicted label of each statement that has one, from folds that do not hold its group."""
+    example, statement = np.nonzero(labels != PADDING)
+    rows, gold, group = features[example, statement], labels[example, statement], groups[example]
+    predicted = np.full_like(labels, PADDING)
+    folds = GroupKFold(how.folds, shuffle=True, random_state=how.seed)
+    for train, test in folds.split(rows, gold, group):
+        classifier = KNeighborsClassifier(
+            min(how.neighbours, len(train)), weights="distance", p=how.metric_power
+        )
+        predicted[example[test], statement[test]] = classifier.fit(
+            rows[train], gold[train]
+        ).predict(rows[test])
+    return predicted
+
+
+def confusions(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Confusion counts of each group, shape (groups, classes, classes), gold first."""
+    example, statement = np.nonzero(gold != PADDING)
+    truth, guess = gold[example, statement], predicted[example, statement]
+    members = np.unique(groups, return_inverse=True)[1]
+    counts = np.zeros((members.max() + 1, *(int(truth.max(initial=0)) + 1,) * 2))
+    np.add.at(counts, (members[example], truth, guess), 1)
+    return counts
+
+
+def class_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of each class from confusion counts; shape (..., classes) from (..., classes, classes).
+
+    >>> class_f1(np.array([[2.0, 1.0], [1.0, 4.0]])).round(3).tolist()
+    [0.667, 0.8]
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    total = counts.sum(-1) + counts.sum(-2)
+    return np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+
+
+def _resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Macro-F1 and top-class F1 for each row of weights over groups; two arrays (resamples,)."""
+    totals = np.tensordot(weights, counts, axes=1)
+    occurs = counts.sum(axis=(0, 2)) > 0
+    f1 = class_f1(totals)
+    return f1[..., occurs].mean(-1), f1[..., -1]
+
+
+@dataclass
+class Comparison:
+    """F1s and scores of several sources over the same examples.
+
+    Attributes:
+        f1: a row for each source and target: macro-F1 with its 95 % interval.
+        scores: a row for each model, score and baseline, with its 95 % interval.
+        predictions: out-of-fold predictions of each source.
+    """
+
+    f1: pd.DataFrame
+    scores: pd.DataFrame
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+
+
+def compare(
+    models: Mapping[str, np.ndarray],
+    heights: np.ndarray,
+    *,
+    twins: Sequence[np.ndarray],
+    text: Mapping[str, np.ndarray] | None = None,
+    groups: np.ndarray | None = None,
+    settings: Settings | None = None,
+) -> Comparison:
+    """Probes models, their random twins and the controls, and scores the models over the baselines.
+
+    All sources share examples, folds and bootstrap resamples, so the intervals of a score are
+    those of paired differences. A resample draws groups of examples, and twins where several stand
+    for the random baseline. The text baseline is the strongest of its feature sets.
+
+    Args:
+        models: features of each model, shape (examples, statements, layers).
+        heights: gold heights, shape (examples, statements).
+        twins: features of random twins, one a seed.
+        text: features of the text alone, by name, shape (examples, statements, features).
+        groups: group of each example; each its own if None.
+        settings: of the classifiers and intervals.
+
+    Returns:
+        The tables, with ``kind`` one of model, twin, text, permuted. The last is the first model's
+        features under shuffled labels: what the classifiers reach without any information.
+    """
+    how = settings or Settings()
+    groups = np.arange(len(heights)) if groups is None else np.asarray(groups)
+    rng = np.random.default_rng(how.seed)
+    shuffled = _permute_labels(heights, rng)
+    sources: list[tuple[str, str, np.ndarray, np.ndarray]] = [
+        *(("model", name, values, heights) for name, values in models.items()),
+        *(("twin", f"random twin {i}", values, heights) for i, values in enumerate(twins)),
+        *(("text", name, values, heights) for name, values in (text or {}).items()),
+        *(("permuted", "permuted labels", values, shuffled) for values in [*models.values()][:1]),
+    ]
+    n_groups = len(np.unique(groups))
+    # The first row is the sample itself, so point estimates and resamples share one computation.
+    weights = np.vstack([
+        np.ones(n_groups),
+        rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=how.resamples),
+    ])  # fmt: skip
+    predictions: dict[str, Predictions] = {}
+    f1: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for kind, name, values, labels in sources:
+        predictions[name] = found = predict(values, labels, groups, how)
+        useful = confusions(usefulness(labels), found.useful, groups)
+        height = confusions(useful_heights(labels), found.height, groups)
+        macro, root = _resampled_f1(height, weights)
+        one_height = (height.sum(axis=(0, 2)) > 0).sum() < 2
+        f1[kind, name] = {"V": _resampled_f1(useful, weights)[0]}
+        # With one height there is nothing to tell (k = 1, depth 0): F1 would be 1 for anybody.
+        f1[kind, name] |= {} if one_height else {"G": macro, "G_root": root}
+    table = [
+        {"kind": kind, "source": name, "target": target, **_estimate("f1", values)}
+        for (kind, name), by_target in f1.items()
+        for target, values in by_target.items()
+    ]
+    scores = _scores(f1, rng) if twins or text else []
+    return Comparison(pd.DataFrame(table), pd.DataFrame(scores), predictions)
+
+
+def _permute_labels(heights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same labels, dealt anew to the statements of all examples."""
+    shuffled = heights.copy()
+    real = heights != PADDING
+    shuffled[real] = rng.permutation(heights[real])
+    return shuffled
+
+
+def _estimate(name: str, values: np.ndarray) -> dict[str, float]:
+    """Point estimate (first entry) and percentile interval (the others)."""
+    low, high = np.percentile(values[1:], [2.5, 97.5]) if len(values) > 1 else (np.nan, np.nan)
+    return {name: float(values[0]), "low": float(low), "high": float(high)}
+
+
+def _scores(
+    f1: dict[tuple[str, str], dict[str, np.ndarray]], rng: np.random.Generator
+) -> list[dict[str, object]]:
+    """Scores (Eqs 1 and 2) of models over both baselines, and of each twin over the others."""
+    twins = [name for kind, name in f1 if kind == "twin"]
+    texts = [name for kind, name in f1 if kind == "text"]
+    rows: list[dict[str, object]] = []
+    for score, target in TARGETS.items():
+        for (kind, name), by_target in f1.items():
+            if kind not in ("model", "twin") or target not in by_target:
+                continue
+            others = [f1["twin", twin][target] for twin in twins if twin != name]
+            baselines = {}
+            if others:
+                baselines["random twin"] = _resample_twins(np.stack(others), rng)
+            if texts and kind == "model":
+                best = max(texts, key=lambda text: f1["text", text][target][0])
+                baselines[f"text ({best})"] = f1["text", best][target]
+            for over, base in baselines.items():
+                row: dict[str, object] = {
+                    "kind": kind,
+                    "source": name,
+                    "score": score,
+                    "over": over,
+                }
+                if base[0] >= 1:
+                    row["note"] = "undefined: the baseline is perfect"
+                else:
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        values = (by_target[target] - base) / (1 - base)
+                    row |= _estimate("value", values[np.isfinite(values)])
+                rows.append(row)
+    return rows
+
+
+def _resample_twins(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mean over twins, which each resample draws anew; (resamples,) from (twins, resamples)."""
+    drawn = rng.integers(len(values), size=values.shape)
+    drawn[:, 0] = np.arange(len(values))
+    return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+
+
+def compare_prefixes(
+    models: Mapping[str, np.ndarray],
+    heights: np.ndarray,
+    *,
+    twins: Sequence[np.ndarray],
+    groups: np.ndarray | None = None,
+    settings: Settings | None = None,
+) -> Comparison:
+    """Scores from the first l layers, for every l, over the twins' own first l layers (Fig 6)."""
+    parts = []
+    for layers in range(1, next(iter(models.values())).shape[-1] + 1):
+        part = compare(
+            {name: values[..., :layers] for name, values in models.items()},
+            heights,
+            twins=[values[..., :layers] for values in twins],
+            groups=groups,
+            settings=settings,
+        )
+        part.f1.insert(0, "layers", layers)
+        part.scores.insert(0, "layers", layers)
+        parts.append(part)
+    return Comparison(*(pd.concat([getattr(p, t) for p in parts]) for t in ("f1", "scores")))
+
+
+def published_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
+    """The two F1s that the paper's source prints for the k-th smallest, quirk by quirk.
+
+    Two folds cut after the first ``len(features) // 2`` rows of statements, not of examples, so
+    that the first fold trains on a few examples; the F1s of the folds are averaged. Heights are
+    labelled in two columns (useful, root) of which the first never varies, so G is
+    (1 + F1 of the root) / 2.
+
+    Args:
+        features: scaled by each example's maximum over all layers, shape (examples, statements,
+            layers).
+        heights: with only the first copy of a repeated number labelled, (examples, statements).
+
+    Returns:
+        ``V`` and ``G`` as printed, and ``G_root``, the F1 of the root behind the latter.
+    """
+    useful = heights != USELESS
+    root = (heights == heights.max())[useful]
+    cut = len(features) // 2
+    rows = features.reshape(-1, features.shape[-1])
+    f1_useful = _two_folds(rows, useful.reshape(-1).astype(int), cut)
+    f1_root = _two_folds(features[useful], np.stack([np.ones_like(root), root], 1).astype(int), cut)
+    return {"V": f1_useful, "G": f1_root, "G_root": 2 * f1_root - 1}
+
+
+def _two_folds(rows: np.ndarray, labels: np.ndarray, cut: int) -> float:
+    """Mean macro-F1 of training on either side of the cut and testing on the other."""
+    sides = [slice(0, cut), slice(cut, None)]
+    return float(np.mean([
+        f1_score(
+            labels[test],
+            KNeighborsClassifier(8, weights="distance")
+            .fit(rows[train], labels[train])
+            .predict(rows[test]),
+            average="macro",
+            zero_division=0,
+        )
+        for train, test in (sides, sides[::-1])
+    ]))  # fmt: skip
+
+
+def compare_published(
+    models: Mapping[str, np.ndarray], twins: Sequence[np.ndarray], heights: np.ndarray
+) -> pd.DataFrame:
+    """The published protocol's F1s of models and twins, and the scores that follow from them.
+
+    Args:
+        models: scaled features of each model, shape (examples, statements, layers).
+        twins: scaled features of random twins.
+        heights: gold heights, only the first copy of a repeated number labelled.
+    """
+    found = {name: published_f1(values, heights) for name, values in models.items()}
+    twin_f1 = pd.DataFrame([published_f1(values, heights) for values in twins]).mean()
+    found["random twin (mean)"] = dict(twin_f1)
+    rows = []
+    for source, f1 in found.items():
+        row: dict[str, object] = {"source": source, "F1 of V": f1["V"], "F1 of G": f1["G"]}
+        for score, target in (("S_P1", "V"), ("S_P2_root", "G")):
+            base = twin_f1[target]
+            row[score] = (f1[target] - base) / (1 - base) if base < 1 else None
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def tidy_predictions(
+    predictions: Mapping[str, Predictions], heights: np.ndarray, statements: np.ndarray
+) -> pd.DataFrame:
+    """Predictions as a tidy table, a row for each source and statement.
+
+    Args:
+        predictions: of each source.
+        heights: gold heights, shape (examples, statements).
+        statements: what to call the statements, shape (examples, statements).
+    """
+    example, place = np.nonzero(heights != PADDING)
+    gold = heights[example, place]
+    common = {
+        "example": example,
+        "position": place,
+        "statement": statements[example, place],
+        "height": gold,
+    }  # fmt: skip
+    return pd.concat(
+        pd.DataFrame({
+            "source": source,
+            **common,
+            "predicted_useful": found.useful[example, place],
+            "predicted_height": pd.array(
+                np.where(gold == USELESS, 0, found.height[example, place]), dtype="Int8"
+            ),
+        }).assign(predicted_height=lambda t: t.predicted_height.mask(t.height == USELESS))
+        for source, found in predictions.items()
+        if source != "permuted labels"
+    )  # fmt: skip
+
+
+def sentences(found: Comparison) -> list[str]:
+    """What a comparison says, in words, every number from its tables."""
+    lines = []
+    for row in found.scores[found.scores.kind == "model"].itertuples():
+        if pd.isna(row.value):
+            lines.append(f"{row.source}: {row.score} over the {row.over} is {row.note}.")
+            continue
+        verdict = (
+            "more than"
+            if row.low > 0
+            else "less than"
+            if row.high < 0
+            else "no more, as far as can be told, than"
+        )
+        lines.append(
+            f"{row.source}: {row.score} over the {row.over} is **{row.value:.2f}** "
+            f"[{row.low:.2f}, {row.high:.2f}]: its attention tells {verdict} the {row.over} does."
+        )
+    twins = found.scores[found.scores.kind == "twin"]
+    if len(twins):
+        lines.append(
+            "The random twins' own scores, each over the others, lie between "
+            f"{twins.value.min():.2f} and {twins.value.max():.2f}."
+        )
+    text = found.f1[found.f1.kind == "text"]
+    lines += [
+        f"From the text alone ({row.source}): F1 {row.f1:.2f} [{row.low:.2f}, {row.high:.2f}] for "
+        f"{row.target}."
+        for row in text.itertuples()
+    ]
+    return lines

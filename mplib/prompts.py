@@ -1,0 +1,206 @@
+"""Prompts as token tensors, with the token span of every statement and of the question."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from mplib.errors import InputError
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of left-padded prompts; spans are half-open token ranges ``[start, end)``.
+
+    Attributes:
+        input_ids: token ids, shape (examples, tokens).
+        attention_mask: True where there is a token, shape (examples, tokens).
+        statements: span of each statement, ``(0, 0)`` where an example has fewer, shape
+            (examples, statements, 2).
+        question: span of the tokens whose attention is read, shape (examples, 2).
+        answers: id of the token that should come next, shape (examples,).
+    """
+
+    input_ids: np.ndarray
+    attention_mask: np.ndarray
+    statements: np.ndarray
+    question: np.ndarray
+    answers: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.input_ids)
+
+    def __getitem__(self, index: slice | np.ndarray) -> "Prompts":
+        """The chosen examples, without the columns that hold only padding for them."""
+        mask = self.attention_mask[index]
+        unused = int(mask.argmax(axis=1).min()) if len(mask) else 0
+        spans, question = self.statements[index], self.question[index]
+        present = spans[..., 1:] > spans[..., :1]
+        return Prompts(
+            self.input_ids[index][:, unused:],
+            mask[:, unused:],
+            np.where(present, spans - unused, 0) if unused else spans,
+            question - unused,
+            self.answers[index],
+        )
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Number of tokens of each prompt, shape (examples,)."""
+        return self.attention_mask.sum(axis=1)
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, "Prompts"]]:
+        """Pairs (indices, prompts) of at most ``size`` examples, alike in length, longest first.
+
+        Longest first, so that a batch too large for the memory fails at once and not at the end.
+        """
+        order = np.argsort(-self.lengths, kind="stable")
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            yield chosen, self[chosen]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    statements: Sequence[Sequence[Span]],
+    questions: Sequence[Span],
+    answers: Sequence[int],
+    max_tokens: int | None = None,
+) -> Prompts:
+    """Tokenizes texts and finds the tokens of character spans by the tokenizer's offset mapping.
+
+    A token belongs to a span if it covers at least one of its characters other than a space.
+
+    Args:
+        tokenizer: a fast tokenizer (offset mapping).
+        texts: one prompt for each example.
+        statements: character spans of each example's statements.
+        questions: character span of each example's question.
+        answers: id of each example's answer token.
+        max_tokens: the model's number of positions, if it is limited.
+
+    Raises:
+        InputError: the tokenizer has no offset mapping, or a prompt is longer than ``max_tokens``.
+    """
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"tokenizer {type(tokenizer).__name__} has no offset mapping: use a model with a fast "
+            "tokenizer (tokenizer.json)"
+        )
+    encoded = [tokenizer(text, return_offsets_mapping=True) for text in texts]
+    longest = max(len(e["input_ids"]) for e in encoded)
+    if max_tokens is not None and longest > max_tokens:
+        raise InputError(
+            f"a prompt has {longest} tokens, but the model has {max_tokens} positions: use fewer "
+            "demonstrations, shorter examples or another model"
+        )
+    n = len(texts)
+    input_ids = np.full((n, longest), tokenizer.pad_token_id or 0, dtype=np.int64)
+    mask = np.zeros((n, longest), dtype=bool)
+    spans = np.zeros((n, max(map(len, statements)), 2), dtype=np.int64)
+    question = np.zeros((n, 2), dtype=np.int64)
+    for i, encoding in enumerate(encoded):
+        ids = encoding["input_ids"]
+        pad = longest - len(ids)
+        input_ids[i, pad:] = ids
+        mask[i, pad:] = True
+        for j, span in enumerate(statements[i]):
+            spans[i, j] = _token_span(texts[i], encoding["offset_mapping"], span, pad)
+        question[i] = _token_span(texts[i], encoding["offset_mapping"], questions[i], pad)
+    return Prompts(input_ids, mask, spans, question, np.asarray(answers, dtype=np.int64))
+
+
+def _token_span(text: str, offsets: Sequence[Span], span: Span, pad: int) -> Span:
+    """Token range of a character span, shifted by the padding on the left."""
+    start, end = span
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    end -= len(text[start:end]) - len(text[start:end].rstrip())
+    inside = [
+        i
+        for i, (a, b) in enumerate(offsets)
+        if a < end and b > start and text[max(a, start) : min(b, end)].strip()
+    ]
+    if not inside:
+        raise InputError(f"no token covers {text[span[0] : span[1]]!r}: the span is empty")
+    return inside[0] + pad, inside[-1] + 1 + pad
+
+
+@dataclass(frozen=True)
+class NumberTokens:
+    """The numbers that are one token each, and their ids.
+
+    Attributes:
+        values: the numbers, ascending, shape (pool,).
+        first: id of each number at the beginning of a text, shape (pool,).
+        following: id of each number after another number, shape (pool,).
+    """
+
+    values: np.ndarray
+    first: np.ndarray
+    following: np.ndarray
+
+    def prompts(self, lists: np.ndarray, answers: np.ndarray) -> Prompts:
+        """Lists of indices into the pool as prompts: a number a token, read at the last token.
+
+        The fixed parts are broadcast views, so that a million lists cost only their token ids.
+
+        Args:
+            lists: shape (examples, m), entries from 0 to pool - 1.
+            answers: the expected next number of each list, shape (examples,).
+        """
+        n, m = lists.shape
+        input_ids = self.following[lists]
+        input_ids[:, 0] = self.first[lists[:, 0]]
+        places = np.arange(m)
+        return Prompts(
+            input_ids,
+            np.broadcast_to(True, (n, m)),
+            np.broadcast_to(np.stack([places, places + 1], axis=1), (n, m, 2)),
+            np.broadcast_to([m - 1, m], (n, 2)),
+            self.following[answers],
+        )
+
+
+def number_tokens(tokenizer: PreTrainedTokenizerBase, pool: int) -> NumberTokens:
+    """Finds the ``pool`` smallest numbers that are one token for this tokenizer, by asking it.
+
+    Raises:
+        InputError: the tokenizer has fewer such numbers.
+    """
+    limit = max(10_000, 2 * pool)
+    encoded = tokenizer([f"{c} {c}" for c in range(limit)], add_special_tokens=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    found = [(c, *ids) for c, ids in enumerate(encoded) if len(ids) == 2 and unknown not in ids]
+    if len(found) < pool:
+        raise InputError(
+            f"pool={pool}, but only {len(found)} numbers below {limit} are a single token for "
+            f"{tokenizer.name_or_path or type(tokenizer).__name__}: lower pool or change the model"
+        )
+    values, first, following = np.array(found[:pool], dtype=np.int64).T
+    return NumberTokens(values, first, following)
+
+
+def number_prompts(
+    tokenizer: PreTrainedTokenizerBase,
+    positions: int,
+    pool: int,
+    lists: np.ndarray,
+    answers: np.ndarray,
+) -> Prompts:
+    """Lists of numbers as prompts for a model with that tokenizer and that many positions.
+
+    Raises:
+        InputError: a list is longer than the model can read, or the pool is too large.
+    """
+    if lists.shape[1] > positions:
+        raise InputError(
+            f"m={lists.shape[1]} numbers, but the model has {positions} positions: lower m or take "
+            "another model"
+        )
+    return number_tokens(tokenizer, pool).prompts(lists, answers)
