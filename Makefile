@@ -48,7 +48,7 @@ test: env  ## check style and types, then run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
 
 lab: env  ## open JupyterLab; each .ipynb and its .py are saved together (jupytext.toml)
 	$(BIN)/jupyter lab

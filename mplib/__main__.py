@@ -1,10 +1,9 @@
 """The command line: ``python -m mplib run|book|keep|pair``."""
 
 import argparse
-import json
 import sys
 
-from mplib.errors import InputError
+from mplib.errors import InputError, NotebookFailed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,9 +25,6 @@ def main(argv: list[str] | None = None) -> int:
     pair = commands.add_parser("pair", help="write the .ipynb beside every notebook")
     pair.add_argument("--check", action="store_true", help="only tell whether they are in step")
     arguments = parser.parse_args(argv)
-    # Imports are late, so that --help and bad input answer at once.
-    from mplib.run import NotebookFailed
-
     try:
         return _dispatch(arguments)
     except (InputError, NotebookFailed) as error:
@@ -37,24 +33,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:
-    """Calls what the command stands for."""
-    from mplib import pipeline
-    from mplib.notebooks import write_pairs
-    from mplib.run import execute, parse_value
-
+    """Calls what the command stands for; imports are late, so that each starts at once."""
     if arguments.command == "run":
-        given = json.loads(arguments.params) | {n: parse_value(v) for n, v in arguments.p}
+        from mplib.run import execute, parse_parameters, parse_value
+
+        given = parse_parameters(arguments.params) | {n: parse_value(v) for n, v in arguments.p}
         print(execute(arguments.notebook, given, force=arguments.force))
-    elif arguments.command == "book":
+    elif arguments.command == "pair":
+        from mplib.notebooks import write_pairs
+
+        stale = write_pairs(check=arguments.check)
+        for path in stale:
+            print(f"{path} is not in step with its source: run `python -m mplib pair`")
+        return int(bool(stale))
+    else:
+        from mplib import pipeline
+
+        if arguments.command == "keep":
+            print(*pipeline.keep(arguments.profile), sep="\n")
+            return 0
         print(pipeline.build_book(
             arguments.profile, strict=arguments.strict, cores=arguments.cores, force=arguments.force
         ))  # fmt: skip
-    elif arguments.command == "keep":
-        print(*pipeline.keep(arguments.profile), sep="\n")
-    else:
-        stale = write_pairs(check=arguments.check)
-        print(*(f"{path} is not in step with its source" for path in stale), sep="\n", end="")
-        return int(bool(stale))
     return 0
 
 

@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names it, what was expected, the mend."""
 
 
+class NotebookFailed(Exception):
+    """A notebook or the book failed; the message names it and where more can be read."""
+
+
 def suggest(word: str, known: list[str]) -> str:
     """Returns ``" Did you mean 'x'?"`` for the closest known word, or an empty string.
 

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, get_scheduler
 from mplib.errors import InputError
 from mplib.evaluation import predicted_tokens
 from mplib.models import LoadedModel, load_model
-from mplib.paths import resolve
+from mplib.paths import checkpoint_folder
 from mplib.prompts import Prompts
 from mplib.results import write_atomically
 
@@ -115,6 +115,8 @@ def finetune(
     partial.mkdir(parents=True, exist_ok=True)
     state = _State(partial, identity, weights, optimizer)
     history = state.resume()
+    if state.step:
+        optimizer.step()  # nothing without gradients, but the schedule warns if it comes first
     for _ in range(state.step):
         schedule.step()
     run = torch.compile(wrapped) if how.compile else wrapped
@@ -356,25 +358,6 @@ def require_checkpoint(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
                 f"{name}={value!r}: run 01_finetune for that or name another checkpoint"
             )
     return training
-
-
-def checkpoint_folder(parameters: Mapping[str, Any]) -> Path:
-    """The folder that a notebook's ``checkpoint`` parameter names, its other parameters filled in.
-
-    Raises:
-        InputError: the name asks for a parameter that does not exist.
-    """
-    words = {
-        name: value.replace("/", "--") if name == "model" else value
-        for name, value in parameters.items()
-    }
-    try:
-        return resolve(str(parameters["checkpoint"]).format(**words))
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(
-            f"checkpoint={parameters['checkpoint']!r}: {error} is no parameter; use names such as "
-            "{model}, {k} or {seed}"
-        ) from None
 
 
 def finetuned_models(

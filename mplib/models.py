@@ -146,7 +146,7 @@ def load_model(
                 f"{folder} is no model: it has no config.json; name a saved model's folder"
             )
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"model {name!r}: there is no such folder")
+        raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's folder")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         placed = {"device_map": "auto"} if target is None else {}
@@ -165,7 +165,7 @@ def load_model(
         known = [*PRESETS, *PACKAGED]
         raise InputError(
             f"unknown model {name!r}: no preset ({', '.join(known)}), no folder, and the Hub gave "
-            f"no such model ({reason}).{suggest(name, known)}"
+            f"no such model ({reason.split('. ')[0]}).{suggest(name, known)}"
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -14,12 +14,11 @@ from typing import Any
 import nbformat
 import yaml
 
-from mplib.errors import InputError, suggest
-from mplib.finetune import checkpoint_folder
+from mplib.errors import InputError, NotebookFailed, suggest
 from mplib.notebooks import Notebook
-from mplib.paths import ROOT, home
+from mplib.paths import ROOT, checkpoint_folder, home
 from mplib.results import run_folder
-from mplib.run import NotebookFailed, exclusive
+from mplib.run import exclusive
 
 FINETUNE = "01_finetune"
 

@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from mplib.errors import InputError
@@ -240,6 +240,11 @@ def paper_table(name: str, **chosen: Any) -> pd.DataFrame:
     for column, value in chosen.items():
         table = table[table[column] == value]
     return table.assign(paper=name)
+
+
+def show(table: pd.DataFrame) -> HTML:
+    """A table for a page: three digits, no index, empty where nothing is known."""
+    return HTML(table.to_html(index=False, na_rep="", float_format="{:.3f}".format, border=0))
 
 
 def summary(*sentences: str) -> None:

@@ -16,14 +16,10 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from mplib.errors import InputError
+from mplib.errors import InputError, NotebookFailed
 from mplib.notebooks import Notebook
 from mplib.paths import ROOT, home
 from mplib.results import run_folder
-
-
-class NotebookFailed(Exception):
-    """A notebook raised an error of its own; the message names it and where it can be read."""
 
 
 def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path:
@@ -62,6 +58,8 @@ def _execute(notebook: Notebook, values: dict[str, Any], folder: Path) -> None:
     failed = folder.with_name(f"{folder.name}.failed.ipynb")
     failed.unlink(missing_ok=True)
     began = time.time()
+    # Only what differs from the parameters cell, so that a page shows it once.
+    changed = {n: v for n, v in values.items() if v != notebook.parameters[n].default}
     _say(f"{notebook.name}: {folder.name} started")
     # Kernels of one folder share the default socket name; a name of its own each keeps parallel
     # runs apart, and sockets in the file system cannot race for a port.
@@ -69,7 +67,7 @@ def _execute(notebook: Notebook, values: dict[str, Any], folder: Path) -> None:
     transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
     try:
         papermill.execute_notebook(
-            notebook.read(), str(running), parameters=values, kernel_name="python3",
+            notebook.read(), str(running), parameters=changed, kernel_name="python3",
             language="python", cwd=str(ROOT), progress_bar=False, config=transport,
         )  # fmt: skip
     except PapermillExecutionError as error:
@@ -131,6 +129,21 @@ def exclusive(lock: Path, *, wait: bool) -> Iterator[int]:
         file.write(str(os.getpid()))
         file.flush()
         yield file.fileno()
+
+
+def parse_parameters(text: str) -> dict[str, Any]:
+    """Parameters given as one JSON object.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--params {text!r} is no JSON ({error}): quote it as one word") from None
+    if not isinstance(given, dict):
+        raise InputError(f"--params {text!r} is no JSON object: use one such as '{{\"k\": 3}}'")
+    return given
 
 
 def parse_value(text: str) -> Any:

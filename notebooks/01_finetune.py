@@ -50,6 +50,7 @@ import pandas as pd
 from mplib import figures, finetune, results
 from mplib.evaluation import accuracy, predicted_tokens
 from mplib.models import load_model
+from mplib.paths import checkpoint_folder
 from mplib.prompts import number_prompts
 from mplib.tasks.ksmallest import KSmallest
 
@@ -67,10 +68,10 @@ train, dev, test = (
     number_prompts(start.tokenizer, start.positions, pool, part, task.answers(part))
     for part in task.splits(lists, seed)
 )
-pd.DataFrame({
+results.show(pd.DataFrame({
     "list": start.tokenizer.batch_decode(test.input_ids[:3]),
     "answer": start.tokenizer.batch_decode(test.answers[:3, None]),
-})  # fmt: skip
+}))  # fmt: skip
 
 # %% [markdown]
 # ## Training
@@ -84,7 +85,7 @@ training = finetune.Training(
     trainable=trainable, precision=precision, compile=compile, evaluations=evaluations, seed=seed,
 )  # fmt: skip
 about = {"task": results.task_identity(task), "model": model, "lists": lists}
-folder = finetune.checkpoint_folder(run.parameters)
+folder = checkpoint_folder(run.parameters)
 history = finetune.finetune(start, train, dev, training, folder, about)
 run.table("history", history)
 run.figure("training", figures.training_curves(history))
@@ -100,7 +101,7 @@ table = run.table("accuracy", pd.DataFrame([
     {"model": name, "accuracy": found.value, "low": found.low, "high": found.high, "examples": len(test)}
     for name, found in {"before": before, "finetuned": after}.items()
 ]))  # fmt: skip
-table.round(4)
+results.show(table)
 
 # %% [markdown]
 # ## Summary

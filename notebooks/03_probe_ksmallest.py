@@ -101,7 +101,7 @@ run.figure("f1", figures.f1_bars(found.f1))
 # %%
 run.table("scores", found.scores)
 run.figure("scores", figures.score_points(found.scores))
-found.scores.round(3).style.hide(axis="index").format(precision=3, na_rep="")
+results.show(found.scores)
 
 # %% [markdown]
 # ## Layer by layer
@@ -128,7 +128,7 @@ run.figure("prefixes", figures.prefix_curves(prefixes.scores))
 # %%
 published = probe.compare_published(by_model, twin_features, task.published_heights(numbers))
 run.table("published", published)
-published.round(3).style.hide(axis="index").format(precision=3, na_rep="")
+results.show(published)
 
 # %% [markdown]
 # ## Predictions
@@ -137,7 +137,7 @@ published.round(3).style.hide(axis="index").format(precision=3, na_rep="")
 
 # %%
 run.table("predictions", probe.tidy_predictions(found.predictions, heights, numbers))
-pd.concat([results.paper_table("table1", k=k), results.paper_table("table4", k=k)])
+results.show(pd.concat([results.paper_table("table1", k=k), results.paper_table("table4", k=k)]))
 
 # %% [markdown]
 # The rows above are the paper's figures for this k with GPT-2 small (m = 16, pool 512).

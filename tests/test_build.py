@@ -1,0 +1,184 @@
+"""Profile, Snakemake, papermill, notebooks, book, for real; killed and taken up again."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import yaml
+
+from mplib import pipeline
+from mplib.errors import InputError
+from mplib.notebooks import Notebook
+from mplib.paths import ROOT
+from mplib.run import exclusive
+
+# One worker runs all of these: they share a build, and each uses all cores.
+pytestmark = [pytest.mark.xdist_group("build"), pytest.mark.slow]
+
+
+def command(*words: str, home: Path) -> tuple[list[str], dict[str, str]]:
+    environment = os.environ | {"MPLIB_HOME": str(home), "TQDM_DISABLE": "1"}
+    return [sys.executable, "-m", "mplib", *words], environment
+
+
+def mplib(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    line, environment = command(*words, home=home)
+    return subprocess.run(line, env=environment, cwd=ROOT, capture_output=True, text=True)
+
+
+def tables(home: Path) -> dict[str, bytes]:
+    found = {str(p.relative_to(home)): p.read_bytes() for p in home.glob("runs/*/*/*.csv")}
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("unbroken")
+    done = mplib("book", "--profile", "smoke", "--strict", home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield home
+
+
+def test_every_notebook_has_a_page_with_results(built: Path) -> None:
+    for notebook in Notebook.all():
+        page = nbformat.read(built / "book" / "pages" / f"{notebook.name}.ipynb", as_version=4)
+        outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
+        assert any("image/png" in output.get("data", {}) for output in outputs)
+        assert not [o for o in outputs if o.output_type in ("error", "stream")], notebook.name
+        html = (built / "book" / "_build" / "html" / "pages" / f"{notebook.name}.html").read_text()
+        assert 'id="summary"' in html
+
+
+def test_pages_fetch_no_picture_from_elsewhere(built: Path) -> None:
+    for page in (built / "book" / "_build" / "html").rglob("*.html"):
+        text = page.read_text()
+        assert 'src="http' not in text.replace('src="https://unpkg.com/thebe', ""), page.name
+        assert '<link rel="stylesheet" type="text/css" href="http' not in text
+
+
+def test_a_second_build_runs_no_notebook(built: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
+    done = mplib("book", "--profile", "smoke", home=built)
+    assert done.returncode == 0
+    assert "started" not in done.stderr
+    assert before == {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
+
+
+def test_killed_builds_end_with_the_same_tables(built: Path, tmp_path: Path) -> None:
+    draw = random.Random(time.time_ns())
+    waits = [draw.uniform(4, 30) for _ in range(3)]
+    for wait in waits:
+        line, environment = command("book", "--profile", "smoke", home=tmp_path)
+        process = subprocess.Popen(
+            line, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(wait)
+        tree = psutil.Process(process.pid)
+        for victim in [tree, *tree.children(recursive=True)]:
+            try:
+                victim.kill()
+            except psutil.NoSuchProcess:
+                continue
+        process.wait()
+    done = mplib("book", "--profile", "smoke", home=tmp_path)
+    assert done.returncode == 0, f"killed after {waits}: {done.stdout}{done.stderr}"
+    assert tables(tmp_path) == tables(built), f"killed after {waits}"
+
+
+def test_plain_papermill_gives_the_same_tables(built: Path, tmp_path: Path) -> None:
+    job = next(job for job in pipeline.plan("smoke") if job.notebook.name == "03_probe_ksmallest")
+    folder = built / "runs" / job.notebook.name / job.folder.name
+    expected = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(job.parameters))
+    papermill = Path(sys.executable).with_name("papermill")
+    source = job.notebook.path.with_suffix(".ipynb")
+    done = subprocess.run(
+        [papermill, source, tmp_path / "out.ipynb", "-f", tmp_path / "values.yaml"],
+        env=os.environ | {"MPLIB_HOME": str(built), "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    # By hand the tables are written anew, in the same place.
+    assert not (folder / "executed.ipynb").exists()
+    assert {path.name: path.read_bytes() for path in folder.glob("*.csv")} == expected
+
+
+def test_an_input_the_notebook_refuses(tmp_path: Path) -> None:
+    done = mplib("run", "01_finetune", "-p", "k", "20", home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "mplib: k=20 of m=16 numbers: k must be from 1 to m; lower k or raise m"
+    )
+    assert list(tmp_path.glob("runs/*/*.failed.ipynb"))
+    assert not list(tmp_path.glob("runs/*/*/executed.ipynb"))
+
+
+def test_a_missing_checkpoint_says_what_to_run(tmp_path: Path) -> None:
+    done = mplib("run", "03_probe_ksmallest", "-p", "k", "3", home=tmp_path)
+    assert done.returncode == 2
+    assert "run the notebook 01_finetune with the same parameters first" in done.stderr
+
+
+def test_an_unwritable_home(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("in the way")
+    for words in (["run", "01_finetune"], ["book", "--profile", "smoke"]):
+        done = mplib(*words, home=tmp_path)
+        assert done.returncode == 2
+        assert "MPLIB_HOME" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_live_builds_exclude_each_other(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "runs" / ".lock", wait=False):
+        done = mplib("book", "--profile", "smoke", home=tmp_path)
+    assert done.returncode == 2
+    assert f"another build (process {os.getpid()}) is at work in {tmp_path}" in done.stderr
+
+
+def test_every_profile_can_be_planned() -> None:
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        jobs = pipeline.plan(path.stem)
+        assert len({job.folder for job in jobs}) == len(jobs)
+        trained = {folder for job in jobs if job.writes_checkpoint for folder in job.checkpoints}
+        for job in jobs:
+            assert not job.checkpoints or trained & set(job.checkpoints), job.name
+
+
+def test_lists_are_expanded_to_runs() -> None:
+    probes = [job for job in pipeline.plan("paper") if job.notebook.name == "03_probe_ksmallest"]
+    assert [job.parameters["k"] for job in probes] == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("notebook: {}", "unknown key 'notebook'.*Did you mean 'notebooks'"),
+        ("notebooks: {01_finetun: {}}", "unknown notebook '01_finetun'"),
+        ("notebooks: {01_finetune: {kk: 1}}", "no parameter 'kk'"),
+        ("notebooks: {01_finetune: {k: [1, two]}}", "k='two' is str"),
+        ("all: {kk: 1}\nnotebooks: {01_finetune: {}}", "sets 'kk' for all, but no notebook"),
+    ],
+)
+def test_bad_profiles(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "mine.yaml").write_text(text)
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    with pytest.raises(InputError, match=said):
+        pipeline.plan("mine")
+
+
+def test_an_unknown_profile() -> None:
+    with pytest.raises(InputError, match=r"'quik'.*Did you mean 'quick'"):
+        pipeline.plan("quik")

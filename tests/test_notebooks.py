@@ -1,0 +1,101 @@
+"""Sources of the notebooks: pairs in step, no outputs, thin, typed; and the strict runner."""
+
+import ast
+import json
+
+import pytest
+
+from mplib.errors import InputError
+from mplib.notebooks import Notebook, write_pairs
+from mplib.paths import ROOT
+
+NOTEBOOKS = Notebook.all()
+
+
+def test_pairs_are_in_step_and_hold_no_outputs() -> None:
+    assert write_pairs(check=True) == []
+    for notebook in NOTEBOOKS:
+        cells = json.loads(notebook.path.with_suffix(".ipynb").read_text())["cells"]
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+def test_every_pair_has_a_source() -> None:
+    stems = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert stems == {notebook.name for notebook in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_notebooks_are_thin(notebook: Notebook) -> None:
+    tree = ast.parse(notebook.path.read_text())
+    defined = [n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    assert defined == []
+    cells = notebook.read().cells
+    assert cells[0].source.startswith("# ")
+    assert "**Cost.**" in cells[0].source
+    assert any(cell.source.startswith("## Summary") for cell in cells)
+    magics = ("%", "!", "get_ipython")
+    code = [line for c in cells if c.cell_type == "code" for line in c.source.splitlines()]
+    assert not any(line.lstrip().startswith(magics) for line in code)
+    # Seven lines a cell on average would be thin; a cell of thirty is a function in disguise.
+    lengths = [
+        len(c.source.splitlines())
+        for c in cells
+        if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])
+    ]
+    assert max(lengths) <= 24
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_every_parameter_is_explained(notebook: Notebook) -> None:
+    assert notebook.parameters
+    assert [p.name for p in notebook.parameters.values() if not p.comment] == []
+    assert notebook.check({}) == {n: p.default for n, p in notebook.parameters.items()}
+
+
+def test_shared_parameters_agree() -> None:
+    """The same parameter has the same default and type in every notebook, but for ``examples``."""
+    seen: dict[str, tuple[str, object]] = {}
+    for notebook in NOTEBOOKS:
+        for name, parameter in notebook.parameters.items():
+            if name in ("examples", "batch_size"):
+                continue
+            assert seen.setdefault(name, (parameter.kind, parameter.default)) == (
+                parameter.kind,
+                parameter.default,
+            ), f"{notebook.name}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kk": 3}, "Did you mean 'k'"),
+        ({"k": "three"}, "expected int"),
+        ({"k": 2.5}, "expected int"),
+        ({"k": True}, "expected int"),
+        ({"repeats": 1}, "expected bool"),
+        ({"learning_rate": "fast"}, "expected float"),
+        ({"model": 7}, "expected str"),
+        ({"k": None}, "expected int"),
+    ],
+)
+def test_bad_parameters_are_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Notebook.find("01_finetune").check(given)
+
+
+def test_lists_are_checked_by_element() -> None:
+    notebook = Notebook.find("02_visualization")
+    assert notebook.check({"trainables": ["all"]})["trainables"] == ["all"]
+    for bad in ("all", [1]):
+        with pytest.raises(InputError, match="expected list"):
+            notebook.check({"trainables": bad})
+
+
+def test_ints_become_floats_where_floats_are_wanted() -> None:
+    rate = Notebook.find("01_finetune").check({"learning_rate": 1})["learning_rate"]
+    assert isinstance(rate, float)
+
+
+def test_an_unknown_notebook_is_named() -> None:
+    with pytest.raises(InputError, match=r"03_prob_ksmallest.*Did you mean '03_probe_ksmallest'"):
+        Notebook.find("03_prob_ksmallest")

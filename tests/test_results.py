@@ -1,0 +1,100 @@
+"""Runs: their keys, their tables, and what happens when the disk does not play along."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from mplib import results
+from mplib.errors import InputError
+from mplib.notebooks import Notebook
+from mplib.paths import ROOT, checkpoint_folder
+
+NOTEBOOK = Notebook.find("03_probe_ksmallest")
+
+
+@pytest.fixture
+def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    monkeypatch.setenv("MPLIB_HOME", str(tmp_path))
+    return NOTEBOOK.check({"k": 3}) | {"unrelated": object()}
+
+
+def test_the_key_depends_on_values_not_on_how_they_are_given() -> None:
+    key = results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3}))
+    assert key.startswith("k3_")
+    assert key == results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "m": 16}))
+    assert key != results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "seed": 1}))
+    assert key == results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "device": "cpu"}))
+    assert results.run_key(NOTEBOOK, NOTEBOOK.check({})).startswith("default_")
+
+
+def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
+    run = results.start(NOTEBOOK.name, scope)
+    run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}))
+    run.figure("plot", plt.figure())
+    assert not run.folder.exists()
+    run.finish()
+    table = pd.read_csv(run.folder / "scores.csv")
+    assert table.value[0] == 0.1 + 0.2
+    assert table.k[0] == 3
+    assert {p.name for p in (run.folder / "figures").iterdir()} == {"plot.png", "plot.pdf"}
+    manifest = json.loads((run.folder / "manifest.json").read_text())
+    assert manifest["parameters"]["k"] == 3
+    assert manifest["tables"] == ["scores.csv"]
+
+
+def test_a_failing_run_leaves_the_earlier_results(scope: dict[str, object]) -> None:
+    first = results.start(NOTEBOOK.name, scope)
+    first.table("scores", pd.DataFrame({"value": [1.0]}))
+    first.finish()
+    second = results.start(NOTEBOOK.name, scope)
+    second.table("scores", pd.DataFrame({"value": [2.0]}))
+    # It dies here, before finish().
+    assert pd.read_csv(first.folder / "scores.csv").value[0] == 1.0
+
+
+def test_a_wrong_type_by_hand_is_refused_too(scope: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="k='3' is str, expected int"):
+        results.start(NOTEBOOK.name, scope | {"k": "3"})
+
+
+def test_a_place_that_takes_no_files_is_named(scope: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file where a folder is wanted")
+    with pytest.raises(InputError, match=r"cannot write .*MPLIB_HOME"):
+        results.start(NOTEBOOK.name, scope)
+
+
+def test_a_full_disk_gives_one_error_and_keeps_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    # A limit on the size of files gives the same error as a disk without room.
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "from mplib.results import write_atomically\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "write_atomically(Path(sys.argv[1]), 'x' * 1000)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(target)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert f"InputError: cannot write {target} (" in done.stderr
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_checkpoint_names_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLIB_HOME", str(tmp_path))
+    values = {"checkpoint": "checkpoints/{model}-k{k}", "model": "org/name", "k": 3}
+    assert checkpoint_folder(values) == tmp_path / "checkpoints" / "org--name-k3"
+    with pytest.raises(InputError, match="'size' is no parameter"):
+        checkpoint_folder(values | {"checkpoint": "{size}"})
+
+
+def test_the_papers_tables_are_read() -> None:
+    table = results.paper_table("table4", k=2)
+    assert table[(table.source == "finetuned") & (table.quantity == "V")].value.item() == 0.9677
