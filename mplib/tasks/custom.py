@@ -1,0 +1,148 @@
+"""A user's own task: one JSON object a line, each a problem with its gold reasoning tree.
+
+Fields of a line, statements counted from 0:
+
+- ``statements`` (list of strings), ``question`` (string, may be empty), ``answer`` (string);
+- the tree, either ``edges`` (list of ``[premise, conclusion]`` pairs), or ``useful`` (list of
+  statement numbers) with ``heights`` (their heights, in the same order);
+- optional ``root`` (number of the statement that gives the answer; needed where the tree leaves it
+  open), ``group`` (string: lines of one group never stand in two folds of a probe; by default each
+  line is its own) and ``choices`` (list of strings, the answer among them).
+
+Other fields, such as an id, are left alone.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mplib.errors import InputError, suggest
+from mplib.tasks import Example
+from mplib.trees import ReasoningTree
+
+HIGHEST = 126
+"""The greatest height of a tree: labels are 8-bit numbers."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_number(value: Any) -> bool:
+    # true and false are numbers to Python, but not to a reader of JSON.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _is_pair(value: Any) -> bool:
+    return _is_list_of(_is_number)(value) and len(value) == 2
+
+
+SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "statements": (
+        lambda v: _is_list_of(_is_text)(v) and v,
+        'a list of one or more non-empty strings, e.g. ["Rex is a dog.", "Dogs bark."]',
+    ),
+    "question": (lambda v: isinstance(v, str), 'a string, e.g. "Does Rex bark?", or ""'),
+    "answer": (_is_text, 'a non-empty string, e.g. "yes"'),
+    "edges": (_is_list_of(_is_pair), "a list of [premise, conclusion] pairs, e.g. [[0, 1]]"),
+    "root": (_is_number, "the number of a statement, e.g. 1"),
+    "useful": (
+        lambda v: _is_list_of(_is_number)(v) and v and len({*v}) == len(v),
+        "a list of different statement numbers, e.g. [0, 1]",
+    ),
+    "heights": (
+        lambda v: _is_list_of(_is_number)(v) and all(0 <= height <= HIGHEST for height in v),
+        f"a list of numbers from 0 to {HIGHEST}, one for each of 'useful', e.g. [0, 1]",
+    ),
+    "group": (_is_text, 'a non-empty string, e.g. "story 1"'),
+    "choices": (
+        lambda v: _is_list_of(_is_text)(v) and v and len({*v}) == len(v),
+        'a list of different non-empty strings, e.g. ["yes", "no"]',
+    ),
+}
+"""Check and description of each field."""
+
+
+def examples(path: Path | str) -> list[Example]:
+    """Reads a user's file; the module's text tells its fields.
+
+    Raises:
+        InputError: the file or a line of it cannot be used; names file, line, field and mend.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}; name a UTF-8 .jsonl file") from None
+    found = []
+    # Only a newline ends a line: texts may hold the other separators that splitlines() knows.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                found.append(_example(json.loads(line), f"{Path(path).name}, line {number}"))
+            except json.JSONDecodeError as error:
+                raise InputError(
+                    f"{path}, line {number}: expected a whole JSON object on one line ({error})"
+                ) from None
+            except InputError as error:
+                raise InputError(f"{path}, line {number}: {error}") from None
+    if not found:
+        raise InputError(f"{path} holds no example: write one JSON object a line")
+    return found
+
+
+def _example(record: Any, default_group: str) -> Example:
+    if not isinstance(record, dict):
+        raise InputError(f"expected a JSON object {{...}}, found {record!r:.60}")
+    for key in record.keys() - SCHEMA.keys():
+        if hint := suggest(key, [*SCHEMA]):
+            raise InputError(f"unknown field {key!r}.{hint} Rename or remove it")
+    for key, (check, expected) in SCHEMA.items():
+        if key in record and not check(record[key]):
+            raise InputError(f"field {key!r}: expected {expected}, found {record[key]!r:.60}")
+        if key not in record and key in ("statements", "question", "answer"):
+            raise InputError(f"field {key!r} is missing: add {expected}")
+    choices = tuple(record.get("choices", ()))
+    if choices and record["answer"] not in choices:
+        raise InputError(
+            f"field 'answer': expected one of the choices {choices}, found "
+            f"{record['answer']!r}; correct it or add it to 'choices'"
+        )
+    return Example(
+        statements=tuple(record["statements"]),
+        question=record["question"],
+        answer=record["answer"],
+        tree=_tree(record),
+        group=record.get("group", default_group),
+        choices=choices,
+    )
+
+
+def _tree(record: dict[str, Any]) -> ReasoningTree:
+    given = [key for key in ("edges", "useful", "heights") if key in record]
+    if given not in (["edges"], ["useful", "heights"]):
+        raise InputError(
+            "the tree: expected either field 'edges' or the fields 'useful' and 'heights', found "
+            f"{' and '.join(map(repr, given)) or 'none of them'}; keep one of the two forms"
+        )
+    n, root = len(record["statements"]), record.get("root")
+    try:
+        if "edges" in record:
+            if not record["edges"] and root is None:
+                raise InputError("no edges: add field 'root', the one statement that is useful")
+            if (tree := ReasoningTree.from_edges(record["edges"], n, root)).depth > HIGHEST:
+                raise InputError(f"the tree is {tree.depth} high, at most {HIGHEST} is possible")
+            return tree
+        if len(record["useful"]) != len(record["heights"]):
+            raise InputError("expected as many numbers in the one as in the other: mend them")
+        heights = dict(zip(record["useful"], record["heights"], strict=True))
+        tops = [node for node in heights if heights[node] == max(heights.values())]
+        if root not in tops and (root is not None or len(tops) > 1):
+            raise InputError(f"field 'root': expected one of the highest, {tops}, found {root}")
+        return ReasoningTree(n, heights, (), tops[0] if root is None else root)
+    except InputError as error:
+        raise InputError(f"fields {' and '.join(map(repr, given))}: {error}") from None
