@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from mplib.attention import Reduction, backend, forward

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +14,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
 from mplib.errors import InputError
 from mplib.evaluation import predicted_tokens
 from mplib.models import LoadedModel, load_model
-from mplib.paths import checkpoint_folder
+from mplib.paths import TRAINABLE, checkpoint_folders
 from mplib.prompts import Prompts
 from mplib.results import write_atomically
 
-Trainable = Literal["all", "attention", "mlp", "layernorm", "bias", "lora"]
 PARTS = {"attention": "attention", "mlp": "mlp", "layernorm": "norm"}
 """Partial finetuning: the part's name -> what its modules' class names contain."""
 
@@ -57,7 +56,7 @@ class Training:
     warmup_steps: int = 500
     schedule: str = "constant_with_warmup"
     clip: float = 1.0
-    trainable: Trainable = "all"
+    trainable: str = "all"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     evaluations: int = 20
@@ -196,10 +195,8 @@ def _select(model: PreTrainedModel, trainable: str) -> tuple[PreTrainedModel, An
         lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
         wrapped = get_peft_model(model, lora)
         return wrapped.get_base_model(), wrapped  # type: ignore[return-value]
-    if trainable not in ("all", "bias", *PARTS):
-        raise InputError(
-            f"trainable={trainable!r}: use all, attention, mlp, layernorm, bias or lora"
-        )
+    if trainable not in TRAINABLE:
+        raise InputError(f"trainable={trainable!r}: use {', '.join(TRAINABLE)}")
     model.requires_grad_(trainable == "all")
     if trainable == "bias":
         for name, parameter in model.named_parameters():
@@ -361,20 +358,15 @@ def require_checkpoint(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def finetuned_models(
-    parameters: Mapping[str, Any],
-    task: dict[str, Any],
-    parts: Sequence[str],
-    device: str = "auto",
+    parameters: Mapping[str, Any], task: dict[str, Any], device: str = "auto"
 ) -> dict[str, LoadedModel]:
-    """The finished finetunings of one task among several trainable parts, by their part.
+    """The finished finetunings that a notebook's parameters name, by the part that trained.
 
     Raises:
         InputError: none of them is there, or one was trained for another task.
     """
-    folders = {part: checkpoint_folder({**parameters, "trainable": part}) for part in parts}
+    folders = checkpoint_folders(parameters)
     present = {part: folder for part, folder in folders.items() if read_training(folder)}
-    if not present:
-        require_checkpoint(next(iter(folders.values())), task)
-    for folder in present.values():
+    for folder in (present or folders).values():
         require_checkpoint(folder, task)
     return {part: load_model(str(folder), device=device) for part, folder in present.items()}

@@ -146,7 +146,7 @@ def load_model(
                 f"{folder} is no model: it has no config.json; name a saved model's folder"
             )
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's folder")
+        raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's")
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         placed = {"device_map": "auto"} if target is None else {}

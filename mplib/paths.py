@@ -11,6 +11,15 @@ ROOT = Path(__file__).resolve().parents[1]
 """The checkout: notebooks, profiles and the book's sources."""
 
 
+TRAINABLE = ("all", "attention", "mlp", "layernorm", "bias", "lora")
+"""What of a model can be finetuned."""
+
+CHECKPOINT = (
+    "checkpoints/ksmallest/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}_seed{seed}"
+)
+"""Where a finetuned model goes that is not given a place of its own."""
+
+
 def home() -> Path:
     """The folder that holds ``runs/`` and ``checkpoints/``: the checkout, or ``MPLIB_HOME``."""
     return Path(os.environ.get("MPLIB_HOME", ROOT)).resolve()
@@ -24,6 +33,8 @@ def resolve(path: str | Path) -> Path:
 def checkpoint_folder(parameters: Mapping[str, Any]) -> Path:
     """The folder that a notebook's ``checkpoint`` parameter names, its other parameters filled in.
 
+    ``auto`` names the folder after the task, the model, the part that trains and the seed.
+
     Raises:
         InputError: the name asks for a parameter that does not exist.
     """
@@ -31,10 +42,21 @@ def checkpoint_folder(parameters: Mapping[str, Any]) -> Path:
         name: value.replace("/", "--") if name == "model" else value
         for name, value in parameters.items()
     }
+    name = CHECKPOINT if parameters["checkpoint"] == "auto" else str(parameters["checkpoint"])
     try:
-        return resolve(str(parameters["checkpoint"]).format(**words))
+        return resolve(name.format(**words))
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(
             f"checkpoint={parameters['checkpoint']!r}: {error} is no parameter; use names such as "
             "{model}, {k} or {seed}"
         ) from None
+
+
+def checkpoint_folders(parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """The folders of the finetuned models that a notebook's parameters name, by what is trained.
+
+    ``trainable`` names one; ``trainables`` names several, or every possible one where it is empty.
+    """
+    one = parameters.get("trainable")
+    parts = [one] if one else parameters.get("trainables") or TRAINABLE
+    return {part: checkpoint_folder({**parameters, "trainable": part}) for part in parts}

@@ -16,7 +16,7 @@ import yaml
 
 from mplib.errors import InputError, NotebookFailed, suggest
 from mplib.notebooks import Notebook
-from mplib.paths import ROOT, checkpoint_folder, home
+from mplib.paths import ROOT, checkpoint_folders, home
 from mplib.results import run_folder
 from mplib.run import exclusive
 
@@ -115,9 +115,8 @@ def _expand(notebook: Notebook, given: Mapping[str, Any]) -> list[dict[str, Any]
 
 def _job(notebook: Notebook, values: dict[str, Any]) -> Job:
     """The job of one point of the sweep."""
-    parts = values.get("trainables") or [values.get("trainable")]
-    folders = (checkpoint_folder({**values, "trainable": part}) for part in parts)
-    return Job(notebook, values, tuple(folders) if "checkpoint" in values else ())
+    folders = checkpoint_folders(values).values() if "checkpoint" in values else ()
+    return Job(notebook, values, tuple(folders))
 
 
 def build_book(
@@ -144,8 +143,7 @@ def build_book(
 
 def _call(command: list[str], lock: int, failure: str) -> None:
     """Runs a command that holds the build's lock for as long as it lives."""
-    quiet = {"TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(command, env=os.environ | quiet, pass_fds=[lock], check=False)
+    done = subprocess.run(command, pass_fds=[lock], check=False)
     if done.returncode:
         raise NotebookFailed(failure)
 

@@ -64,6 +64,8 @@ def _execute(notebook: Notebook, values: dict[str, Any], folder: Path) -> None:
     # Kernels of one folder share the default socket name; a name of its own each keeps parallel
     # runs apart, and sockets in the file system cannot race for a port.
     sockets = tempfile.mkdtemp(prefix="mplib-")
+    # A page is no place for progress bars and libraries' warnings; the kernel inherits this.
+    os.environ |= {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
     transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
     try:
         papermill.execute_notebook(

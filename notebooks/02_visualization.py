@@ -30,16 +30,9 @@ repeats: bool = False  # may a number stand in a list twice?
 lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists
 examples: int = 10000  # test lists looked at, at most
 model: str = "tiny"  # the model before finetuning
-trainables: list[str] = [
-    "all",
-    "attention",
-    "mlp",
-    "layernorm",
-    "bias",
-    "lora",
-]  # finetunings shown, if present
+trainables: list[str] = []  # parts whose finetuning is shown, if present; empty for all
 seed: int = 0  # of weights and lists
-checkpoint: str = "checkpoints/ksmallest/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}_seed{seed}"  # fmt: skip # finetuned models
+checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 batch_size: int = 256  # lists a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
@@ -54,10 +47,14 @@ task = KSmallest(k, m, pool, repeats)
 
 # %%
 start = load_model(model, numbers=pool, seed=seed, device=device)
-tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), trainables, device)
-models = {"before": start} | {f"finetuned: {part}": loaded for part, loaded in tuned.items()}
+tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), device)
+models = {"before": start} | {
+    f"finetuned: {part}": loaded for part, loaded in tuned.items()
+}
 numbers = task.splits(lists, seed)[2][:examples]
-prompts = number_prompts(start.tokenizer, start.positions, pool, numbers, task.answers(numbers))
+prompts = number_prompts(
+    start.tokenizer, start.positions, pool, numbers, task.answers(numbers)
+)
 attention = {
     name: features.attention_features(loaded.model, prompts, batch_size=batch_size)
     for name, loaded in models.items()
@@ -78,8 +75,8 @@ run.table("attention_by_rank", results.tidy_maps(by_rank, "rank"))
 run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 
 # %% [markdown]
-# Before finetuning the rows are alike: the model does not know what is small. After it, the rows up
-# to k stand out in the lower layers and row k in the upper ones, if the model has learned the task.
+# Rows that are all alike belong to a model that does not know what is small. Where the task has been
+# learned, the rows up to k stand out, and in some layers row k alone: leaves and root.
 
 # %% [markdown]
 # ## By position
@@ -87,11 +84,13 @@ run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 # %%
 by_position = {name: values.mean(axis=0) for name, values in attention.items()}
 run.table("attention_by_position", results.tidy_maps(by_position, "position"))
-run.figure("attention_by_position", figures.attention_maps(by_position, "position in the list"))
+run.figure(
+    "attention_by_position", figures.attention_maps(by_position, "position in the list")
+)
 
 # %% [markdown]
-# What is left when the sizes are averaged away: attention to the first and the last token, wherever
-# the small numbers stand.
+# What is left when the sizes are averaged away: attention that goes to a place whatever number
+# stands there, the first or the last place above all.
 
 # %% [markdown]
 # ## The heads of one list
@@ -100,7 +99,9 @@ run.figure("attention_by_position", figures.attention_maps(by_position, "positio
 # attention. The last row of each map is the last token's.
 
 # %%
-shown = next(reversed(models.values())) if len(tuned) == 1 else next(iter(tuned.values()))
+shown = (
+    next(reversed(models.values())) if len(tuned) == 1 else next(iter(tuned.values()))
+)
 heads = features.full_attention(shown.model, prompts[:1])[0]
 run.figure("heads", figures.head_thumbnails(heads, [str(n) for n in numbers[0]]))
 

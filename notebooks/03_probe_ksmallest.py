@@ -36,7 +36,7 @@ examples: int = 1024  # test lists probed, at most
 model: str = "tiny"  # the model before finetuning
 trainable: str = "all"  # which finetuning is probed
 seed: int = 0  # of weights, lists, folds and resamples
-checkpoint: str = "checkpoints/ksmallest/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}_seed{seed}"  # fmt: skip # the finetuned model
+checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 twins: int = 3  # random twins, a seed each
 neighbours: int = 8  # of the kNN classifiers
 folds: int = 5  # of the cross-validation, whole lists in each
@@ -64,15 +64,21 @@ settings = probe.Settings(neighbours, folds=folds, resamples=resamples, seed=see
 
 # %%
 start = load_model(model, numbers=pool, seed=seed, device=device)
-tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), [trainable], device)
-models = ({"pretrained": start} if start.pretrained else {}) | {"finetuned": tuned[trainable]}
+tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), device)
+models = ({"pretrained": start} if start.pretrained else {}) | {
+    "finetuned": tuned[trainable]
+}
 numbers = task.splits(lists, seed)[2][:examples]
 heights = task.heights(numbers)
-prompts = number_prompts(start.tokenizer, start.positions, pool, numbers, task.answers(numbers))
+prompts = number_prompts(
+    start.tokenizer, start.positions, pool, numbers, task.answers(numbers)
+)
 twin_models = (random_twin(start.model, seed=1000 + seed + i) for i in range(twins))
 model_features, twin_features = (
     [
-        features.scale_examples(features.attention_features(each, prompts, batch_size=batch_size))
+        features.scale_examples(
+            features.attention_features(each, prompts, batch_size=batch_size)
+        )
         for each in group
     ]
     for group in ([loaded.model for loaded in models.values()], twin_models)
@@ -87,7 +93,9 @@ by_model = dict(zip(models, model_features, strict=True))
 
 # %%
 text = task.baseline_features(numbers)
-found = probe.compare(by_model, heights, twins=twin_features, text=text, settings=settings)
+found = probe.compare(
+    by_model, heights, twins=twin_features, text=text, settings=settings
+)
 run.table("f1", found.f1)
 run.figure("f1", figures.f1_bars(found.f1))
 
@@ -110,7 +118,9 @@ results.show(found.scores)
 # become readable?
 
 # %%
-prefixes = probe.compare_prefixes(by_model, heights, twins=twin_features, settings=settings)
+prefixes = probe.compare_prefixes(
+    by_model, heights, twins=twin_features, settings=settings
+)
 run.table("prefix_f1", prefixes.f1)
 run.table("prefix_scores", prefixes.scores)
 run.figure("prefixes", figures.prefix_curves(prefixes.scores))
@@ -126,7 +136,9 @@ run.figure("prefixes", figures.prefix_curves(prefixes.scores))
 # constant label column beside the root's, no intervals. For comparison with its tables only.
 
 # %%
-published = probe.compare_published(by_model, twin_features, task.published_heights(numbers))
+published = probe.compare_published(
+    by_model, twin_features, task.published_heights(numbers)
+)
 run.table("published", published)
 results.show(published)
 
@@ -137,7 +149,9 @@ results.show(published)
 
 # %%
 run.table("predictions", probe.tidy_predictions(found.predictions, heights, numbers))
-results.show(pd.concat([results.paper_table("table1", k=k), results.paper_table("table4", k=k)]))
+results.show(
+    pd.concat([results.paper_table("table1", k=k), results.paper_table("table4", k=k)])
+)
 
 # %% [markdown]
 # The rows above are the paper's figures for this k with GPT-2 small (m = 16, pool 512).
