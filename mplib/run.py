@@ -66,6 +66,8 @@ def _execute(notebook: Notebook, values: dict[str, Any], folder: Path) -> None:
     sockets = tempfile.mkdtemp(prefix="mplib-")
     # A page is no place for progress bars and libraries' warnings; the kernel inherits this.
     os.environ |= {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
+    # Threads that wait by spinning make a training five times slower on cores that others use too.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
     try:
         papermill.execute_notebook(
