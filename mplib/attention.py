@@ -48,7 +48,8 @@ class Intervention:
 
     Attributes:
         heads_off: True where a head's output is replaced, shape (layers, heads).
-        replacement: the output put in its place, shape (layers, heads, head size); zeros if None.
+        replacement: the output put in its place; zeros if None. Shape (layers, heads, head size),
+            or (layers, tokens, heads, head size) with tokens counted from the prompt's end.
         cut: True where a query must not look at a key, shape (examples, queries, keys).
         cut_layers: the layers where ``cut`` holds; all if None.
         renormalise: whether the remaining attention of a cut row sums to one again.
@@ -77,7 +78,9 @@ class _Session:
     pooling: Tensor | None = None
     n_statements: int = 0
     last_layer: int | None = None
+    real: Tensor | None = None
     recorded: dict[int, Tensor] = field(default_factory=dict)
+    outputs: dict[int, Tensor] = field(default_factory=dict)
 
 
 class _EnoughLayers(Exception):
@@ -131,6 +134,9 @@ def _attention(
         # A row that may look nowhere would else look everywhere: softmax of a constant.
         blind = (attention_mask <= torch.finfo(query.dtype).min).all(dim=-1)
         output = output.masked_fill(blind.transpose(1, 2)[..., None], 0)
+    if session.real is not None:
+        # Summed at once: every head's output for a whole batch of long prompts would not fit.
+        session.outputs[layer] = output.masked_fill(~session.real, 0).sum(dim=0)
     if change.heads_off is not None:
         output = _replace_heads(output, layer, change)
     return output, None
@@ -177,7 +183,8 @@ def _replace_heads(output: Tensor, layer: int, change: Intervention) -> Tensor:
     off = change.heads_off[layer].to(output.device)[:, None]  # type: ignore[index]
     if change.replacement is None:
         return output.masked_fill(off, 0)
-    return torch.where(off, change.replacement[layer].to(output), output)
+    fixed = change.replacement[layer].to(output)
+    return torch.where(off, fixed[-output.shape[1] :] if fixed.ndim == 3 else fixed, output)
 
 
 AttentionInterface.register(BACKEND, _attention)
@@ -215,11 +222,14 @@ class Pass:
         logits: logits of the token after the prompt, shape (batch, vocabulary); None if not asked.
         attention: reduced attention, shape (batch, layers, ...); None if no reduction was asked.
         layers: index of the layer behind each entry of ``attention``.
+        outputs: every head's output at each token, summed over the batch without its padding, shape
+            (layers, tokens, heads, head size); None if not asked.
     """
 
     logits: Tensor | None
     attention: Tensor | None
     layers: tuple[int, ...]
+    outputs: Tensor | None = None
 
 
 @torch.no_grad()
@@ -230,6 +240,7 @@ def forward(
     reduction: Reduction | None = None,
     intervention: Intervention | None = None,
     logits: bool = True,
+    outputs: bool = False,
     cache: Any = None,
 ) -> Pass:
     """Runs one batch inside a ``backend`` block, reading and changing its attention.
@@ -240,6 +251,7 @@ def forward(
         reduction: how attention is reduced; none is recorded if None.
         intervention: what is changed, if anything.
         logits: whether the logits are wanted; without them the pass ends at the last attention.
+        outputs: whether the outputs of the heads are wanted, before any of them is replaced.
         cache: key-value cache of a prefix that stands before every prompt; spans count from the
             prefix's beginning, ``input_ids`` from its end. Build it as ``DynamicCache()``, without
             a config, or layers with a sliding window forget the prefix; the pass appends to it.
@@ -258,6 +270,8 @@ def forward(
             "prefix would count: take batches of prompts that are equally long"
         )
     session = _Session(intervention or Intervention(), sdpa=type(model)._supports_sdpa)
+    if outputs:
+        session.real = mask[:, past:, None, None].bool()
     if reduction is not None:
         session.reduction = reduction
         session.rows, session.row_mask = _question_rows(prompts, past, device)
@@ -281,13 +295,16 @@ def forward(
         pass
     finally:
         _SESSION.reset(token)
+    heads = [session.outputs[layer].to(device) for layer in sorted(session.outputs)]
+    summed = torch.stack(heads) if heads else None
     if reduction is None:
-        return Pass(output.logits[:, -1] if output is not None else None, None, ())
+        return Pass(output.logits[:, -1] if output is not None else None, None, (), summed)
     if not session.recorded:
         raise InputError(f"no layer of {type(model).__name__} went through the attention interface")
     layers = tuple(sorted(session.recorded))
     attention = torch.stack([session.recorded[layer].to(device) for layer in layers], dim=1)
-    return Pass(output.logits[:, -1] if logits and output is not None else None, attention, layers)
+    after = output.logits[:, -1] if logits and output is not None else None
+    return Pass(after, attention, layers, summed)
 
 
 def _slides(model: PreTrainedModel) -> bool:

@@ -106,8 +106,9 @@ def finetune(
     torch.manual_seed(how.seed)
     model, wrapped = _select(start.model, how.trainable)
     weights = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
+    # Fused: one pass over the weights, several times faster on a CPU as on a GPU.
     optimizer = torch.optim.AdamW(
-        weights.values(), lr=how.learning_rate, weight_decay=how.weight_decay
+        weights.values(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
     )
     schedule = get_scheduler(how.schedule, optimizer, how.warmup_steps, how.steps)
     partial = folder.with_name(folder.name + ".partial")
@@ -317,10 +318,18 @@ def _publish(
     """Writes the finished checkpoint beside the old one, then puts it in its place."""
     fresh = partial / "checkpoint"
     shutil.rmtree(fresh, ignore_errors=True)
-    model.save_pretrained(fresh)
-    start.tokenizer.save_pretrained(fresh)
-    history.to_csv(fresh / "history.csv", index=False)
-    (fresh / "training.json").write_text(json.dumps(about, indent=1))
+    try:
+        model.save_pretrained(fresh)
+        start.tokenizer.save_pretrained(fresh)
+        history.to_csv(fresh / "history.csv", index=False)
+        (fresh / "training.json").write_text(json.dumps(about, indent=1))
+    except Exception as error:
+        # safetensors and tokenizers report a full disk with error classes of their own.
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise InputError(
+            f"cannot save the checkpoint in {partial} ({error}): make room or set MPLIB_HOME to "
+            "another disk; the training itself is kept and need not be done again"
+        ) from error
     if folder.exists():
         old = partial / "replaced"
         shutil.rmtree(old, ignore_errors=True)

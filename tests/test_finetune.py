@@ -1,0 +1,365 @@
+"""Finetuning: what trains, what a step computes, and what a kill or a full disk leaves behind."""
+
+import copy
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import VOCABULARY, build, make_prompts
+from safetensors import safe_open
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM
+
+from mplib import finetune as ft
+from mplib.errors import InputError
+from mplib.evaluation import predicted_tokens
+from mplib.finetune import Training, finetune, read_training, require_checkpoint
+from mplib.models import LoadedModel, load_model, number_tokenizer
+from mplib.prompts import Prompts, number_tokens
+from mplib.tasks.ksmallest import KSmallest
+
+TASK = KSmallest(2, m=4, pool=12)
+ABOUT = {"task": asdict(TASK), "model": "nano"}
+QUICK = Training(
+    steps=12, batch_size=8, learning_rate=1e-3, warmup_steps=2, evaluations=3, precision="float32"
+)
+
+
+@cache
+def data(n: int = 300) -> tuple[Prompts, Prompts]:
+    """Training and development prompts."""
+    numbers = number_tokens(number_tokenizer(TASK.pool), TASK.pool)
+    train, dev, _ = TASK.splits(n, seed=0)
+    return numbers.prompts(train, TASK.answers(train)), numbers.prompts(dev, TASK.answers(dev))
+
+
+def train(folder: Path, how: Training = QUICK, start: LoadedModel | None = None) -> pd.DataFrame:
+    start = start or load_model("nano", numbers=TASK.pool, device="cpu")
+    return finetune(start, *data(), how, folder, ABOUT)
+
+
+def wrap(model) -> LoadedModel:
+    """A random decoder of the tests as a loaded model."""
+    return LoadedModel("random", model, number_tokenizer(VOCABULARY - 2), False)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+# What a run gives
+
+
+def test_training_learns_and_publishes_its_best_state(tmp_path):
+    how = replace(QUICK, steps=240, batch_size=64, learning_rate=3e-3, evaluations=6)
+    start = load_model("nano", numbers=TASK.pool, device="cpu")
+    history = train(tmp_path / "checkpoint", how, start)
+    assert history.step.tolist() == [40, 80, 120, 160, 200, 240]
+    assert history.loss.iloc[-1] < history.loss.iloc[0] < np.log(14) + 0.2
+    about = read_training(tmp_path / "checkpoint")
+    best = history.loc[history.dev_accuracy.idxmax()]
+    assert (about["best_step"], about["dev_accuracy"]) == (best.step, best.dev_accuracy)
+    again = load_model(str(tmp_path / "checkpoint"))
+    dev = data()[1]
+    assert (predicted_tokens(again.model, dev) == dev.answers).mean() == best.dev_accuracy
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_finished_training_is_not_done_again(tmp_path):
+    first = train(tmp_path / "c")
+    stamp = (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns
+    pd.testing.assert_frame_equal(train(tmp_path / "c"), first)
+    assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns == stamp
+    train(tmp_path / "c", replace(QUICK, learning_rate=2e-3))
+    assert read_training(tmp_path / "c")["identity"]["training"]["learning_rate"] == 2e-3
+    assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns != stamp
+
+
+def test_every_epoch_shows_each_example_once():
+    how = replace(QUICK, batch_size=7)
+    order = np.concatenate([ft._batch_indices(10, step, how) for step in range(1, 11)])
+    epochs = order.reshape(7, 10)
+    assert (np.sort(epochs, axis=1) == np.arange(10)).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 7
+    assert (ft._batch_indices(10, 3, replace(how, batch_size=23)) < 10).all()
+
+
+# What one step computes
+
+
+@pytest.mark.parametrize("micro", [1, 3, 8])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_micro_batches_add_up_to_the_whole_batch(family, micro):
+    lengths = [5, 9, 7, 7, 4, 8, 6, 9]
+    prompts = make_prompts(lengths, [[(0, 1)]] * 8, [(n - 1, n) for n in lengths])
+    model = build(family)
+    whole, parts = copy.deepcopy(model), copy.deepcopy(model)
+    loss = ft._step(whole, prompts, QUICK)
+    other = ft._step(parts, prompts, replace(QUICK, micro_batch_size=micro))
+    torch.testing.assert_close(other, loss, rtol=1e-6, atol=1e-6)
+    gradients = {name: p.grad for name, p in parts.named_parameters()}
+    for name, parameter in whole.named_parameters():
+        scale = float(parameter.grad.abs().max())
+        torch.testing.assert_close(
+            gradients[name], parameter.grad, rtol=1e-6, atol=1e-6 * max(1, scale)
+        )
+
+
+def test_the_loss_is_cross_entropy_at_the_answer_only(llama):
+    lengths = [5, 9, 7]
+    prompts = make_prompts(lengths, [[(0, 1)]] * 3, [(n - 1, n) for n in lengths])
+    expected = []
+    for i in range(3):
+        single = prompts[i : i + 1]
+        with torch.no_grad():
+            logits = llama(torch.from_numpy(single.input_ids)).logits[:, -1]
+        expected.append(cross_entropy(logits, torch.from_numpy(single.answers)))
+    loss = ft._step(copy.deepcopy(llama), prompts, QUICK)
+    torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
+
+
+# Which parameters train
+
+PARTS = {
+    ("gpt2", "attention"): lambda name: ".attn." in name,
+    ("gpt2", "mlp"): lambda name: ".mlp." in name,
+    ("gpt2", "layernorm"): lambda name: ".ln_" in name,
+    ("gpt2", "bias"): lambda name: name.endswith(".bias"),
+    ("gpt2", "all"): lambda name: True,
+    ("llama", "attention"): lambda name: ".self_attn." in name,
+    ("llama", "mlp"): lambda name: ".mlp." in name,
+    ("llama", "layernorm"): lambda name: "norm." in name,
+    ("llama", "all"): lambda name: True,
+}
+
+
+@pytest.mark.parametrize(("family", "part"), list(PARTS))
+def test_only_the_named_part_changes(tmp_path, family, part):
+    model = build(family)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    how = replace(QUICK, steps=2, trainable=part, learning_rate=1e-2, warmup_steps=0, evaluations=1)
+    train(tmp_path / "c", how, wrap(model))
+    after = dict(AutoModelForCausalLM.from_pretrained(tmp_path / "c").named_parameters())
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    # Tied and unused parameters aside, all of the part must move: a padding row or so would not.
+    assert changed == {name for name in before if PARTS[family, part](name)}
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_lora_ends_as_a_plain_checkpoint(tmp_path, family):
+    model = build(family)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    how = replace(QUICK, steps=4, trainable="lora", learning_rate=1e-2, evaluations=1)
+    history = train(tmp_path / "c", how, wrap(model))
+    assert set(tensors(tmp_path / "c" / "model.safetensors")) <= set(before)
+    assert not list((tmp_path / "c").glob("adapter*"))
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "c").eval()
+    after = dict(again.named_parameters())
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    matrices = {name for name, value in before.items() if value.ndim == 2}
+    assert changed == {
+        name for name in matrices if not re.search("wte|wpe|embed|lm_head", name)
+    }  # fmt: skip
+    for name in changed:
+        # Rank 8 of 32: the merged change must have the rank of the adapter.
+        assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 8
+    dev = data()[1]
+    assert (predicted_tokens(again, dev) == dev.answers).mean() == history.dev_accuracy.iloc[-1]
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path):
+    how = replace(QUICK, trainable="everything")
+    with pytest.raises(InputError, match="trainable='everything': use all, attention"):
+        train(tmp_path / "c", how)
+    with pytest.raises(InputError, match="trainable='bias': LlamaForCausalLM has no such"):
+        train(tmp_path / "c", replace(QUICK, trainable="bias"), wrap(build("llama")))
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("count", ["steps", "batch_size", "evaluations"])
+def test_counts_that_cannot_be_are_refused(count):
+    with pytest.raises(InputError, match=f"{count}=0"):
+        replace(QUICK, **{count: 0})
+
+
+# A checkpoint of something else
+
+
+def test_a_checkpoint_for_another_k_is_refused(tmp_path):
+    train(tmp_path / "c", replace(QUICK, steps=1, evaluations=1))
+    assert require_checkpoint(tmp_path / "c", asdict(TASK))["identity"]["task"]["k"] == 2
+    with pytest.raises(InputError, match="was trained for k=2, not k=3"):
+        require_checkpoint(tmp_path / "c", asdict(replace(TASK, k=3)))
+    with pytest.raises(InputError, match="no finetuned model"):
+        require_checkpoint(tmp_path / "nothing", asdict(TASK))
+
+
+def test_the_state_of_another_training_is_not_taken_up(tmp_path):
+    unbroken = tmp_path / "unbroken"
+    train(unbroken)
+    folder = tmp_path / "c"
+    other = load_model("nano", numbers=TASK.pool, device="cpu")
+    _interrupted(folder, other, replace(QUICK, seed=5), stop_after=8)
+    assert (tmp_path / "c.partial" / "last.safetensors").exists()
+    train(folder)
+    assert _same_weights(folder, unbroken)
+
+
+def _interrupted(folder: Path, start: LoadedModel, how: Training, stop_after: int) -> None:
+    """Runs a training until it has used a number of batches, then stops it as Ctrl-C would."""
+
+    class Stops:
+        """Training prompts that end the run when they are asked for once too often."""
+
+        def __init__(self, prompts):
+            self.prompts, self.asked = prompts, 0
+
+        def __len__(self):
+            return len(self.prompts)
+
+        def __getitem__(self, index):
+            self.asked += 1
+            if self.asked > stop_after:
+                raise KeyboardInterrupt
+            return self.prompts[index]
+
+    prompts, dev = data()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(start, Stops(prompts), dev, how, folder, ABOUT)
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("stop_after", [3, 4, 7, 11])
+def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after):
+    def dropping() -> LoadedModel:
+        """A model with dropout, so that the random numbers must go on where they stopped."""
+        config = copy.deepcopy(load_model("nano", numbers=TASK.pool, device="cpu").model.config)
+        config.resid_pdrop = config.embd_pdrop = 0.2
+        torch.manual_seed(1)
+        return wrap(AutoModelForCausalLM.from_config(config).eval())
+
+    history = train(tmp_path / "unbroken", start=dropping())
+    _interrupted(tmp_path / "broken", dropping(), QUICK, stop_after)
+    assert not (tmp_path / "broken").exists()
+    # The model that is handed in again may be any: its state comes from the disk.
+    torch.rand(3)
+    resumed = train(tmp_path / "broken", start=dropping())
+    pd.testing.assert_frame_equal(resumed, history)
+    assert _same_weights(tmp_path / "broken", tmp_path / "unbroken")
+
+
+# Processes that die
+
+CHILD = """
+import resource, sys, torch
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+from pathlib import Path
+from dataclasses import replace
+from test_finetune import QUICK, load_model, TASK, train
+from mplib.errors import InputError
+how = replace(QUICK, steps={steps}, evaluations={evaluations}, trainable={part!r})
+folder = Path({folder!r})
+if {limit}:
+    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    train(folder, how)
+except InputError as error:
+    sys.exit(f"InputError: {{error}}")
+"""
+
+
+def child(
+    folder: Path, steps: int, evaluations: int, limit: int = 0, part: str = "all"
+) -> subprocess.Popen:
+    code = CHILD.format(
+        tests=str(Path(__file__).parent), folder=str(folder), steps=steps, limit=limit,
+        evaluations=evaluations, part=part,
+    )  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
+    steps, evaluations = 600, 60
+    folder = tmp_path / "killed"
+    last = tmp_path / "killed.partial" / "last.safetensors"
+    process = child(folder, steps, evaluations)
+    until = time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stderr.close()
+    with safe_open(last, framework="pt") as file:
+        step = json.loads(file.metadata()["json"])["step"]
+    assert 0 < step < steps and not folder.exists(), "the kill must come in the middle"
+    how = replace(QUICK, steps=steps, evaluations=evaluations)
+    resumed, unbroken = train(folder, how), train(tmp_path / "unbroken", how)
+    pd.testing.assert_frame_equal(resumed, unbroken)
+    assert _same_weights(folder, tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
+def test_a_full_disk_is_one_error_and_keeps_the_last_state(tmp_path):
+    folder, partial = tmp_path / "c", tmp_path / "c.partial"
+    start = load_model("nano", numbers=TASK.pool, device="cpu")
+    _interrupted(folder, start, QUICK, stop_after=6)
+    before = {file.name: file.read_bytes() for file in partial.iterdir()}
+    size = (partial / "last.safetensors").stat().st_size
+    # The file system has room for half of a state.
+    process = child(folder, QUICK.steps, QUICK.evaluations, limit=size // 2)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith("InputError: cannot save the training state")
+    assert "Traceback" not in errors and str(partial) in errors
+    assert (partial / "last.safetensors").read_bytes() == before["last.safetensors"]
+    assert not [file for file in partial.iterdir() if file.name.startswith(".")]
+    train(folder)
+    train(tmp_path / "unbroken")
+    assert _same_weights(folder, tmp_path / "unbroken")
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_the_end_keeps_the_training(tmp_path):
+    folder = tmp_path / "c"
+    # The state of the norms alone fits, the checkpoint of the whole model does not.
+    process = child(folder, QUICK.steps, QUICK.evaluations, limit=40_000, part="layernorm")
+    _, errors = process.communicate(timeout=120)
+    assert errors.strip().splitlines()[-1].startswith("InputError: cannot save the checkpoint")
+    assert "Traceback" not in errors and not folder.exists()
+    with safe_open(tmp_path / "c.partial" / "last.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["json"])["step"] == QUICK.steps
+    how = replace(QUICK, trainable="layernorm")
+    pd.testing.assert_frame_equal(train(folder, how), train(tmp_path / "unbroken", how))
+    assert _same_weights(folder, tmp_path / "unbroken")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match="make"):
+            train(tmp_path / "c")
+    finally:
+        tmp_path.chmod(0o700)

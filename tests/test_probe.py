@@ -1,0 +1,384 @@
+"""The probe: what it must find, what it must not find, and how sure it says it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from mplib.errors import InputError
+from mplib.probe import (
+    Settings,
+    class_f1,
+    compare,
+    compare_prefixes,
+    compare_published,
+    confusions,
+    predict,
+    published_f1,
+    sentences,
+    tidy_predictions,
+    useful_heights,
+    usefulness,
+)
+from mplib.tasks.ksmallest import KSmallest
+from mplib.trees import PADDING, USELESS
+
+FAST = Settings(resamples=200)
+
+
+def problem(n: int = 120, m: int = 6, k: int = 3, seed: int = 0):
+    """Gold heights of random lists, and a generator for features."""
+    task = KSmallest(k, m=m, pool=40)
+    return task.heights(task.draw(n, seed)), np.random.default_rng(seed + 1)
+
+
+def noisy(heights: np.ndarray, rng: np.random.Generator, noise: float, layers: int = 2):
+    """Features that show heights as well as the noise allows; (examples, statements, layers)."""
+    return heights[..., None] + rng.normal(size=(*heights.shape, layers)) * noise
+
+
+def value(table: pd.DataFrame, column: str = "f1", **where):
+    """The one entry of a table whose columns have the given values."""
+    chosen = table
+    for name, wanted in where.items():
+        chosen = chosen[chosen[name] == wanted]
+    assert len(chosen) == 1
+    return chosen[column].iloc[0]
+
+
+# The classifiers
+
+
+def test_the_two_label_sets():
+    heights = np.array([[0, 1, USELESS, PADDING]], dtype=np.int8)
+    assert usefulness(heights).tolist() == [[1, 1, 0, PADDING]]
+    assert useful_heights(heights).tolist() == [[0, 1, PADDING, PADDING]]
+
+
+def test_no_group_stands_on_both_sides_of_a_fold():
+    # Within a group all features are the same and tell the label exactly; between groups they tell
+    # nothing. Only a probe that trains on the group it is tested on could be right.
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 5)
+    heights = np.repeat(rng.integers(0, 2, size=60), 5)[:, None].astype(np.int8)
+    features = np.repeat(rng.normal(size=(60, 1, 3)), 5, axis=0)
+    apart = predict(features, heights, groups)
+    assert (apart.height == heights).mean() < 0.7
+    mixed = predict(features, heights)
+    assert (mixed.height == heights).mean() > 0.95, "the trap must work when groups are ignored"
+
+
+def test_the_statements_of_an_example_stand_together_without_groups_too():
+    heights, rng = problem()
+    own = rng.normal(size=(len(heights), 1, 2)) * 100
+    # Each example is a cloud of its own far from the others; neighbours are always strangers.
+    found = predict(own + rng.normal(size=(*heights.shape, 2)) * 0.01, heights)
+    assert (found.useful != PADDING).all()
+    assert abs((found.useful == usefulness(heights)).mean() - 0.5) < 0.1
+
+
+def test_perfect_features_are_read_perfectly():
+    heights, rng = problem()
+    found = compare({"good": noisy(heights, rng, 1e-3)}, heights, twins=[], settings=FAST)
+    for target in ("V", "G", "G_root"):
+        row = found.f1[(found.f1.source == "good") & (found.f1.target == target)]
+        assert row[["f1", "low", "high"]].eq(1).all(axis=None)
+    assert len(found.scores) == 0
+
+
+def test_permuted_labels_and_pure_noise_are_at_chance():
+    heights, rng = problem(n=400, k=3)
+    features = {"good": noisy(heights, rng, 0.01)}
+    found = compare(features, heights, twins=[rng.normal(size=(*heights.shape, 2))], settings=FAST)
+    # Half of the statements are useful; a third of those is the root.
+    for source in ("permuted labels", "random twin 0"):
+        assert abs(value(found.f1, source=source, target="V") - 0.5) < 0.05
+        assert abs(value(found.f1, source=source, target="G") - 0.5) < 0.08
+
+
+def test_padding_is_ignored():
+    heights, rng = problem(n=60)
+    features = noisy(heights, rng, 0.5)
+    expected = predict(features, heights)
+    more = np.full((60, 3), PADDING, dtype=np.int8)
+    padded = np.concatenate([heights, more], axis=1)
+    rubbish = np.full((60, 3, 2), np.nan)
+    found = predict(np.concatenate([features, rubbish], axis=1), padded)
+    assert (found.useful[:, :6] == expected.useful).all()
+    assert (found.height[:, :6] == expected.height).all()
+    assert (found.useful[:, 6:] == PADDING).all() and (found.height[:, 6:] == PADDING).all()
+    assert (found.height[padded == USELESS] == PADDING).all()
+
+
+def test_small_folds_do_with_fewer_neighbours():
+    heights = np.array([[0, 1, USELESS]] * 4, dtype=np.int8)
+    features = np.tile(np.array([0.0, 5.0, 9.0])[None, :, None], (4, 1, 2))
+    found = predict(features, heights, settings=Settings(neighbours=8, folds=2))
+    assert (found.height[:, :2] == heights[:, :2]).all()
+
+
+def test_impossible_input_is_refused():
+    heights, rng = problem(n=4)
+    features = noisy(heights, rng, 0.1)
+    with pytest.raises(InputError, match="4 groups of examples for 5 folds"):
+        predict(features, heights)
+    with pytest.raises(InputError, match="1 groups"):
+        predict(features, heights, groups=np.zeros(4), settings=Settings(folds=2))
+    with pytest.raises(InputError, match="shape"):
+        predict(features[:, 1:], heights)
+
+
+# Figures from predictions
+
+
+@given(st.integers(0, 10_000), st.integers(1, 4))
+def test_f1_from_confusions_is_that_of_scikit_learn(seed, classes):
+    rng = np.random.default_rng(seed)
+    gold = rng.integers(0, classes, size=(9, 4))
+    gold[rng.random((9, 4)) < 0.2] = PADDING
+    gold[0, 0] = classes - 1
+    guess = rng.integers(0, classes, size=(9, 4))
+    groups = rng.integers(0, 3, size=9)
+    counts = confusions(gold, guess, groups)
+    assert counts.shape[0] == len(np.unique(groups))
+    real = gold != PADDING
+    expected = f1_score(
+        gold[real], guess[real], average=None, labels=range(classes), zero_division=0
+    )
+    np.testing.assert_allclose(class_f1(counts.sum(0)), expected)
+
+
+def test_tables_hold_the_f1_of_the_predictions():
+    heights, rng = problem()
+    found = compare({"some": noisy(heights, rng, 0.8)}, heights, twins=[], settings=FAST)
+    predictions = found.predictions["some"]
+    useful, height = usefulness(heights), useful_heights(heights)
+    expected = {
+        "V": f1_score(useful.ravel(), predictions.useful.ravel(), average="macro"),
+        "G": f1_score(height[height >= 0], predictions.height[height >= 0], average="macro"),
+        "G_root": f1_score(height[height >= 0], predictions.height[height >= 0]),
+    }
+    for target, f1 in expected.items():
+        assert 0.3 < f1 < 0.99
+        np.testing.assert_allclose(value(found.f1, source="some", target=target), f1)
+
+
+def test_scores_are_equations_1_and_2():
+    heights, rng = problem()
+    found = compare(
+        {"model": noisy(heights, rng, 0.4)},
+        heights,
+        twins=[noisy(heights, rng, noise) for noise in (2, 3)],
+        text={"weak": noisy(heights, rng, 5), "strong": noisy(heights, rng, 0.7)},
+        settings=FAST,
+    )
+    f1 = found.f1.set_index(["source", "target"]).f1
+    for score, target in (("S_P1", "V"), ("S_P2", "G"), ("S_P2_root", "G_root")):
+        base = (f1["random twin 0", target] + f1["random twin 1", target]) / 2
+        expected = (f1["model", target] - base) / (1 - base)
+        assert 0.1 < expected < 1
+        found_value = value(found.scores, "value", source="model", score=score, over="random twin")
+        np.testing.assert_allclose(found_value, expected)
+        strong = f1["strong", target]
+        np.testing.assert_allclose(
+            value(found.scores, "value", source="model", score=score, over="text (strong)"),
+            (f1["model", target] - strong) / (1 - strong),
+        )
+        # A twin's own score is over the other twins, and says nothing of the text.
+        other = f1["random twin 1", target]
+        np.testing.assert_allclose(
+            value(found.scores, "value", source="random twin 0", score=score),
+            (f1["random twin 0", target] - other) / (1 - other),
+        )
+    assert (found.scores.low <= found.scores.value).all()
+    assert (found.scores.value <= found.scores.high).all()
+
+
+def test_a_perfect_baseline_leaves_the_score_undefined():
+    heights, rng = problem()
+    found = compare(
+        {"model": noisy(heights, rng, 0.4)},
+        heights,
+        twins=[noisy(heights, rng, 2)],
+        text={"oracle": noisy(heights, rng, 1e-4)},
+        settings=FAST,
+    )
+    over_oracle = found.scores[found.scores.over == "text (oracle)"]
+    assert len(over_oracle) == 3 and over_oracle.value.isna().all()
+    assert over_oracle.note.str.contains("the baseline is perfect").all()
+    assert any("undefined" in line for line in sentences(found))
+
+
+def test_one_height_gives_no_figure_for_heights():
+    heights, rng = problem(k=1)
+    twins = [rng.normal(size=(*heights.shape, 2))]
+    found = compare({"model": noisy(heights, rng, 0.3)}, heights, twins=twins, settings=FAST)
+    assert set(found.f1.target) == {"V"} and set(found.scores.score) == {"S_P1"}
+
+
+def test_the_same_seed_gives_the_same_tables():
+    heights, rng = problem()
+    sources = {"model": noisy(heights, rng, 0.5)}, heights
+    twins = [noisy(heights, rng, 2), noisy(heights, rng, 2)]
+    first, again = (compare(*sources, twins=twins, settings=FAST) for _ in range(2))
+    pd.testing.assert_frame_equal(first.f1, again.f1)
+    pd.testing.assert_frame_equal(first.scores, again.scores)
+    other = compare(*sources, twins=twins, settings=replace(FAST, seed=1))
+    assert not first.f1.equals(other.f1)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    # The interval is over examples for a probe that is not fitted on them anew, so the truth here
+    # is the accuracy-like F1 of fixed predictions, known from a large sample.
+    from mplib import probe
+
+    rng = np.random.default_rng(0)
+    right = np.array([[0.8, 0.2], [0.3, 0.7]])
+
+    def sample(n):
+        """Confusions of n groups of 5 statements whose errors come in clusters."""
+        gold = rng.integers(0, 2, size=(n, 5))
+        hard = rng.random((n, 1)) < 0.3
+        guess = np.where(
+            rng.random((n, 5)) < right[gold, gold] * np.where(hard, 0.6, 1), gold, 1 - gold
+        )
+        return confusions(gold, guess, np.arange(n))
+
+    truth = class_f1(sample(400_000).sum(0)).mean()
+    covered = []
+    for _ in range(200):
+        counts = sample(150)
+        draws = rng.multinomial(150, np.full(150, 1 / 150), size=300)
+        weights = np.vstack([np.ones(150), draws])
+        estimate = probe._estimate("f1", probe._resampled_f1(counts, weights)[0])
+        covered.append(estimate["low"] <= truth <= estimate["high"])
+    assert 0.89 <= np.mean(covered) <= 0.99
+
+
+def test_intervals_grow_when_examples_are_not_independent():
+    heights, rng = problem(n=40)
+    features = noisy(heights, rng, 1.0)
+    copies = 5
+    heights, features = np.tile(heights, (copies, 1)), np.tile(features, (copies, 1, 1))
+    groups = np.tile(np.arange(40), copies)
+    width = {}
+    for name, given_groups in (("grouped", groups), ("apart", None)):
+        found = compare({"m": features}, heights, twins=[], groups=given_groups, settings=FAST)
+        row = found.f1[(found.f1.source == "m") & (found.f1.target == "V")].iloc[0]
+        width[name] = row.high - row.low
+    assert width["grouped"] > 1.5 * width["apart"]
+
+
+def test_prefixes_use_the_first_layers_of_model_and_twins():
+    heights, rng = problem()
+    useless = rng.normal(size=(*heights.shape, 1))
+    model = np.concatenate([useless, noisy(heights, rng, 0.2, layers=1)], axis=-1)
+    twin = rng.normal(size=model.shape)
+    found = compare_prefixes({"model": model}, heights, twins=[twin], settings=FAST)
+    for layers in (1, 2):
+        alone = compare(
+            {"model": model[..., :layers]}, heights, twins=[twin[..., :layers]], settings=FAST
+        )
+        part = found.scores[found.scores.layers == layers].drop(columns="layers")
+        pd.testing.assert_frame_equal(part, alone.scores)
+    score = found.scores[(found.scores.source == "model") & (found.scores.score == "S_P1")]
+    assert abs(score.value.iloc[0]) < 0.2 and score.value.iloc[1] > 0.6
+
+
+def test_predictions_as_a_table_keep_every_statement():
+    heights, rng = problem(n=30)
+    heights[0, 5] = PADDING
+    found = compare({"model": noisy(heights, rng, 0.3)}, heights, twins=[], settings=FAST)
+    names = np.arange(heights.size).reshape(heights.shape)
+    table = tidy_predictions(found.predictions, heights, names)
+    assert len(table) == heights.size - 1 and set(table.source) == {"model"}
+    predicted = found.predictions["model"]
+    for row in table.itertuples():
+        place = row.example, row.position
+        assert (row.statement, row.height) == (names[place], heights[place])
+        assert row.predicted_useful == predicted.useful[place]
+        if row.height == USELESS:
+            assert pd.isna(row.predicted_height)
+        else:
+            assert row.predicted_height == predicted.height[place]
+
+
+def test_sentences_say_which_way_a_score_points():
+    heights, rng = problem()
+    found = compare(
+        {"model": noisy(heights, rng, 0.2), "noise": rng.normal(size=(*heights.shape, 2))},
+        heights,
+        twins=[rng.normal(size=(*heights.shape, 2)) for _ in range(2)],
+        text={"value": noisy(heights, rng, 0.5)},
+        settings=FAST,
+    )
+    lines = sentences(found)
+    (good,) = [x for x in lines if x.startswith("model: S_P1 over the random twin")]
+    assert "tells more than the random twin" in good
+    assert (
+        f"**{value(found.scores, 'value', source='model', score='S_P1', over='random twin'):.2f}**"
+        in good
+    )
+    (bad,) = [x for x in lines if x.startswith("noise: S_P1 over the text (value)")]
+    assert "less than the text (value)" in bad
+
+
+# The published protocol
+
+
+def published_in_loops(features: np.ndarray, heights: np.ndarray) -> tuple[float, float]:
+    """The source's two figures in plain Python: its own neighbours, weights and F1."""
+
+    def neighbours_vote(train, labels, row):
+        distance = np.sqrt(((train - row) ** 2).sum(1))
+        near = np.argsort(distance, kind="stable")[:8]
+        votes: dict[int, float] = {}
+        for i in near:
+            votes[labels[i]] = votes.get(labels[i], 0) + 1 / distance[i]
+        return max(sorted(votes), key=lambda label: votes[label])
+
+    def f1(gold, guess, label):
+        hits = sum(g == p == label for g, p in zip(gold, guess, strict=True))
+        total = sum(g == label for g in gold) + sum(p == label for p in guess)
+        return 2 * hits / total if total else 0.0
+
+    cut, useful = len(features) // 2, heights != USELESS
+    results = []
+    for rows, labels, classes in (
+        (features.reshape(-1, features.shape[-1]), useful.ravel(), [0, 1]),
+        (features[useful], (heights == heights.max())[useful], [1]),
+    ):
+        labels = labels.astype(int)
+        folds = []
+        for train, test in ((slice(cut), slice(cut, None)), (slice(cut, None), slice(cut))):
+            guess = [neighbours_vote(rows[train], labels[train], row) for row in rows[test]]
+            folds.append(np.mean([f1(labels[test], guess, label) for label in classes]))
+        results.append(np.mean(folds))
+    return results[0], (1 + results[1]) / 2
+
+
+def test_the_published_protocol_is_the_sources_own():
+    task = KSmallest(3, m=6, pool=12, repeats=True)
+    lists = task.draw(80, seed=2)
+    heights = task.published_heights(lists)
+    features = noisy(heights, np.random.default_rng(3), 0.8)
+    found = published_f1(features, heights)
+    v, g = published_in_loops(features, heights)
+    np.testing.assert_allclose([found["V"], found["G"]], [v, g])
+    np.testing.assert_allclose(found["G_root"], 2 * g - 1)
+
+
+def test_the_published_table_normalises_by_the_twins_mean():
+    heights, rng = problem()
+    model, twins = noisy(heights, rng, 0.4), [noisy(heights, rng, 3) for _ in range(2)]
+    table = compare_published({"model": model}, twins, heights).set_index("source")
+    bases = [published_f1(twin, heights) for twin in twins]
+    for score, target in (("S_P1", "V"), ("S_P2_root", "G")):
+        base = np.mean([b[target] for b in bases])
+        expected = (published_f1(model, heights)[target] - base) / (1 - base)
+        np.testing.assert_allclose(table.loc["model", score], expected)
+    assert table.loc["random twin (mean)", "S_P1"] == 0
