@@ -1,0 +1,80 @@
+"""The README's tables, written from ``results/`` so that no number in it is typed by hand."""
+
+import json
+import re
+
+import pandas as pd
+
+from mplib.paths import ROOT
+from mplib.results import paper_table
+
+
+def numbers_table() -> str:
+    """The quick profile's accuracy and scores beside the paper's for the same k, as Markdown."""
+    folder = ROOT / "results" / "quick"
+    accuracy = pd.read_csv(folder / "01_finetune" / "accuracy.csv").set_index("model")
+    probe = folder / "03_probe_ksmallest"
+    scores, f1 = pd.read_csv(probe / "scores.csv"), pd.read_csv(probe / "f1.csv")
+    k = int(scores.k[0])
+    paper = paper_table("table1", k=k, source="finetuned").set_index("quantity").value
+    reached = accuracy.loc["finetuned"]
+    rows = [
+        {
+            "": "test accuracy",
+            "paper": f"{paper['accuracy']:.3f}",
+            "ours": _interval(reached.accuracy, reached.low, reached.high),
+            "ours, over the text": "",
+        }
+    ]
+    names = {
+        "S_P1": "S_P1 (useful or not)",
+        "S_P2": "S_P2 (height, macro)",
+        "S_P2_root": "S_P2 (root)",
+    }
+    for score, name in names.items():
+        found = scores[(scores.score == score) & (scores.kind == "model")].set_index("over")
+        twin = found.loc["random twin"]
+        text = found[found.index.str.startswith("text")].iloc[0]
+        rows.append({
+            "": name,
+            "paper": f"{paper[score]:.3f}" if score in paper else "",
+            "ours": _interval(twin.value, twin.low, twin.high),
+            "ours, over the text": _interval(text.value, text.low, text.high),
+        })  # fmt: skip
+    best = f1[f1.kind == "text"].groupby("target").f1.max()
+    rows.append({
+        "": "F1 of the text alone",
+        "paper": "",
+        "ours": f"V {best['V']:.3f}, G {best['G']:.3f}",
+        "ours, over the text": "",
+    })  # fmt: skip
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def bench_table() -> str:
+    """The committed benchmark ratios as Markdown."""
+    rows = [
+        row
+        for path in sorted((ROOT / "results" / "bench").glob("*.json"))
+        for row in json.loads(path.read_text())["rows"]
+    ]
+    table = pd.DataFrame(rows)[["name", "published", "ours", "unit", "ratio", "wanted"]]
+    return table.to_markdown(index=False, floatfmt=".3g")
+
+
+def render(text: str) -> str:
+    """The README with its marked tables replaced by what ``results/`` holds now."""
+    for marker, table in (("numbers", numbers_table()), ("bench", bench_table())):
+        before, opening, rest = re.split(rf"(<!-- {marker}: .*? -->\n)", text)
+        text = before + opening + table + rest[rest.index(f"\n<!-- /{marker} -->") :]
+    return text
+
+
+def update() -> None:
+    """Writes the tables into the README."""
+    path = ROOT / "README.md"
+    path.write_text(render(path.read_text()))
