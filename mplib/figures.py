@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+
+from mplib.flow import Flow
 
 sns.set_theme(style="ticks", context="notebook", palette="colorblind")
 
@@ -160,4 +163,135 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("score over the random twin")
     axes[0, 0].legend(frameon=False)
     sns.despine(figure)
+    return figure
+
+
+def entropy_maps(maps: Mapping[str, np.ndarray]) -> Figure:
+    """Normalised entropy of every head, a panel for each kind (Fig 14).
+
+    Args:
+        maps: entropy by kind, shape (layers, heads).
+    """
+    layers, heads = next(iter(maps.values())).shape
+    figure, axes = plt.subplots(
+        1, len(maps), figsize=((1.4 + 0.32 * max(layers, 8)) * len(maps), 1.4 + 0.3 * heads),
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axis, (name, values) in zip(axes[0], maps.items(), strict=True):
+        image = axis.imshow(values.T, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+        axis.set(title=name, xlabel="layer", ylabel="head")
+        axis.set_xticks(_ticks(layers), [str(tick + 1) for tick in _ticks(layers)])
+        axis.set_yticks(_ticks(heads), [str(tick + 1) for tick in _ticks(heads)])
+        for layer, head in np.ndindex(layers, heads) if layers * heads <= 64 else ():
+            value = values[layer, head]
+            axis.text(layer, head, f"{value:.2f}", ha="center", va="center", fontsize="x-small",
+                      color="black" if value > 0.6 else "white")  # fmt: skip
+    figure.colorbar(image, ax=axes[0].tolist(), label="normalised entropy")
+    return figure
+
+
+def pruning_curves(averaged: pd.DataFrame) -> Figure:
+    """Accuracy while heads are switched off in several orders, with 95 % bands (Fig 9)."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    for name, curve in averaged.groupby("order", sort=False):
+        label = f"at {name}" if name == "random" else f"small {name} first"
+        line = axis.plot(curve.percentage, curve.accuracy, marker="o", label=label)[0]
+        axis.fill_between(
+            curve.percentage, curve.low, curve.high, color=line.get_color(), alpha=0.2
+        )
+    axis.set(xlabel="heads switched off (%)", ylabel="accuracy", ylim=(-0.02, 1.02))
+    axis.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
+    """What cutting edges does, a row for each measure and a column for each size of the window.
+
+    Args:
+        table: of the knock-out.
+        guess: accuracy of always giving the most frequent answer, drawn as a dotted line.
+    """
+    measures, sizes = ["accuracy", "change in log-probability"], sorted(table.window.unique())
+    counts = [table[table.window == size].first_layer.nunique() for size in sizes]
+    figure, axes = plt.subplots(
+        len(measures), len(sizes), figsize=(2 + 0.9 * sum(counts), 5.6), sharey="row",
+        sharex="col", squeeze=False, width_ratios=[count + 0.5 for count in counts],
+        layout="constrained",
+    )  # fmt: skip
+    cuts = list(dict.fromkeys(table.cut))
+    for (row, column), axis in np.ndenumerate(axes):
+        part = table[(table.measure == measures[row]) & (table.window == sizes[column])]
+        axis.axhline(guess if row == 0 else 0, color="grey", lw=1, ls=":")
+        for shift, cut in enumerate(cuts):
+            chosen = part[part.cut == cut]
+            axis.errorbar(
+                chosen.first_layer + 0.12 * (shift - (len(cuts) - 1) / 2), chosen.value,
+                yerr=_distances(chosen, "value"), fmt="o-", lw=1, capsize=2, label=cut,
+            )  # fmt: skip
+        spans = part.drop_duplicates("first_layer")
+        names = [
+            str(a) if a == b else f"{a}-{b}"
+            for a, b in zip(spans.first_layer, spans.last_layer, strict=True)
+        ]
+        axis.set_xticks(spans.first_layer, names)
+        if row:
+            axis.set_xlabel("layer" if sizes[column] == 1 else "layers")
+    axes[0, 0].set(ylabel="accuracy", ylim=(-0.03, 1.03))
+    axes[1, 0].set_ylabel("change in log-probability")
+    rest = "sums to one again" if table.renormalised.all() else "is not renormalised"
+    figure.suptitle(f"attention to these statements cut; what is left {rest}", fontsize="medium")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def rollout_curve(table: pd.DataFrame) -> Figure:
+    """Share of the first token in the last one's attention roll-out, by layer (appendix A)."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    lines = {
+        "first_token": ("first token", "o-"),
+        "first_token_if_even": ("first token, attention spread evenly", "s--"),
+        "bound": ("bound of appendix A", "^:"),
+        "one_token": ("one token of a list", "k:"),
+    }
+    for column, (label, style) in lines.items():
+        axis.plot(table.layer, table[column], style, label=label)
+    axis.set(xlabel="layers rolled out", ylabel="share of the last token", xticks=table.layer)
+    axis.set_ylim(0, 1)
+    axis.legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
+def attention_flow(flows: Sequence[Flow]) -> Figure:
+    """Tokens of every layer, joined by mean attention, a panel for each flow (Figs 12 and 13).
+
+    A line's width and darkness follow its weight; lines below the even share 1/m are left out.
+    """
+    layers, tokens = flows[0].weights.shape[:2]
+    figure, axes = plt.subplots(
+        1, len(flows), figsize=(max(4.0, 0.34 * tokens) * len(flows), 1.6 + 0.7 * layers),
+        sharey=True, squeeze=False, layout="constrained",
+    )  # fmt: skip
+    top = max(float(flow.weights.max()) for flow in flows) or 1.0
+    for axis, flow in zip(axes[0], flows, strict=True):
+        layer, query, key = np.nonzero(flow.weights > 1 / tokens)
+        weight = flow.weights[layer, query, key] / top
+        ends = np.stack([np.stack([key + 1, layer]), np.stack([query + 1, layer + 1])])
+        lines = ends.transpose(2, 0, 1)
+        if len(lines):
+            axis.add_collection(
+                LineCollection(list(lines), linewidths=0.4 + 3 * weight, alpha=weight)
+            )
+        places = np.arange(1, tokens + 1)
+        colors = ["C3" if place in flow.marks else "grey" for place in places]
+        for level in range(layers + 1):
+            axis.scatter(places, np.full(tokens, level), s=14, c=colors, zorder=2)
+        names = [f"{p}\n{flow.marks[p]}" if p in flow.marks else str(p) for p in places]
+        axis.set_xticks(places, names, fontsize="x-small")
+        axis.set(title=flow.name, xlabel="position in the list")
+    axes[0, 0].set_yticks(range(layers + 1), ["tokens", *(f"layer {n + 1}" for n in range(layers))])
+    sns.despine(figure, left=True)
     return figure

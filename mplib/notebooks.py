@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jupytext
 from nbformat import NotebookNode
 
 from mplib.errors import InputError, suggest
@@ -92,6 +91,9 @@ class Notebook:
 
     def read(self) -> NotebookNode:
         """The notebook as cells, without outputs, each cell named by its place."""
+        # Imported late: it is slow, and most of the command line needs no notebook.
+        import jupytext
+
         notebook = jupytext.read(self.path)
         for place, cell in enumerate(notebook.cells):
             # Random ids would make every copy differ.
@@ -144,6 +146,8 @@ def write_pairs(*, check: bool = False) -> list[Path]:
     Returns:
         With ``check``, the pairs that are missing or differ from their source.
     """
+    import jupytext
+
     stale = []
     for notebook in Notebook.all():
         pair = notebook.path.with_suffix(".ipynb")

@@ -1,7 +1,6 @@
 """A profile becomes runs, runs become pages, pages become a book."""
 
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 import nbformat
 import yaml
 
+from mplib import readme
 from mplib.errors import InputError, NotebookFailed, suggest
 from mplib.notebooks import Notebook
 from mplib.paths import ROOT, checkpoint_folders, home
@@ -21,6 +21,8 @@ from mplib.results import run_folder
 from mplib.run import exclusive
 
 FINETUNE = "01_finetune"
+KEPT_BYTES = 500_000
+"""Files above this size, such as single predictions, are no reference tables."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,15 @@ def _render(book: Path, strict: bool, lock: int) -> Path:
 
 
 def keep(profile_name: str) -> list[Path]:
-    """Copies the tables and manifests of a profile's finished runs into ``results/``.
+    """Copies the small tables, figures and manifests of a profile's runs into ``results/``.
+
+    The README's tables are written anew from them.
 
     Returns:
         The folders written, one for each run.
+
+    Raises:
+        InputError: a run is missing.
     """
     kept = []
     for job in plan(profile_name):
@@ -235,8 +242,10 @@ def keep(profile_name: str) -> list[Path]:
             target /= job.folder.name
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        manifest = json.loads((job.folder / "manifest.json").read_text())
-        for file in ["manifest.json", *manifest["tables"]]:
-            shutil.copy(job.folder / file, target / file)
+        pictures = job.folder.glob("figures/*.png")
+        for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:
+            if path.stat().st_size <= KEPT_BYTES:
+                shutil.copy(path, target)
         kept.append(target)
+    readme.update()
     return kept

@@ -155,3 +155,11 @@ def test_make_env_refuses_other_pythons(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "Python 3.11, 3.12 or 3.13 is needed" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_readme_shows_what_results_hold() -> None:
+    from mplib import readme
+
+    text = (ROOT / "README.md").read_text()
+    assert readme.render(text) == text, "run `python -m mplib keep` and commit README.md"
+    assert all((ROOT / path).exists() for path in re.findall(r"\]\(([\w/.]+)\)", text))
