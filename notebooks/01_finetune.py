@@ -19,7 +19,7 @@
 # likely is the k-th smallest of them. Every number is one token, and the loss looks at the answer's
 # place only. The other pages ask *how* the model does it.
 #
-# **Cost.** Quick profile: about two minutes on two CPU cores. GPT-2 small on the paper's task: one
+# **Cost.** Quick profile: about three minutes on two CPU cores. GPT-2 small on the paper's task: one
 # GPU. A training that was stopped goes on from its last evaluation.
 
 # %% tags=["parameters"]
