@@ -63,7 +63,9 @@ def bench_table() -> str:
         for row in json.loads(path.read_text())["rows"]
     ]
     table = pd.DataFrame(rows)[["name", "published", "ours", "unit", "ratio", "wanted"]]
-    return table.to_markdown(index=False, floatfmt=".3g")
+    for column in ("published", "ours", "ratio", "wanted"):
+        table[column] = [f"{value:.3g}" if pd.notna(value) else "" for value in table[column]]
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def render(text: str) -> str:
