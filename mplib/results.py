@@ -233,7 +233,7 @@ def paper_table(name: str, **chosen: Any) -> pd.DataFrame:
     """Rows of one of the paper's tables, kept in ``results/paper``, as fractions.
 
     Args:
-        name: ``table1``, ``table4`` or ``fig6``.
+        name: ``table1``, ``table4``, ``fig6`` or ``fig9``.
         **chosen: column values that the rows must have.
     """
     table = pd.read_csv(ROOT / "results" / "paper" / f"{name}.csv")

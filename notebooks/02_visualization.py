@@ -95,13 +95,11 @@ run.figure(
 # %% [markdown]
 # ## The heads of one list
 #
-# Every head of the finetuned model on the first test list, brightness being the square root of the
+# Every head of the (first) finetuned model on the first test list, brightness being the square root of the
 # attention. The last row of each map is the last token's.
 
 # %%
-shown = (
-    next(reversed(models.values())) if len(tuned) == 1 else next(iter(tuned.values()))
-)
+shown = next(iter(tuned.values()))
 heads = features.full_attention(shown.model, prompts[:1])[0]
 run.figure("heads", figures.head_thumbnails(heads, [str(n) for n in numbers[0]]))
 
@@ -110,7 +108,7 @@ run.figure("heads", figures.head_thumbnails(heads, [str(n) for n in numbers[0]])
 
 # %%
 results.summary(*(
-    f"{name}: the last token's attention on the {k}-th smallest number is largest in layer "
+    f"{name}: the last token's attention on the number of rank {k} is largest in layer "
     f"{values[k - 1].argmax() + 1} ({values[k - 1].max():.3f}; evenly spread would be {1 / m:.3f}), "
     f"and on the numbers up to it in layer {values[:k].sum(axis=0).argmax() + 1} "
     f"({values[:k].sum(axis=0).max():.3f}; evenly {k / m:.3f})."

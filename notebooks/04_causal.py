@@ -102,7 +102,15 @@ run.table("pruning", pruned)
 averaged = run.table("pruning_averaged", causal.average_draws(pruned))
 run.figure("pruning", figures.pruning_curves(averaged))
 
+# %%
+paper = results.paper_table("fig9", k=k)
+results.show(
+    paper.pivot(index="order", columns="percentage", values="value").reset_index()
+)
+
 # %% [markdown]
+# The table holds the paper's accuracies for this k, GPT-2 small finetuned (m = 16, pool 512).
+#
 # A curve below the random one belongs to heads that the answer needs more than others. Where the heads
 # of small size entropy do the work, their curve falls first. Where all position entropies lie near 1,
 # no head looks at certain places, and their order is one of small differences.
