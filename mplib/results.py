@@ -244,7 +244,7 @@ def paper_table(name: str, **chosen: Any) -> pd.DataFrame:
 
 def show(table: pd.DataFrame) -> HTML:
     """A table for a page: three digits, no index, no column that holds nothing."""
-    table = table.dropna(axis=1, how="all")
+    table = table.dropna(axis=1, how="all").rename_axis(columns=None)
     return HTML(table.to_html(index=False, na_rep="", float_format="{:.3f}".format, border=0))
 
 

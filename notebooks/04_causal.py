@@ -105,7 +105,7 @@ run.figure("pruning", figures.pruning_curves(averaged))
 # %%
 paper = results.paper_table("fig9", k=k)
 results.show(
-    paper.pivot(index="order", columns="percentage", values="value").reset_index()
+    paper.pivot(index="percentage", columns="order", values="value").reset_index()
 )
 
 # %% [markdown]
