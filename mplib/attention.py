@@ -5,16 +5,20 @@ and needs no copy of any model. A layer's attention is reduced as soon as it is 
 reduced numbers are kept, so memory grows with statements and layers, not with tokens squared.
 """
 
+import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from tqdm import tqdm
+from transformers import DynamicCache, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
@@ -241,7 +245,7 @@ def forward(
     intervention: Intervention | None = None,
     logits: bool = True,
     outputs: bool = False,
-    cache: Any = None,
+    cache: DynamicCache | None = None,
 ) -> Pass:
     """Runs one batch inside a ``backend`` block, reading and changing its attention.
 
@@ -252,30 +256,35 @@ def forward(
         intervention: what is changed, if anything.
         logits: whether the logits are wanted; without them the pass ends at the last attention.
         outputs: whether the outputs of the heads are wanted, before any of them is replaced.
-        cache: key-value cache of a prefix that stands before every prompt; spans count from the
-            prefix's beginning, ``input_ids`` from its end. Build it as ``DynamicCache()``, without
-            a config, or layers with a sliding window forget the prefix; the pass appends to it.
+        cache: keys and values of the prompts' prefix, from ``prefix_cache``; it stays as it is.
 
     Raises:
-        InputError: no layer went through the backend, or padding stands behind a prefix and the
-            family counts it into its sliding window.
+        InputError: no layer went through the backend; an intervention, which would change what a
+            prefix left behind; or padding behind a prefix in a family that counts it into its
+            sliding window.
     """
-    device: torch.device = next(model.get_input_embeddings().parameters()).device
-    input_ids = torch.from_numpy(prompts.input_ids).to(device)
-    mask = torch.from_numpy(prompts.attention_mask.copy()).to(device)
-    past = mask.shape[1] - input_ids.shape[1]
-    if past and not prompts.attention_mask[:, past:].all() and _slides(model):
+    device = _device(model)
+    past = len(prompts.prefix)
+    if past and intervention is not None:
+        raise InputError("an intervention changes the prefix too: run prompts.whole()")
+    if past and not prompts.attention_mask.all() and _slides(model):
         raise InputError(
-            f"{type(model).__name__} has a sliding window, into which padding behind a cached "
-            "prefix would count: take batches of prompts that are equally long"
+            f"{type(model).__name__} has a sliding window, into which padding behind a shared "
+            "prefix would count: run prompts.whole()"
         )
+    if past:
+        cache = copy.deepcopy(cache or prefix_cache(model, prompts))
+        cache.batch_repeat_interleave(len(prompts))
+    input_ids = torch.from_numpy(prompts.input_ids).to(device)
+    mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
+    mask = mask.to(device)
     session = _Session(intervention or Intervention(), sdpa=type(model)._supports_sdpa)
     if outputs:
         session.real = mask[:, past:, None, None].bool()
     if reduction is not None:
         session.reduction = reduction
         session.rows, session.row_mask = _question_rows(prompts, past, device)
-        session.pooling = _pooling(prompts, reduction, device)
+        session.pooling = _pooling(prompts, reduction, mask.shape[1], device)
         session.n_statements = prompts.statements.shape[1]
         session.last_layer = (
             None if logits else model.config.get_text_config().num_hidden_layers - 1
@@ -307,6 +316,63 @@ def forward(
     return Pass(after, attention, layers, summed)
 
 
+@torch.no_grad()
+def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> DynamicCache:
+    """Keys and values of the prompts' prefix, for ``forward``; inside a ``backend`` block.
+
+    Built without the model's config, or layers with a sliding window would forget the prefix.
+    """
+    cache = DynamicCache()
+    token = _SESSION.set(_Session(Intervention(), sdpa=type(model)._supports_sdpa))
+    try:
+        ids = torch.from_numpy(prompts.prefix[None]).to(_device(model))
+        model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache,
+            use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+    finally:
+        _SESSION.reset(token)
+    return cache
+
+
+Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]
+"""Indices of a batch's examples, the batch, and ``forward`` for it."""
+
+
+@contextmanager
+def passes(
+    model: PreTrainedModel, prompts: Prompts, batch_size: int, title: str | None = None
+) -> Iterator[Iterator[Batch]]:
+    """A ``backend`` block with an iterator over batches; a shared prefix is computed once.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: the examples.
+        batch_size: examples a batch.
+        title: of the progress bar; none is shown if None.
+    """
+    hidden = None if title else True  # None leaves it to TQDM_DISABLE
+    with (
+        backend(model),
+        tqdm(total=len(prompts), desc=title, unit="example", disable=hidden) as progress,
+    ):
+        yield _batches(model, prompts.whole() if _slides(model) else prompts, batch_size, progress)
+
+
+def _batches(
+    model: PreTrainedModel, prompts: Prompts, batch_size: int, progress: tqdm
+) -> Iterator[Batch]:
+    cache = prefix_cache(model, prompts) if len(prompts.prefix) else None
+    for chosen, batch in prompts.batches(batch_size):
+        yield chosen, batch, partial(forward, model, batch, cache=cache)
+        progress.update(len(chosen))
+
+
+def _device(model: PreTrainedModel) -> torch.device:
+    """Where the model wants its tokens."""
+    return next(model.get_input_embeddings().parameters()).device
+
+
 def _slides(model: PreTrainedModel) -> bool:
     """Whether any layer has a sliding window."""
     return getattr(model.config.get_text_config(), "sliding_window", None) is not None
@@ -321,12 +387,12 @@ def _question_rows(prompts: Prompts, past: int, device: torch.device) -> tuple[T
     return torch.where(valid, rows, span[:, :1]) - past, valid
 
 
-def _pooling(prompts: Prompts, how: Reduction, device: torch.device) -> Tensor | None:
+def _pooling(prompts: Prompts, how: Reduction, places: int, device: torch.device) -> Tensor | None:
     """Mean weights (batch, keys, statements), or for max the statement of each (batch, key)."""
     if how.statement == "tokens":
         return None
     spans = torch.from_numpy(prompts.statements.copy()).to(device)
-    keys = torch.arange(prompts.attention_mask.shape[1], device=device)[None, :, None]
+    keys = torch.arange(places, device=device)[None, :, None]
     inside = (keys >= spans[:, None, :, 0]) & (keys < spans[:, None, :, 1])
     if how.statement == "mean":
         return inside / inside.sum(dim=1, keepdim=True).clamp(min=1)

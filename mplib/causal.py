@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from mplib.attention import Intervention, backend, forward
+from mplib.attention import Intervention, passes
 from mplib.errors import InputError
 from mplib.evaluation import accuracy
 from mplib.features import order_statements
@@ -129,9 +129,10 @@ def mean_outputs(model: PreTrainedModel, prompts: Prompts, batch_size: int = 256
     a list says nothing of what it gives at the last.
     """
     total: Tensor | None = None
-    with backend(model):
-        for _, batch in prompts.batches(batch_size):
-            found = forward(model, batch, outputs=True).outputs
+    prompts = prompts.whole()
+    with passes(model, prompts, batch_size) as batches:
+        for _, _, run in batches:
+            found = run(outputs=True).outputs
             if found is None:
                 raise InputError(f"{type(model).__name__} has no attention heads to switch off")
             # Batches come longest first, so the first one has room for all.
@@ -214,14 +215,18 @@ def _answers_without(
     """Whether each example is answered rightly without each set of heads."""
     correct = {key: np.empty(len(prompts), dtype=bool) for key in masks}
     total = len(prompts) * len(masks)
-    with backend(model), _LayersKept(model) as kept, tqdm(total=total, desc="pruning") as progress:
-        for chosen, batch in prompts.batches(batch_size):
+    with (
+        passes(model, prompts.whole(), batch_size) as batches,
+        _LayersKept(model) as kept,
+        tqdm(total=total, desc="pruning") as progress,
+    ):
+        for chosen, batch, run in batches:
             kept.last.clear()
             # In order, so that sets which are equal up to some layer stand side by side.
             for key in sorted(masks):
                 kept.off = masks[key]
                 without = replace(change, heads_off=torch.from_numpy(masks[key]))
-                logits = forward(model, batch, intervention=without).logits
+                logits = run(intervention=without).logits
                 assert logits is not None
                 among = logits if choices is None else logits[:, choices]
                 best = among.argmax(dim=-1).cpu().numpy()

@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from mplib.attention import Intervention, backend, forward
+from mplib.attention import Intervention, passes
 from mplib.errors import InputError
-from mplib.evaluation import accuracy
+from mplib.evaluation import accuracy, judge
 from mplib.probe import Predictions, useful_heights, usefulness
 from mplib.prompts import Prompts
 from mplib.trees import PADDING, USELESS
@@ -105,23 +105,16 @@ def answer(
     correct = np.empty(len(prompts), dtype=bool)
     log_probability = np.empty(len(prompts), dtype=np.float32)
     window = None if layers is None else frozenset(range(layers[0] - 1, layers[1]))
-    with backend(model):
-        for chosen, batch in prompts.batches(batch_size):
+    with passes(model, prompts.whole(), batch_size) as batches:
+        for chosen, batch, run in batches:
             cut = None if statements is None else cut_edges(batch, statements[chosen])
             change = Intervention(
                 cut=None if cut is None else cut.to(model.device),
                 cut_layers=window, renormalise=renormalise,
             )  # fmt: skip
-            logits = forward(model, batch, intervention=change).logits
+            logits = run(intervention=change).logits
             assert logits is not None
-            if choices is not None:
-                allowed = torch.full_like(logits, -torch.inf)
-                allowed[:, choices] = logits[:, choices]
-                logits = allowed
-            right = torch.from_numpy(batch.answers).to(logits.device)
-            scores = logits.float().log_softmax(dim=-1)
-            correct[chosen] = (scores.argmax(dim=-1) == right).cpu()
-            log_probability[chosen] = scores.gather(1, right[:, None])[:, 0].cpu()
+            correct[chosen], log_probability[chosen] = judge(logits, batch.answers, choices)
     return Answers(correct, log_probability)
 
 

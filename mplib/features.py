@@ -1,14 +1,73 @@
 """Attention as features: one number a layer for each statement."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from mplib.attention import Reduction, backend, forward
+from mplib.attention import Reduction, backend, forward, passes
+from mplib.evaluation import judge
 from mplib.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one run over the examples gave.
+
+    Attributes:
+        features: simplified attention, as ``attention_features`` returns it.
+        correct: whether each answer was right, shape (examples,); None if not asked.
+        log_probability: of the right answer among the choices, shape (examples,); None likewise.
+    """
+
+    features: np.ndarray
+    correct: np.ndarray | None = None
+    log_probability: np.ndarray | None = None
+
+
+def read(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    reduction: Reduction | None = None,
+    choices: np.ndarray | None = None,
+    answers: bool = True,
+    batch_size: int = 64,
+) -> Reading:
+    """Attention features and answers from the same pass over the same prompts.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: the examples.
+        reduction: how attention is reduced; the paper's way if None. Its ``heads="keep"`` adds a
+            last axis of heads, its ``statement="tokens"`` gives tokens in the place of statements.
+        choices: token ids among which the answer is looked for; the whole vocabulary if None.
+        answers: whether the answers are wanted; without them a pass ends at the last attention.
+        batch_size: examples a forward pass.
+    """
+    how = reduction or Reduction()
+    if how.statement == "tokens" and not prompts.attention_mask.all():
+        # Trimmed batches would hold the tokens of different examples in different columns.
+        batch_size = len(prompts)
+    features: np.ndarray | None = None
+    correct = np.empty(len(prompts), dtype=bool)
+    log_probability = np.empty(len(prompts), dtype=np.float32)
+    with passes(model, prompts, batch_size, "attention") as batches:
+        for chosen, batch, run in batches:
+            found = run(reduction=how, logits=answers)
+            assert found.attention is not None
+            values = found.attention.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
+            if features is None:
+                features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
+            features[chosen] = values
+            if found.logits is not None:
+                judged = judge(found.logits, batch.answers, choices)
+                correct[chosen], log_probability[chosen] = judged
+    assert features is not None
+    if how.statement != "tokens":
+        features[prompts.statements[..., 0] == prompts.statements[..., 1]] = np.nan
+    return Reading(features, correct, log_probability) if answers else Reading(features)
 
 
 def attention_features(
@@ -23,36 +82,19 @@ def attention_features(
     Args:
         model: any decoder that uses transformers' attention interface.
         prompts: the examples.
-        reduction: how attention is reduced; the paper's way if None. Its ``heads="keep"`` adds a
-            last axis of heads, its ``statement="tokens"`` gives tokens in the place of statements.
+        reduction: see ``read``.
         batch_size: examples a forward pass.
 
     Returns:
         float32, shape (examples, statements, layers) or (examples, statements, layers, heads);
         NaN where an example has no such statement.
     """
-    how = reduction or Reduction()
-    if how.statement == "tokens" and not prompts.attention_mask.all():
-        # Trimmed batches would hold the tokens of different examples in different columns.
-        batch_size = len(prompts)
-    features: np.ndarray | None = None
-    with backend(model), tqdm(total=len(prompts), desc="attention", unit="example") as progress:
-        for chosen, batch in prompts.batches(batch_size):
-            found = forward(model, batch, reduction=how, logits=False).attention
-            assert found is not None
-            values = found.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
-            if features is None:
-                features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
-            features[chosen] = values
-            progress.update(len(chosen))
-    assert features is not None
-    if how.statement != "tokens":
-        features[prompts.statements[..., 0] == prompts.statements[..., 1]] = np.nan
-    return features
+    return read(model, prompts, reduction=reduction, answers=False, batch_size=batch_size).features
 
 
 def full_attention(model: PreTrainedModel, prompts: Prompts) -> np.ndarray:
     """Every attention weight of a few examples; shape (examples, layers, heads, queries, keys)."""
+    prompts = prompts.whole()
     tokens = prompts.input_ids.shape[1]
     everything = replace(prompts, question=np.broadcast_to([0, tokens], (len(prompts), 2)))
     with backend(model):

@@ -105,6 +105,7 @@ def finetune(
     identity = json.loads(json.dumps({**about, "training": asdict(how)}))
     if (done := read_training(folder)) and done["identity"] == identity:
         return pd.read_csv(folder / "history.csv")
+    train = train.whole()
     torch.manual_seed(how.seed)
     model, wrapped = _select(start.model, how.trainable)
     weights = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}

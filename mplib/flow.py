@@ -16,7 +16,7 @@ from IPython.display import HTML
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from mplib.attention import Intervention, Reduction, backend, forward
+from mplib.attention import Intervention, Reduction, passes
 from mplib.errors import InputError
 from mplib.prompts import Prompts
 from mplib.trees import USELESS
@@ -89,13 +89,14 @@ def _full(
     Raises:
         InputError: the prompts are not equally long.
     """
+    prompts = prompts.whole()
     if not prompts.attention_mask.all():
         raise InputError("attention can be averaged only over prompts that are equally long")
     everything = np.broadcast_to([0, prompts.input_ids.shape[1]], (len(prompts), 2))
     how = Reduction("tokens", "keep", "keep")
-    with backend(model):
-        for chosen, batch in replace(prompts, question=everything).batches(batch_size):
-            found = forward(model, batch, reduction=how, intervention=change, logits=False)
+    with passes(model, replace(prompts, question=everything), batch_size) as batches:
+        for chosen, _, run in batches:
+            found = run(reduction=how, intervention=change, logits=False)
             assert found.attention is not None
             yield chosen, found.attention
 

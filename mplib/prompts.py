@@ -1,7 +1,7 @@
 """Prompts as token tensors, with the token span of every statement and of the question."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,9 @@ Span = tuple[int, int]
 class Prompts:
     """A batch of left-padded prompts; spans are half-open token ranges ``[start, end)``.
 
+    A prefix that all prompts share is kept once. Spans count from its first token: column c of
+    ``input_ids`` is place ``len(prefix) + c``, so they are the same with and without a prefix.
+
     Attributes:
         input_ids: token ids, shape (examples, tokens).
         attention_mask: True where there is a token, shape (examples, tokens).
@@ -23,6 +26,7 @@ class Prompts:
             (examples, statements, 2).
         question: span of the tokens whose attention is read, shape (examples, 2).
         answers: id of the token that should come next, shape (examples,).
+        prefix: ids of the tokens that stand before every prompt, shape (shared tokens,).
     """
 
     input_ids: np.ndarray
@@ -30,6 +34,7 @@ class Prompts:
     statements: np.ndarray
     question: np.ndarray
     answers: np.ndarray
+    prefix: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -47,12 +52,50 @@ class Prompts:
             np.where(present, spans - unused, 0) if unused else spans,
             question - unused,
             self.answers[index],
+            self.prefix,
         )
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Number of tokens of each prompt, shape (examples,)."""
-        return self.attention_mask.sum(axis=1)
+        """Number of tokens of each prompt, prefix included, shape (examples,)."""
+        return self.attention_mask.sum(axis=1) + len(self.prefix)
+
+    def share_prefix(self) -> "Prompts":
+        """The same prompts, the tokens that all of them begin with kept once as ``prefix``.
+
+        The prefix ends before the first statement and the first question of any prompt.
+        """
+        if len(self.prefix):
+            return self
+        pads = self.input_ids.shape[1] - self.lengths
+        present = self.statements[..., 1] > self.statements[..., 0]
+        starts = np.where(present, self.statements[..., 0], self.question[:, :1])
+        room = int((np.minimum(starts.min(axis=1), self.question[:, 0]) - pads).min())
+        begin = np.take_along_axis(self.input_ids, pads[:, None] + np.arange(room), axis=1)
+        differ = (begin != begin[0]).any(axis=0)
+        shared = int(differ.argmax()) if differ.any() else room
+        columns = np.arange(shared, self.input_ids.shape[1])
+        return replace(
+            self,
+            input_ids=self.input_ids[:, shared:],
+            attention_mask=columns >= (pads + shared)[:, None],
+            prefix=begin[0, :shared].copy(),
+        )
+
+    def whole(self) -> "Prompts":
+        """The same prompts, each with the prefix written out."""
+        if not (shared := len(self.prefix)):
+            return self
+        n, columns = len(self), shared + self.input_ids.shape[1]
+        pads = columns - self.lengths
+        ids = np.concatenate([np.zeros((n, shared), np.int64), self.input_ids], axis=1)
+        np.put_along_axis(ids, pads[:, None] + np.arange(shared), self.prefix[None], axis=1)
+        return replace(
+            self,
+            input_ids=ids,
+            attention_mask=np.arange(columns) >= pads[:, None],
+            prefix=self.prefix[:0],
+        )
 
     def batches(self, size: int) -> Iterator[tuple[np.ndarray, "Prompts"]]:
         """Pairs (indices, prompts) of at most ``size`` examples, alike in length, longest first.

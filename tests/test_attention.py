@@ -16,7 +16,6 @@ from transformers import (
     AttentionMaskInterface,
     BloomConfig,
     BloomForCausalLM,
-    DynamicCache,
     FalconConfig,
     FalconForCausalLM,
     GPTJConfig,
@@ -393,33 +392,44 @@ PREFIX = 7
 
 
 @pytest.mark.parametrize("lengths", [(6, 6), (6, 4)], ids=["equal", "padded"])
-@pytest.mark.parametrize("in_prefix", [False, True], ids=["after", "inside"])
-def test_a_cached_prefix_gives_the_numbers_of_the_whole_prompt(decoder, in_prefix, lengths):
-    spans = [[(0, 3), (5, 7)], [(1, 2), (2, 6)]] if in_prefix else [[(7, 9), (9, 11)], [(7, 8)]]
+def test_a_shared_prefix_gives_the_numbers_of_the_whole_prompt(decoder, lengths):
     totals = [PREFIX + n for n in lengths]
+    spans = [[(7, 9), (9, 11)], [(7, 8)]]
     whole = make_prompts(totals, spans, questions=[(11, 13), (9, 11)])
-    ids, pad = whole.input_ids, lengths[0] - lengths[1]
-    ids[1, pad : pad + PREFIX] = ids[0, :PREFIX]
-    expected = run(decoder, whole, reduction=Reduction(heads="keep"))
-    # Without the config, layers with a sliding window keep the whole prefix: spans count from it.
-    cache = DynamicCache()
-    with torch.no_grad():
-        decoder(torch.from_numpy(ids[:1, :PREFIX]), past_key_values=cache, use_cache=True)
-    cache.batch_repeat_interleave(2)
-    # Behind a cached prefix the padding stands between prefix and prompt, not before both.
-    mask = np.ones_like(whole.attention_mask)
-    mask[1, PREFIX : PREFIX + pad] = False
-    moved = make_prompts(totals if not in_prefix else [max(totals)] * 2, spans, [(0, 1)] * 2)
-    rest = replace(
-        whole, input_ids=ids[:, PREFIX:], attention_mask=mask, statements=moved.statements
-    )
+    pad = lengths[0] - lengths[1]
+    whole.input_ids[1, pad : pad + PREFIX] = whole.input_ids[0, :PREFIX]
+    whole.input_ids[1, pad + PREFIX] = whole.input_ids[0, PREFIX] - 1  # theirs ends here
+    how = Reduction(heads="keep")
+    expected = run(decoder, whole, reduction=how)
+    shared = whole.share_prefix()
+    assert len(shared.prefix) == PREFIX
     if pad and getattr(decoder.config, "sliding_window", None):
-        with pytest.raises(InputError, match="equally long"):
-            run(decoder, rest, reduction=Reduction(), cache=cache)
-        return
-    found = run(decoder, rest, reduction=Reduction(heads="keep"), cache=cache)
-    torch.testing.assert_close(found.logits, expected.logits, **CLOSE)
-    torch.testing.assert_close(found.attention, expected.attention, **CLOSE)
+        with pytest.raises(InputError, match=r"whole\(\)"):
+            run(decoder, shared, reduction=how)
+    else:
+        found = run(decoder, shared, reduction=how)
+        torch.testing.assert_close(found.logits, expected.logits, **CLOSE)
+        torch.testing.assert_close(found.attention, expected.attention, **CLOSE)
+    np.testing.assert_allclose(
+        attention_features(decoder, shared, batch_size=1), attention_features(decoder, whole),
+        **CLOSE,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"whole\(\)"):
+        run(decoder, shared, intervention=Intervention())
+
+
+def test_the_prefix_is_computed_once(gpt2):
+    whole = make_prompts([9, 9, 8], [[(7, 8)], [(7, 8)], [(7, 8)]], [(8, 9), (8, 9), (7, 8)])
+    pads = 9 - whole.lengths
+    np.put_along_axis(whole.input_ids, pads[:, None] + np.arange(7), np.arange(7)[None], axis=1)
+    shared = whole.share_prefix()
+    read: list[int] = []
+    hook = gpt2.register_forward_pre_hook(
+        lambda _, __, given: read.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    attention_features(gpt2, shared, batch_size=1)
+    hook.remove()
+    assert sum(read) == len(shared.prefix) + whole.lengths.sum() - 3 * len(shared.prefix)
 
 
 # What it leaves behind, and what it refuses
