@@ -1,6 +1,8 @@
 """A name becomes a model and its tokenizer; a model becomes its randomly initialised twin."""
 
 import copy
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,7 +23,7 @@ from transformers import (
 )
 
 from mplib.errors import InputError, suggest
-from mplib.paths import resolve
+from mplib.paths import home, resolve
 
 
 def _gpt2(layers: int, heads: int, width: int, positions: int) -> Callable[[int], PretrainedConfig]:
@@ -138,7 +140,7 @@ def load_model(
     options: dict[str, Any] = {"revision": revision}
     source, folder = name, resolve(name)
     if name in PACKAGED:
-        source, options["gguf_file"] = _packaged(name)
+        source, options = _packaged(name), {}
     elif folder.is_dir():
         source = str(folder)
         if not (folder / "config.json").is_file():
@@ -150,10 +152,8 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
         placed = {"device_map": "auto"} if target is None else {}
-        # A packed GGUF has no safetensors to insist on.
-        strict = {} if "gguf_file" in options else {"use_safetensors": True}
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=kind, **placed, **strict, **options
+            source, dtype=kind, use_safetensors=True, **placed, **options
         )
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -174,8 +174,12 @@ def load_model(
     return LoadedModel(name, model.eval(), tokenizer, True)
 
 
-def _packaged(name: str) -> tuple[str, str]:
-    """Folder and file of a packaged model."""
+def _packaged(name: str) -> str:
+    """Folder of a packaged model, unpacked there the first time: reading GGUF takes half a minute.
+
+    Raises:
+        InputError: the package is missing, its file is broken, or there is no room.
+    """
     package, file = PACKAGED[name]
     spec = find_spec(package)
     found = [
@@ -187,7 +191,29 @@ def _packaged(name: str) -> tuple[str, str]:
         raise InputError(
             f"model {name!r} needs the package {package}: run `make env` to install it"
         )
-    return str(found[0].parent), file
+    # Named after the size too, so that another version of the file is unpacked anew.
+    folder = home() / "checkpoints" / f"{name}-{found[0].stat().st_size}"
+    if (folder / "config.json").is_file():
+        return str(folder)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+    place, options = str(found[0].parent), {"gguf_file": file}
+    try:
+        packed = AutoModelForCausalLM.from_pretrained(place, **options)
+        # A model that came from a packed file refuses to be saved; its twin does not.
+        plain = random_twin(packed, 0)
+        plain.load_state_dict(packed.state_dict())
+        plain.save_pretrained(fresh)
+        AutoTokenizer.from_pretrained(place, **options).save_pretrained(fresh)
+        fresh.rename(folder)
+    except Exception as error:
+        # Readers and writers of these formats have error classes of their own.
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not (folder / "config.json").is_file():  # else another process was faster
+            raise InputError(
+                f"model {name!r} cannot be unpacked from {found[0]} to {folder} ({error}): make "
+                "room there or set MPLIB_HOME to another disk, or run `make model` again"
+            ) from error
+    return str(folder)
 
 
 def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
