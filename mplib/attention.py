@@ -5,7 +5,6 @@ and needs no copy of any model. A layer's attention is reduced as soon as it is 
 reduced numbers are kept, so memory grows with statements and layers, not with tokens squared.
 """
 
-import copy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import DynamicCache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
@@ -245,7 +245,7 @@ def forward(
     intervention: Intervention | None = None,
     logits: bool = True,
     outputs: bool = False,
-    cache: DynamicCache | None = None,
+    cache: Cache | None = None,
 ) -> Pass:
     """Runs one batch inside a ``backend`` block, reading and changing its attention.
 
@@ -273,8 +273,7 @@ def forward(
             "prefix would count: run prompts.whole()"
         )
     if past:
-        cache = copy.deepcopy(cache or prefix_cache(model, prompts))
-        cache.batch_repeat_interleave(len(prompts))
+        cache = cache or prefix_cache(model, prompts)
     input_ids = torch.from_numpy(prompts.input_ids).to(device)
     mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
     mask = mask.to(device)
@@ -316,8 +315,29 @@ def forward(
     return Pass(after, attention, layers, summed)
 
 
+class _PrefixLayer(DynamicLayer):
+    """One layer's keys and values of a prefix, the same for every example of every batch.
+
+    What a pass adds is not kept: it would cost the prefix once for each example and layer.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys: Tensor = keys
+        self.values: Tensor = values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, followed by the new ones."""
+        n = len(key_states)
+        keys, values = self.keys.expand(n, -1, -1, -1), self.values.expand(n, -1, -1, -1)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
 @torch.no_grad()
-def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> DynamicCache:
+def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> Cache:
     """Keys and values of the prompts' prefix, for ``forward``; inside a ``backend`` block.
 
     Built without the model's config, or layers with a sliding window would forget the prefix.
@@ -332,7 +352,7 @@ def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> DynamicCache:
         )  # fmt: skip
     finally:
         _SESSION.reset(token)
-    return cache
+    return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
 
 
 Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]

@@ -217,7 +217,7 @@ def _answers_without(
     total = len(prompts) * len(masks)
     with (
         passes(model, prompts.whole(), batch_size) as batches,
-        _LayersKept(model) as kept,
+        LayersKept(model) as kept,
         tqdm(total=total, desc="pruning") as progress,
     ):
         for chosen, batch, run in batches:
@@ -235,18 +235,20 @@ def _answers_without(
     return correct
 
 
-class _LayersKept:
+class LayersKept:
     """Lets every layer give its last output again while the same heads are off up to it.
 
     Attributes:
         off: the heads that are off in the next pass, shape (layers, heads).
-        last: heads that were off up to a layer in its last computation, and what it gave; to be
-            cleared before another batch.
+        last: heads that were off up to a layer in its last computation, and what it gave; another
+            batch needs another one.
+        wanted: the layers whose outputs are kept, from 0; all if None.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.off = np.zeros(head_shape(model), dtype=bool)
         self.last: dict[int, tuple[bytes, Any]] = {}
+        self.wanted: frozenset[int] | None = None
         stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
         self.layers = next((stack for stack in stacks if len(stack) == len(self.off)), ())
 
@@ -264,10 +266,14 @@ class _LayersKept:
                 layer.forward = hook
 
     def _again_or_anew(self, index: int, *args: Any, **kwargs: Any) -> Any:
-        key = self.off[: index + 1].tobytes()
-        if index not in self.last or self.last[index][0] != key:
-            self.last[index] = key, self.forwards[index](*args, **kwargs)
-        return self.last[index][1]
+        same = (n for n, (key, _) in self.last.items() if key == self.off[: n + 1].tobytes())
+        # Layers below one that gives its output again are not read: they need none of their own.
+        if (top := max(same, default=-1)) >= index:
+            return self.last[top][1]
+        output = self.forwards[index](*args, **kwargs)
+        if self.wanted is None or index in self.wanted:
+            self.last[index] = self.off[: index + 1].tobytes(), output
+        return output
 
 
 def average_draws(pruned: pd.DataFrame) -> pd.DataFrame:

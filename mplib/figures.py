@@ -166,6 +166,27 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     return figure
 
 
+def height_curves(table: pd.DataFrame) -> Figure:
+    """F1 of useful statements of each height against useless ones, by layers used (Fig 7f)."""
+    names = list(dict.fromkeys(zip(table.set, table.subject, strict=True)))
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(1 + 2.9 * len(names), 3.2), squeeze=False, sharey=True,
+        layout="constrained",
+    )  # fmt: skip
+    for axis, (name, subject) in zip(axes[0], names, strict=True):
+        part = table[(table.set == name) & (table.subject == subject)]
+        for height, curve in part.groupby("height"):
+            line = axis.plot(curve.layers, curve.f1, label=f"height {height}")[0]
+            axis.fill_between(
+                curve.layers, curve.low, curve.high, color=line.get_color(), alpha=0.2
+            )
+        axis.set(title=f"{name}\n{subject}", xlabel="first layers used", ylim=(0, 1.02))
+    axes[0, 0].set_ylabel("F1: useful or useless")
+    axes[0, -1].legend(frameon=False)
+    sns.despine(figure)
+    return figure
+
+
 def entropy_maps(maps: Mapping[str, np.ndarray]) -> Figure:
     """Normalised entropy of every head, a panel for each kind (Fig 14).
 

@@ -373,15 +373,22 @@ def require_checkpoint(folder: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def finetuned_models(
-    parameters: Mapping[str, Any], task: dict[str, Any], device: str = "auto"
+    parameters: Mapping[str, Any],
+    task: dict[str, Any],
+    device: str = "auto",
+    required: bool = True,
 ) -> dict[str, LoadedModel]:
     """The finished finetunings that a notebook's parameters name, by the part that trained.
+
+    Where none is ``required`` and none is there, the result is empty.
 
     Raises:
         InputError: none of them is there, or one was trained for another task.
     """
     folders = checkpoint_folders(parameters)
     present = {part: folder for part, folder in folders.items() if read_training(folder)}
+    if not (present or required):
+        return {}
     for folder in (present or folders).values():
         require_checkpoint(folder, task)
     return {part: load_model(str(folder), device=device) for part, folder in present.items()}

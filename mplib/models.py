@@ -3,7 +3,7 @@
 import copy
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GPT2Config,
+    LlamaConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -38,12 +39,26 @@ def _gpt2(layers: int, heads: int, width: int, positions: int) -> Callable[[int]
     return config
 
 
+def _llama(layers: int, heads: int, width: int) -> Callable[[int], PretrainedConfig]:
+    def config(vocabulary: int) -> PretrainedConfig:
+        return LlamaConfig(
+            vocab_size=vocabulary, num_hidden_layers=layers, num_attention_heads=heads,
+            hidden_size=width, intermediate_size=8 * width // 3, max_position_embeddings=1024,
+            tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
+        )  # fmt: skip
+
+    return config
+
+
 PRESETS: dict[str, Callable[[int], PretrainedConfig]] = {
     "nano": _gpt2(layers=2, heads=2, width=32, positions=64),
     "tiny": _gpt2(layers=4, heads=4, width=128, positions=128),
     "gpt2-small-shape": _gpt2(layers=12, heads=12, width=768, positions=1024),
     "gpt2-medium-shape": _gpt2(layers=24, heads=16, width=1024, positions=1024),
     "distilgpt2-shape": _gpt2(layers=6, heads=12, width=768, positions=1024),
+    "llama-nano": _llama(layers=2, heads=2, width=48),
+    "llama-tiny": _llama(layers=6, heads=4, width=192),
+    "llama-small": _llama(layers=8, heads=8, width=384),
 }
 """Shapes that start from random weights and need no download."""
 
@@ -101,10 +116,21 @@ def number_tokenizer(pool: int) -> PreTrainedTokenizerFast:
     )
 
 
+def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A vocabulary of words and marks, each one token, and padding."""
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<pad>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", padding_side="left"
+    )
+
+
 def load_model(
     name: str,
     *,
     numbers: int | None = None,
+    words: Sequence[str] | None = None,
     seed: int = 0,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     device: str = "auto",
@@ -117,6 +143,7 @@ def load_model(
     Args:
         name: a key of ``PRESETS`` or ``PACKAGED``, a folder, or a Hub id.
         numbers: size of the number vocabulary that a preset is given.
+        words: the words of its vocabulary instead, for a task in words.
         seed: seed of a preset's random weights.
         dtype: precision of the weights.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, or ``map`` to spread the model over GPUs.
@@ -132,7 +159,9 @@ def load_model(
     except (AttributeError, AssertionError):
         raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16") from None
     if name in PRESETS:
-        tokenizer: PreTrainedTokenizerBase = number_tokenizer(numbers or 512)
+        tokenizer: PreTrainedTokenizerBase = (
+            word_tokenizer(words) if words else number_tokenizer(numbers or 512)
+        )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(PRESETS[name](len(tokenizer)), dtype=kind)

@@ -1,5 +1,7 @@
 """Where things lie; ``MPLIB_HOME`` moves all that is written elsewhere."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +20,12 @@ CHECKPOINT = (
     "checkpoints/ksmallest/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}_seed{seed}"
 )
 """Where a finetuned model goes that is not given a place of its own."""
+
+LANGUAGE_CHECKPOINT = "checkpoints/proofwriter/{model}_{theories}_{trainable}_seed{seed}"
+"""The same for theories; ``theories`` is a hash of the parameters in ``THEORIES``."""
+
+THEORIES = ("data", "cases", "style", "negation", "world", "order")
+"""Parameters that say which theories a model is finetuned on."""
 
 
 def home() -> Path:
@@ -42,7 +50,13 @@ def checkpoint_folder(parameters: Mapping[str, Any]) -> Path:
         name: value.replace("/", "--") if name == "model" else value
         for name, value in parameters.items()
     }
-    name = CHECKPOINT if parameters["checkpoint"] == "auto" else str(parameters["checkpoint"])
+    name = str(parameters["checkpoint"])
+    if name == "auto":
+        task = parameters.get("task", "proofwriter" if "cases" in parameters else "ksmallest")
+        name = LANGUAGE_CHECKPOINT if task == "proofwriter" else CHECKPOINT
+    if "cases" in parameters:
+        chosen = json.dumps([parameters[key] for key in THEORIES])
+        words["theories"] = hashlib.sha256(chosen.encode()).hexdigest()[:8]
     try:
         return resolve(name.format(**words))
     except (KeyError, ValueError, IndexError) as error:

@@ -3,10 +3,11 @@
 The questions are drawn (``data="generated"``) or read from the official release or one file of it.
 """
 
+import re
 import zlib
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, product
+from itertools import chain
 from pathlib import Path
 
 from mplib.errors import InputError
@@ -14,28 +15,42 @@ from mplib.paths import resolve
 from mplib.tasks import Example, proofwriter, theory_generator
 from mplib.tasks.proofwriter import SPLITS
 
-TEXTS = ("natural", "hidden")
-"""Kinds of text: like ProofWriter's, or such that the text alone does not tell what is useful."""
 
-
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Case:
     """Questions that are probed together.
 
     Attributes:
-        text: one of ``TEXTS``.
         depth: height of the gold tree's root.
-        size: number of statements, |S| of the paper; 0 for any.
+        size: number of statements, |S| of the paper; 0 for any, which only the release has.
+        hidden: whether the text is such that it alone does not tell what is useful.
     """
 
-    text: str
     depth: int
     size: int
+    hidden: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        """Reads a case as a notebook's parameter names it: ``d1 s8``, ``d2 s8 hidden``, ``d0``.
+
+        Raises:
+            InputError: it is written in another way.
+
+        >>> str(Case.parse("d2 s8 hidden"))
+        'depth 2, |S| = 8, hidden'
+        """
+        if not (match := re.fullmatch(r"d(\d)(?: s(\d+))?( hidden)?", text.strip())):
+            raise InputError(
+                f"case {text!r}: write the depth, the number of statements and, if it is so, "
+                "'hidden', such as 'd1 s8' or 'd2 s8 hidden'; 'd1' takes any number of statements"
+            )
+        return cls(int(match[1]), int(match[2] or 0), bool(match[3]))
 
     def __str__(self) -> str:
-        """As a label: ``depth 1, |S| = 8, hidden``."""
+        """As a label."""
         size = f", |S| = {self.size}" if self.size else ""
-        return f"depth {self.depth}{size}" + (", hidden" if self.text == "hidden" else "")
+        return f"depth {self.depth}{size}" + (", hidden" if self.hidden else "")
 
 
 @dataclass(frozen=True)
@@ -44,9 +59,7 @@ class ProofWriter:
 
     Attributes:
         data: ``generated``, or the folder of the official release, or one of its files.
-        depths: depths of the questions.
-        sizes: numbers of statements; 0 for any, which only the release has.
-        texts: some of ``TEXTS``; the release has ``natural`` alone.
+        cases: which questions; see ``Case.parse``.
         style: ``attribute`` or ``relation`` (generated theories).
         negation: whether "not" occurs in theories (generated ones).
         world: ``closed`` or ``open``.
@@ -55,9 +68,7 @@ class ProofWriter:
     """
 
     data: str = "generated"
-    depths: tuple[int, ...] = (1,)
-    sizes: tuple[int, ...] = (4, 8)
-    texts: tuple[str, ...] = ("natural",)
+    cases: tuple[str, ...] = ("d1 s4", "d1 s8")
     style: str = "attribute"
     negation: bool = False
     world: str = "closed"
@@ -68,40 +79,26 @@ class ProofWriter:
         """Checks the choices.
 
         Raises:
-            InputError: an unknown text or world, or no case that can be.
+            InputError: an unknown world, no case, or one that cannot be.
         """
-        if unknown := {*self.texts} - {*TEXTS}:
-            raise InputError(f"texts={sorted(unknown)[0]!r}: expected some of {', '.join(TEXTS)}")
         if self.world not in ("closed", "open"):
             raise InputError(f"world={self.world!r}: expected 'closed' or 'open'")
         if not self.cases:
-            raise InputError(
-                f"no such theories: depths={list(self.depths)}, sizes={list(self.sizes)}, "
-                f"texts={list(self.texts)}; a proof of depth d needs d + 1 statements, a hidden "
-                "one twice as many and a depth of 1 or more"
-            )
+            raise InputError("no cases: name one or more, such as 'd1 s8'")
+        for case in self.parsed:
+            if self.data == "generated":
+                self._settings(case)
+            elif case.hidden:
+                raise InputError(f"case '{case}': {self.data} has none; only generated data do")
 
     @property
-    def cases(self) -> list[Case]:
-        """Every combination of text, depth and size that can be."""
-        return [
-            case
-            for case in (Case(*x) for x in product(self.texts, self.depths, self.sizes))
-            if self._possible(case)
-        ]
-
-    def _possible(self, case: Case) -> bool:
-        if self.data != "generated":
-            return case.text == "natural"
-        try:
-            self._settings(case)
-        except InputError:
-            return False
-        return True
+    def parsed(self) -> list[Case]:
+        """The cases."""
+        return [Case.parse(text) for text in self.cases]
 
     def _settings(self, case: Case) -> theory_generator.Settings:
         return theory_generator.Settings(
-            depth=case.depth, n_statements=case.size, giveaway=case.text == "natural",
+            depth=case.depth, n_statements=case.size, giveaway=not case.hidden,
             style=self.style, negation=self.negation, world=self.world,
         )  # fmt: skip
 
@@ -139,7 +136,7 @@ class ProofWriter:
     def training(self, split: str, n: int) -> list[Example]:
         """N questions, the cases mixed evenly, to finetune on."""
         share = -(-n // len(self.cases))
-        mixed = zip(*(self.examples(case, split, share) for case in self.cases), strict=False)
+        mixed = zip(*(self.examples(case, split, share) for case in self.parsed), strict=False)
         return [*chain.from_iterable(mixed)][:n]
 
     def _read(self, split: str) -> list[Example]:

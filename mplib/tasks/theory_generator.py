@@ -8,6 +8,7 @@ useful equally often; see ``_hidden``.
 """
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
@@ -126,6 +127,27 @@ def examples(n: int, *, seed: int = 0, order: str = "random", **settings: Any) -
     """Draws n theories and gives their questions, answered True or False, with their trees."""
     drawn = generate(n, seed=seed, answers=("True", "False"), **settings)
     return [example for record in drawn for example in to_examples(record, "first", order, seed)]
+
+
+def vocabulary() -> list[str]:
+    """Every word and mark that may occur in a drawn theory, its question or the answer to it."""
+    parts = [Literal(who, "is", what, "-") for who in (*NAMES, *ANIMALS) for what in ATTRIBUTES]
+    parts += [Literal("cat", verb, SOMETHING, sign) for verb in RELATIONS for sign in "+-"]
+    free = [
+        Rule((Literal(SOMETHING, *x), Literal(SOMETHING, *y)), Literal(SOMETHING, *x))
+        for x, y in (
+            (("is", "red", "-"), ("is", "big", "+")),
+            (("is", "red", "+"), ("is", "big", "+")),
+            *(((verb, "cat", "+"), (verb, SOMETHING, "-")) for verb in RELATIONS),
+        )
+    ]
+    texts = [write(part) for part in parts]
+    texts += [
+        write(rule, form, people) for rule in free for form in FORMS for people in (True, False)
+    ]
+    words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text)}
+    words |= {word[0].upper() + word[1:] for word in words} | {word.lower() for word in words}
+    return sorted(words | {"True", "False", "Unknown", "or", "?"})
 
 
 def represent(statement: Statement) -> str:
@@ -252,9 +274,11 @@ def _hidden(rng: random.Random, chosen: Settings) -> Draft:
     while len(rules) < chosen.n_statements - n_facts:
         if rng.random() < 0.5:
             body, head = rng.choice(false), rng.choice(steps[1:])
+            # Or any rule about the question would tell the answer by its own "not".
+            head = head.negated() if chosen.negation and rng.random() < 0.5 else head
         else:
             body, head = rng.choice(true), rng.choice([*facts[1:], *idle])
-        crosses = head == question or (body.subject == subject) != (head.subject == subject)
+        crosses = head[:3] == question[:3] or (body.subject == subject) != (head.subject == subject)
         if crosses and Rule((body,), head) not in rules:
             rules.append(Rule((body,), head))
     return facts, rules, question

@@ -1,0 +1,192 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # ProofWriter: is the proof in the attention of a language model?
+#
+# Facts and rules in words, a question, "True or False?". The gold tree is the proof. Two kNN
+# classifiers read the attention of the question's tokens on each statement, one value a layer: is the
+# statement useful (V), and how high does it stand in the proof (G)? Model and random twin see the same
+# prompts, demonstrations included.
+#
+# Three controls stand beside every score. The **text**: the same classifiers on words shared with the
+# question, length, position and kind (fact or rule). **Permuted labels**: what they reach when there is
+# nothing to learn. And **hidden** theories, whose text does not tell which statements the proof uses.
+#
+# **Cost.** Quick profile: about four minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
+# one GPU.
+
+# %% tags=["parameters"]
+data: str = "generated"  # generated, the official release's folder, or one of its files
+cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
+style: str = "attribute"  # attribute or relation (generated theories)
+negation: bool = False  # does "not" occur in theories? (generated ones)
+world: str = "closed"  # closed or open
+order: str = "random"  # of the statements: random, or given (facts first)
+examples: int = 128  # questions probed for each case, at most
+model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+trainables: list[str] = []  # finetunings to probe beside; every one there is when empty
+checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
+shots: int = 4  # demonstrations before each question
+shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
+shot_counts: list[int] = [
+    0,
+    2,
+    4,
+    8,
+]  # numbers of demonstrations whose accuracy is compared
+shot_examples: int = 64  # questions of each case asked for that
+layers: str = "all"  # layers probed: all, selected (greedy, on dev), or such as 1-10,12
+dtype: str = "float32"  # of the weights: float32, bfloat16 or float16
+twins: int = 1  # random twins, a seed each
+neighbours: int = 8  # of the kNN classifiers
+folds: int = 5  # of the cross-validation, whole theories in each
+resamples: int = 1000  # bootstrap resamples behind each interval
+seed: int = 0  # of theories, demonstrations, twins, folds and resamples
+batch_size: int = 16  # questions a forward pass
+device: str = "auto"  # auto, cpu, cuda, map
+
+# %%
+from mplib import figures, finetune, language, probe, results
+from mplib.tasks.theories import ProofWriter
+from mplib.training_data import start_model
+
+run = results.start("05_probe_proofwriter", globals())
+task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
+settings = probe.Settings(neighbours, 1, folds, resamples, seed)
+how = language.Protocol(
+    "proofwriter",
+    shared_shots,
+    twins,
+    batch_size=batch_size,
+    settings=settings,
+    seed=seed,
+)
+
+# %% [markdown]
+# ## The questions
+#
+# One question of each case, its statements in the order in which the model reads them.
+
+# %%
+sets = language.theory_sets(task, "test", examples)
+results.show(language.preview(sets))
+
+# %% [markdown]
+# ## The models
+#
+# The model with demonstrations, and whatever was finetuned on these theories, which is asked without.
+
+# %%
+start = start_model(task, model, dtype=dtype, device=device, seed=seed)
+tuned = finetune.finetuned_models(
+    run.parameters, results.task_identity(task), device, required=False
+)
+subjects = [language.Subject(f"{shots}-shot", start, shots)] + [
+    language.Subject(f"finetuned ({part})", loaded, 0) for part, loaded in tuned.items()
+]
+dev = language.theory_sets(task, "dev", shot_examples) if layers == "selected" else []
+how, chosen, remarks = language.choose_layers(subjects[0], dev, layers, how)
+run.table("layers", chosen)
+f"{len(how.layers) if how.layers else 'All'} layers are probed."
+
+# %% [markdown]
+# ## Answers
+#
+# Accuracy of the same prompts whose attention is probed. *By negation* is a rule of thumb that reads no
+# theory: False where the question says "not". In the closed world, with questions whose proof needs no
+# negation as failure (the paper's cleaning), it is nearly always right, so a high accuracy there is no
+# sign of reasoning.
+
+# %%
+readings = language.read_sets(subjects, sets, how)
+answers = run.table("accuracy", language.accuracy_table(readings))
+results.show(answers)
+
+# %% [markdown]
+# ## Scores over both baselines
+#
+# S_P1 normalises V, S_P2 normalises G (Eqs 1 and 2), over the random twin and over the text. A score over
+# the text above 0 is what a reader of the words alone could not have told.
+
+# %%
+f1, scores = language.probe_tables(readings, how)
+run.table("f1", f1)
+run.table("scores", scores)
+everywhere = scores[scores["among"] == "all statements"]
+run.figure("scores", figures.score_points(language.by_set(everywhere)))
+
+# %% [markdown]
+# The F1s behind the scores: the model, its twin, the text, and permuted labels.
+
+# %%
+results.show(language.f1_overview(f1))
+
+# %% [markdown]
+# ## Among rules alone
+#
+# At depth 1 the useful statement of height 0 is a fact and the other one is a rule, so G asks only what a
+# statement looks like. At depth 2 and more, among rules alone, G asks which rule is applied first.
+
+# %%
+rules = scores[scores["among"] == "rules alone"]
+if len(rules):
+    run.figure("rules", figures.score_points(language.by_set(rules)))
+results.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
+
+# %% [markdown]
+# ## Layer by layer
+#
+# Scores from the first l layers over the twin's own first l layers (Fig 7), and V for the useful
+# statements of one height against the useless ones (Fig 7f): are low statements found before high ones?
+
+# %%
+prefixes = run.table("prefix_scores", language.prefix_table(readings, how))
+run.figure("prefixes", figures.prefix_curves(language.by_set(prefixes)))
+heights = run.table("height_f1", language.height_table(readings, how))
+run.figure("heights", figures.height_curves(heights))
+
+# %% [markdown]
+# ## Demonstrations
+#
+# Accuracy with several numbers of demonstrations (Table 5).
+
+# %%
+by_shots = language.shots_table(start, sets, shot_counts, shot_examples, how)
+run.table("shots", by_shots)
+results.show(by_shots)
+
+# %% [markdown]
+# ## The published protocol
+#
+# Folds over statements, so that one theory stands on both sides of a cut. For comparison with the
+# paper's tables only.
+
+# %%
+published = run.table("published", language.published_table(readings))
+results.show(published)
+
+# %% [markdown]
+# The paper's own figures for these depths, LLaMA-7B on the official data (Tables 2 and 8).
+
+# %%
+depths = sorted({one.depth for one in sets})
+results.show(language.paper_figures("proofwriter", depths))
+
+# %% [markdown]
+# ## Summary
+
+# %%
+results.summary(*remarks, *language.sentences(answers, scores))
+run.finish()

@@ -1,0 +1,306 @@
+"""Which layers are probed: their selection, how they are named, and heights layer by layer."""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from conftest import VOCABULARY, build, make_prompts, singles
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mplib.attention import Intervention
+from mplib.errors import InputError
+from mplib.evaluation import accuracy, predicted_tokens
+from mplib.layers import height_prefixes, parse_layers, select_layers, write_layers
+from mplib.probe import Settings, compare
+from mplib.prompts import Prompts
+from mplib.trees import PADDING, USELESS
+
+RNG = np.random.default_rng(0)
+LENGTHS = RNG.integers(4, 15, size=50)
+PADDED = make_prompts(
+    LENGTHS, [[(0, 1)]] * len(LENGTHS), np.stack([LENGTHS - 1, LENGTHS], axis=1), seed=1
+)
+FAMILIES = ["gpt2", "llama"]
+
+
+def answered(model, prompts: Prompts = PADDED, wrong: int = 0) -> Prompts:
+    """The prompts with the model's own answers, so that what is lost can be counted."""
+    answers = predicted_tokens(model, prompts)
+    answers[:wrong] = (answers[:wrong] + 1) % VOCABULARY
+    return replace(prompts, answers=answers)
+
+
+class Anew:
+    """Every set of layers switched off, each example evaluated alone, without padding."""
+
+    def __init__(self, model, prompts: Prompts, choices=None) -> None:
+        self.right: dict[frozenset[int], np.ndarray] = {}
+        for off in (set(bits) for n in range(4) for bits in combinations(range(3), n)):
+            heads = torch.zeros(3, 4, dtype=torch.bool)
+            heads[sorted(off)] = True
+            change = Intervention(heads_off=heads)
+            predicted = [
+                predicted_tokens(model, one, choices=choices, intervention=change)[0]
+                for one in singles(prompts.whole())
+            ]
+            self.right[frozenset(off)] = np.array(predicted) == prompts.answers
+
+    def __getitem__(self, off: set[int]) -> int:
+        """How many examples are right without these layers' attention."""
+        return self.right[frozenset(off)].sum()
+
+    def greedy(self, tolerance: float, *, total: bool = True):
+        """The layers kept, from 1, and how many examples are right in each trial."""
+        off: set[int] = set()
+        trials = []
+        allowed = self[off] - tolerance * 50
+        for layer in (2, 1, 0):
+            trials.append(self[off | {layer}])
+            if trials[-1] >= allowed - 1e-6:
+                off.add(layer)
+                allowed = allowed if total else trials[-1] - tolerance * 50
+        return tuple(n + 1 for n in range(3) if n not in off), trials
+
+
+# Selection
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("unused", [0, 1, 2])
+def test_a_layer_whose_attention_gives_nothing_goes_and_only_that_one(family, unused):
+    model = build(family)
+    projections = {"gpt2": "attn.c_proj.weight", "llama": "self_attn.o_proj.weight"}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if f".{unused}.{projections[family]}" in name:
+                parameter.zero_()
+    found = select_layers(model, answered(model), tolerance=0, batch_size=16)
+    assert found.kept == tuple(n + 1 for n in range(3) if n != unused)
+    assert found.table.layer.tolist() == [3, 2, 1]
+    assert found.table.removed.tolist() == [n == unused for n in (2, 1, 0)]
+    assert found.clean.value == found.after.value == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_search_is_that_of_evaluating_everything_anew(family):
+    model = build(family)
+    prompts = answered(model, wrong=5)
+    anew = Anew(model, prompts)
+    results, differ = set(), False
+    for tolerance in np.linspace(0, 1, 26):
+        found = select_layers(model, prompts, tolerance=tolerance, batch_size=16)
+        kept, trials = anew.greedy(tolerance)
+        assert found.kept == kept
+        off: set[int] = set()
+        for row, right in zip(found.table.itertuples(), trials, strict=True):
+            expected = accuracy(np.arange(50) < right)
+            assert (row.accuracy, row.low, row.high) == pytest.approx(
+                (expected.value, expected.low, expected.high)
+            )
+            assert row.removed == (row.layer not in kept)
+            assert (row.layers_off, row.examples) == (len(off) + 1, 50)
+            off |= {row.layer - 1} if row.removed else set()
+        assert found.clean.value == 0.9
+        assert found.after.value == anew[off] / 50 >= 0.9 - tolerance - 1e-6
+        results.add(kept)
+        # A rule that allows as much for each layer must not pass.
+        differ |= anew.greedy(tolerance, total=False)[0] != kept
+    assert {(1, 2, 3), ()} < results and differ
+
+
+def test_a_loss_of_just_the_tolerance_is_allowed(gpt2):
+    prompts, inexact = answered(gpt2), False
+    for wrong in range(10):
+        prompts.answers[:wrong] = VOCABULARY - 1
+        strict = select_layers(gpt2, prompts, tolerance=0)
+        without = strict.table.accuracy[0]
+        lost = round(strict.clean.value - without, 2)
+        assert lost > 0.02 and not strict.table.removed[0]
+        assert select_layers(gpt2, prompts, tolerance=lost).table.removed[0]
+        assert not select_layers(gpt2, prompts, tolerance=lost - 0.01).table.removed[0]
+        inexact |= without < strict.clean.value - lost
+    assert inexact, "some loss must be one that floating-point numbers get wrong"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_padding_batches_and_a_shared_prefix_change_nothing(family):
+    model = build(family)
+    same = np.tile(np.arange(20, 26), (50, 1))
+    # Six tokens that all prompts begin with, before each one's own.
+    ids = np.concatenate([np.zeros((50, 6), dtype=np.int64), PADDED.input_ids], axis=1)
+    pads = ids.shape[1] - PADDED.lengths - 6
+    np.put_along_axis(ids, pads[:, None] + np.arange(6), same, axis=1)
+    longer = replace(
+        PADDED,
+        input_ids=ids,
+        attention_mask=np.arange(ids.shape[1]) >= pads[:, None],
+        statements=PADDED.statements + 6,
+        question=PADDED.question + 6,
+    )
+    prompts = answered(model, longer)
+    shared = prompts.share_prefix()
+    assert len(shared.prefix) == 6
+    kept, trials = Anew(model, prompts).greedy(0.6)
+    for given_prompts, batch_size in ((prompts, 256), (prompts, 7), (shared, 7)):
+        found = select_layers(model, given_prompts, tolerance=0.6, batch_size=batch_size)
+        assert found.kept == kept
+        np.testing.assert_allclose(found.table.accuracy * 50, trials)
+
+
+def test_answers_are_looked_for_among_the_choices(gpt2):
+    answers = np.arange(50) % 2 + 7
+    prompts = replace(PADDED, answers=answers)
+    choices = np.array([7, 8])
+    found = select_layers(gpt2, prompts, choices=choices, tolerance=0.1)
+    anew = Anew(gpt2, prompts, choices)
+    kept, trials = anew.greedy(0.1)
+    assert found.kept == kept
+    assert found.clean.value == anew[set()] / 50 > 0.2
+    np.testing.assert_allclose(found.table.accuracy * 50, trials)
+
+
+def test_trials_begin_above_what_is_known_and_leave_the_model_as_it_was(gpt2):
+    computed: Counter[int] = Counter()
+    hooks = [
+        block.attn.register_forward_hook(lambda *_, layer=layer: computed.update([layer]))
+        for layer, block in enumerate(gpt2.transformer.h)
+    ]
+    before = predicted_tokens(gpt2, PADDED)
+    computed.clear()
+    select_layers(gpt2, PADDED, batch_size=25)
+    counts = [computed[layer] for layer in range(3)]
+    for hook in hooks:
+        hook.remove()
+    # Two batches, four evaluations: the trial of the top layer begins above the second.
+    assert counts == [6, 6, 8]
+    assert all("forward" not in vars(block) for block in gpt2.transformer.h)
+    assert (predicted_tokens(gpt2, PADDED) == before).all()
+
+
+def test_the_sentence_says_how_many_layers_are_left_and_what_was_lost():
+    model = build("gpt2")
+    with torch.no_grad():
+        model.transformer.h[2].attn.c_proj.weight.zero_()
+    found = select_layers(model, answered(model, wrong=5), tolerance=0.02)
+    row = found.table.iloc[0]
+    assert row.removed and not found.table.removed[1:].any() and found.meaningful
+    assert found.says == (
+        f"2 of 3 layers keep their attention (1-2): accuracy on 50 development prompts is "
+        f"90.0 % [{100 * found.clean.low:.1f}, {100 * found.clean.high:.1f}] with all layers and "
+        f"{100 * row.accuracy:.1f} % [{100 * row.low:.1f}, {100 * row.high:.1f}] with these, where "
+        "a loss of 2 points was allowed."
+    )
+
+
+@pytest.mark.parametrize("wrong", [20, 25, 50])
+def test_a_model_at_chance_or_below_says_that_nothing_is_selected(gpt2, wrong):
+    choices = np.array([7, 8])
+    answers = predicted_tokens(gpt2, PADDED, choices=choices)
+    answers[:wrong] = 15 - answers[:wrong]
+    found = select_layers(gpt2, replace(PADDED, answers=answers), choices=choices)
+    assert found.guess == max(np.mean(answers == 7), np.mean(answers == 8)) >= found.clean.low
+    assert not found.meaningful
+    assert f"than the {100 * found.guess:.1f} % of always giving the most frequent" in found.says
+    assert f"answers {found.clean} of 50 development prompts" in found.says
+
+
+@pytest.mark.parametrize("tolerance", [-0.01, 5, float("nan")])
+def test_a_tolerance_that_is_no_share_is_refused(gpt2, tolerance):
+    with pytest.raises(InputError, match=f"tolerance={tolerance}.*from 0 to 1"):
+        select_layers(gpt2, PADDED, tolerance=tolerance)
+
+
+# Layers in words
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        ("all", (*range(1, 13),)), ("1-12", (*range(1, 13),)), ("1-10,12", (*range(1, 11), 12)),
+        ("selected", None), ("7", (7,)), ("5-5", (5,)), ("12, 1 - 3", (1, 2, 3, 12)),
+        ("2-4,3-5,4", (2, 3, 4, 5)),
+    ],
+)  # fmt: skip
+def test_layers_are_read_from_a_parameter(text, layers):
+    assert parse_layers(text, 12) == layers
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", ""), ("1,,3", ""), ("1,", ""), ("0", "0"), ("13", "13"), ("1-13", "1-13"),
+        ("0-3", "0-3"), ("2,5-3", "5-3"), ("-3", "-3"), ("3-", "3-"), ("1:3", "1:3"),
+        ("All", "All"), ("1.5", "1.5"), ("1-2-3", "1-2-3"), ("²", "²"), ("all,2", "all"),
+        ("1 2", "1 2"),
+    ],
+)  # fmt: skip
+def test_wrong_layers_are_named(text, part):
+    with pytest.raises(InputError) as error:
+        parse_layers(text, 12)
+    assert str(error.value).startswith(f"layers={text!r}: {part!r} is no layer")
+    assert "from 1 to 12; write 'all', 'selected'" in str(error.value)
+
+
+@given(st.sets(st.integers(1, 40), min_size=1))
+def test_layers_are_written_as_they_are_read(layers):
+    written = write_layers(tuple(sorted(layers)))
+    assert parse_layers(written, 40) == tuple(sorted(layers))
+
+
+# Heights layer by layer
+
+
+FAST = Settings(resamples=100)
+
+
+def planted(n: int = 100, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Heights 0 to 2, and features of which layer h shows height h, and no layer height 2."""
+    rng = np.random.default_rng(seed)
+    heights = rng.permuted(np.tile([0, 0, 1, 1, 2, *[USELESS] * 4, PADDING], (n, 1)), axis=1)
+    features = rng.normal(size=(*heights.shape, 3))
+    for height in (0, 1):
+        features[..., height] += 8 * (heights == height)
+    return features, heights.astype(np.int8)
+
+
+def test_each_height_is_found_from_the_layer_on_that_shows_it():
+    features, heights = planted()
+    found = height_prefixes(features, heights, settings=FAST).set_index(["layers", "height"])
+    assert len(found) == 3 * 3
+    assert (found.low <= found.f1).all() and (found.f1 <= found.high).all()
+    for layers in (1, 2, 3):
+        assert found.f1[layers, 0] > 0.95
+        assert (found.f1[layers, 1] > 0.95) == (layers > 1)
+        assert found.f1[layers, 2] < 0.65
+    assert found.high[1, 1] < 0.65
+
+
+def test_height_by_height_is_the_first_classifier_without_the_other_heights():
+    features, heights = planted()
+    groups = np.repeat(np.arange(50), 2)
+    how = Settings(metric_power=1, folds=3, neighbours=5, seed=4, resamples=500)
+    found = height_prefixes(features, heights, groups=groups, settings=how)
+    for row in found.itertuples():
+        left = heights.copy()
+        left[(heights >= 0) & (heights != row.height)] = PADDING
+        values = {"model": features[..., : row.layers]}
+        f1 = compare(values, left, twins=[], groups=groups, settings=how).f1
+        expected = f1[(f1.source == "model") & (f1.target == "V")].iloc[0]
+        assert row.f1 == expected.f1
+        assert (row.low, row.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_without_useless_statements_there_is_nothing_to_tell():
+    features, heights = planted(20)
+    found = height_prefixes(features, np.where(heights == USELESS, PADDING, heights))
+    assert found.empty and list(found) == ["layers", "height", "f1", "low", "high"]
+
+
+def test_heights_of_other_examples_are_refused():
+    features, heights = planted(20)
+    with pytest.raises(InputError, match="shape"):
+        height_prefixes(features, heights[:10], settings=FAST)
