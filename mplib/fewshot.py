@@ -111,17 +111,15 @@ def answer_tokens(
         InputError: two answers begin with the same token, or the tokenizer joins text and answer.
     """
     before = tokenizer(text)["input_ids"]
-    special = len(tokenizer("")["input_ids"])
     found: dict[int, str] = {}
     for answer in answers:
         whole = tokenizer(f"{text} {answer}", return_offsets_mapping=True)
-        start = len(text) + 1
-        place = next(
-            (i for i, (a, b) in enumerate(whole["offset_mapping"]) if a < start + 1 <= b), None
-        )
-        # A token of its own at the end, such as </s>, is not part of what comes before.
-        if place is None or whole["input_ids"][:place] != before[:place] or (
-            place < len(before) - special
+        spans = whole["offset_mapping"]
+        # The space may be a token of its own, as it is before a digit that always stands alone.
+        place = next((i for i, (_, end) in enumerate(spans) if end > len(text)), None)
+        # What stands behind, such as </s>, is not part of what comes before.
+        if place is None or spans[place][0] < len(text) or whole["input_ids"][:place] != (
+            before[:place]
         ):  # fmt: skip
             raise InputError(
                 f"the tokenizer does not begin a new token for {answer!r} after {text[-20:]!r}: "

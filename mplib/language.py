@@ -23,9 +23,13 @@ from mplib.models import LoadedModel, random_twin
 from mplib.prompts import Prompts
 from mplib.results import paper_table
 from mplib.tasks import Example
+from mplib.tasks.science import Science
 from mplib.tasks.textfeatures import text_features
 from mplib.tasks.theories import ProofWriter
 from mplib.trees import PADDING, stack_labels
+
+EVERY_DEPTH = "all depths"
+"""Name of the set that holds the questions of all depths together."""
 
 DEMONSTRATIONS = 256
 """Training examples from which demonstrations are drawn."""
@@ -189,6 +193,30 @@ def theory_sets(task: ProofWriter, split: str, n: int) -> list[ExampleSet]:
     ]  # fmt: skip
 
 
+def question_sets(task: Science, n: int) -> list[ExampleSet]:
+    """The questions of each depth, at most n, and where there are several depths all together."""
+    train = [example for _, example in task.examples("train")]
+    by_depth: dict[int, list[Example]] = {}
+    for depth, example in task.examples("test"):
+        by_depth.setdefault(depth, []).append(example)
+    sets = [ExampleSet(f"depth {d}", of[:n], train, d) for d, of in sorted(by_depth.items())]
+    if len(sets) > 1:
+        every = [example for one in sets for example in one.examples]
+        sets.append(ExampleSet(EVERY_DEPTH, every, train, max(by_depth)))
+    return sets
+
+
+def words(sets: Sequence[ExampleSet]) -> list[str]:
+    """Every word and mark of the examples, the vocabulary of a model that has none of its own."""
+    every = (example for one in sets for example in (*one.examples, *one.train))
+    marks = ("True", "False", "Unknown", "?", ":", "The", "answer", "is", "or")
+    found = {*marks}
+    for example in every:
+        for text in (*example.statements, example.question, example.answer, *example.choices):
+            found.update(re.findall(r"\w+|[^\w\s]+", text))
+    return sorted(found)
+
+
 def preview(sets: Sequence[ExampleSet]) -> pd.DataFrame:
     """The first example of each set: what is told and asked, and what is useful."""
     rows = []
@@ -220,7 +248,8 @@ def choose_layers(
 
     Returns:
         The protocol; the layers as a table (of the selection, where there was one); a sentence
-        about the selection, if there was one.
+        about the selection, if there was one. Where the model answers no better than chance, the
+        selection says nothing and all layers are probed.
     """
     total = head_shape(subject.loaded.model)[0]
     chosen = parse_layers(layers, total)
@@ -231,10 +260,12 @@ def choose_layers(
     together = ExampleSet("development", examples, dev[0].train, 0)
     prompts, choices = how.ask(subject, together)
     found = select_layers(subject.loaded.model, prompts, choices=choices, batch_size=how.batch_size)
+    if not found.meaningful:
+        return replace(how, layers=None), found.table, [f"{found.says} All are probed."]
     if not found.kept:
         raise InputError(
-            "layers='selected': the answers need no layer's attention, so none is left to probe; "
-            "take a model that answers better than chance, or layers='all'"
+            "layers='selected': the answers need no layer's attention, so none is left to probe: "
+            "write layers='all'"
         )
     return replace(how, layers=found.kept), found.table, [found.says]
 
@@ -284,7 +315,7 @@ def shots_table(
     for count in shots:
         subject = Subject(f"{count}-shot", loaded, count)
         correct: dict[int, list[np.ndarray]] = {}
-        for one in sets:
+        for one in (one for one in sets if one.name != EVERY_DEPTH):
             part = replace(one, examples=one.examples[:n])
             prompts, choices = how.ask(subject, part)
             predicted = predicted_tokens(

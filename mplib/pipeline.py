@@ -79,12 +79,17 @@ def read_profile(name: str) -> dict[str, Any]:
 def plan(profile_name: str) -> list[Job]:
     """Every run of a profile, each list of values expanded to one run a value.
 
+    A notebook may be given several sets of parameters, as a list.
+
     Raises:
         InputError: an unknown profile, notebook or parameter, or a value of the wrong type.
     """
     profile = read_profile(profile_name)
     common = profile.get("all") or {}
-    chosen = {Notebook.find(name).name: own or {} for name, own in profile["notebooks"].items()}
+    chosen = {
+        Notebook.find(name).name: own if isinstance(own, list) else [own or {}]
+        for name, own in profile["notebooks"].items()
+    }
     notebooks = [notebook for notebook in Notebook.all() if notebook.name in chosen]
     for name in common:
         if not any(name in notebook.parameters for notebook in notebooks):
@@ -96,9 +101,9 @@ def plan(profile_name: str) -> list[Job]:
     return [
         _job(notebook, values)
         for notebook in notebooks
+        for own in chosen[notebook.name]
         for values in _expand(
-            notebook,
-            {n: v for n, v in common.items() if n in notebook.parameters} | chosen[notebook.name],
+            notebook, {n: v for n, v in common.items() if n in notebook.parameters} | own
         )
     ]
 

@@ -13,28 +13,37 @@
 # ---
 
 # %% [markdown]
-# # Finetuning: can a language model learn to find the k-th smallest number?
+# # Finetuning: can a language model learn the task?
 #
-# A list of m numbers goes in; the model has learned the task when the next token that it finds most
-# likely is the k-th smallest of them. Every number is one token, and the loss looks at the answer's
-# place only. The other pages ask *how* the model does it.
+# Two tasks. **k-th smallest:** a list of m numbers goes in, and the most likely next token should be the
+# k-th smallest of them. **ProofWriter:** facts, rules and a question go in, True or False should come out;
+# the paper trains the attention parameters alone. In both the loss looks at the answer's place only. The
+# other pages ask *how* the model does it.
 #
 # **Cost.** Quick profile: about three minutes on two CPU cores. GPT-2 small on the paper's task: one
 # GPU. A training that was stopped goes on from its last evaluation.
 
 # %% tags=["parameters"]
+task: str = "ksmallest"  # ksmallest or proofwriter
 k: int = 2  # the k-th smallest number is the answer
 m: int = 16  # numbers in a list
 pool: int = 512  # lists draw from this many numbers, each a single token
 repeats: bool = False  # may a number stand in a list twice?
 lists: int = 1000000  # lists drawn; 98 % train, 1 % dev, 1 % test
+data: str = "generated"  # generated, the official release's folder, or one of its files
+cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
+style: str = "attribute"  # attribute or relation (generated theories)
+negation: bool = False  # does "not" occur in theories? (generated ones)
+world: str = "closed"  # closed or open
+order: str = "random"  # of the statements: random, or given (facts first)
+theory_questions: int = 20000  # questions about theories; divided like the lists
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # all, attention, mlp, layernorm, bias or lora
-seed: int = 0  # of weights, lists and their order
+seed: int = 0  # of weights, problems and their order
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 steps: int = 3800  # optimiser steps
-batch_size: int = 256  # lists a step
-micro_batch_size: int = 0  # lists a forward pass; 0 for the whole batch
+batch_size: int = 256  # problems a step
+micro_batch_size: int = 0  # problems a forward pass; 0 for the whole batch
 learning_rate: float = 0.001  # peak learning rate of AdamW
 weight_decay: float = 0.001  # of AdamW
 warmup_steps: int = 100  # steps of linear warm-up
@@ -47,46 +56,40 @@ device: str = "auto"  # auto, cpu, cuda
 # %%
 import pandas as pd
 
-from mplib import figures, finetune, results
+from mplib import figures, finetune, results, training_data
 from mplib.evaluation import accuracy, predicted_tokens
 from mplib.models import load_model
 from mplib.paths import checkpoint_folder
-from mplib.prompts import number_prompts
-from mplib.tasks.ksmallest import KSmallest
 
 run = results.start("01_finetune", globals())
-task = KSmallest(k, m, pool, repeats)
+chosen = training_data.choose_task(run.parameters)
 
 # %% [markdown]
 # ## The task
 #
-# Three lists as the model reads them, and the answer it should give.
+# Three problems as the model reads them, and the answer it should give.
 
 # %%
-start = load_model(model, numbers=pool, seed=seed, device=device)
-train, dev, test = (
-    number_prompts(start.tokenizer, start.positions, pool, part, task.answers(part))
-    for part in task.splits(lists, seed)
-)
-results.show(pd.DataFrame({
-    "list": start.tokenizer.batch_decode(test.input_ids[:3]),
-    "answer": start.tokenizer.batch_decode(test.answers[:3, None]),
-}))  # fmt: skip
+start = training_data.start_model(chosen, model, seed=seed, device=device)
+count = lists if task == "ksmallest" else theory_questions
+parts = training_data.splits(chosen, start, count, seed)
+results.show(training_data.preview(start, parts.test))
 
 # %% [markdown]
 # ## Training
 #
-# The accuracy before training is measured first; the test lists are never trained on.
+# The accuracy before training is measured first; the test problems are never trained on.
 
 # %%
+test = parts.test
 before = accuracy(predicted_tokens(start.model, test) == test.answers)
 training = finetune.Training(
     steps, batch_size, micro_batch_size, learning_rate, weight_decay, warmup_steps, schedule,
     trainable=trainable, precision=precision, compile=compile, evaluations=evaluations, seed=seed,
 )  # fmt: skip
-about = {"task": results.task_identity(task), "model": model, "lists": lists}
+about = {"task": results.task_identity(chosen), "model": model, "lists": count}
 folder = checkpoint_folder(run.parameters)
-history = finetune.finetune(start, train, dev, training, folder, about)
+history = finetune.finetune(start, parts.train, parts.dev, training, folder, about)
 run.table("history", history)
 run.figure("training", figures.training_curves(history))
 
@@ -108,9 +111,9 @@ results.show(table)
 
 # %%
 results.summary(
-    f"Test accuracy on {len(test):,} lists: **{after}**; before finetuning it was {before}.",
+    f"Test accuracy on {len(test):,} problems: **{after}**; before finetuning it was {before}.",
     f"Best development accuracy {history.dev_accuracy.max():.1%} at step "
     f"{history.step[history.dev_accuracy.idxmax()]:,} of {steps:,}.",
-    "The interval is Wilson's, over test lists; other seeds may give other models.",
+    "The interval is Wilson's, over test problems; other seeds may give other models.",
 )
 run.finish()

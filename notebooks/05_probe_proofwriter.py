@@ -40,16 +40,11 @@ trainables: list[str] = []  # finetunings to probe beside; every one there is wh
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 shots: int = 4  # demonstrations before each question
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
-shot_counts: list[int] = [
-    0,
-    2,
-    4,
-    8,
-]  # numbers of demonstrations whose accuracy is compared
+shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared
 shot_examples: int = 64  # questions of each case asked for that
 layers: str = "all"  # layers probed: all, selected (greedy, on dev), or such as 1-10,12
 dtype: str = "float32"  # of the weights: float32, bfloat16 or float16
-twins: int = 1  # random twins, a seed each
+twins: int = 3  # random twins, a seed each
 neighbours: int = 8  # of the kNN classifiers
 folds: int = 5  # of the cross-validation, whole theories in each
 resamples: int = 1000  # bootstrap resamples behind each interval
@@ -65,14 +60,8 @@ from mplib.training_data import start_model
 run = results.start("05_probe_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
 settings = probe.Settings(neighbours, 1, folds, resamples, seed)
-how = language.Protocol(
-    "proofwriter",
-    shared_shots,
-    twins,
-    batch_size=batch_size,
-    settings=settings,
-    seed=seed,
-)
+plan = {"batch_size": batch_size, "settings": settings, "seed": seed}
+how = language.Protocol("proofwriter", shared_shots, twins, **plan)
 
 # %% [markdown]
 # ## The questions
@@ -91,7 +80,7 @@ results.show(language.preview(sets))
 # %%
 start = start_model(task, model, dtype=dtype, device=device, seed=seed)
 tuned = finetune.finetuned_models(
-    run.parameters, results.task_identity(task), device, required=False
+    run.parameters, {"name": "ProofWriter"}, device, required=False
 )
 subjects = [language.Subject(f"{shots}-shot", start, shots)] + [
     language.Subject(f"finetuned ({part})", loaded, 0) for part, loaded in tuned.items()

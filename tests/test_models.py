@@ -10,6 +10,7 @@ from conftest import FAMILIES, build
 
 from mplib.errors import InputError
 from mplib.models import PACKAGED, PRESETS, load_model, number_tokenizer, random_twin
+from mplib.paths import home
 
 
 @pytest.fixture
@@ -172,6 +173,13 @@ def test_a_packaged_model_loads(name):
     with torch.no_grad():
         best = loaded.model(**prompt).logits[0, -1].argmax()
     assert loaded.tokenizer.decode(best).strip() == "Paris"
+    (unpacked,) = (home() / "checkpoints").iterdir()
+    again = load_model(str(unpacked))
+    for key, value in loaded.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[key])
+    before = (unpacked / "model.safetensors").stat().st_mtime_ns
+    load_model(name)
+    assert (unpacked / "model.safetensors").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("name", list(PACKAGED))

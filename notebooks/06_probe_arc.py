@@ -1,0 +1,152 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Science questions: is the explanation in the attention of a language model?
+#
+# A question with options, facts and conclusions in a random order, and a gold tree that says which of
+# them lead to the answer and which conclusion follows from which facts. Two kNN classifiers read the
+# attention of the question's tokens on each statement: is it useful (V), and how high does it stand (G)?
+#
+# The questions come from `mplib/data/science.jsonl`, written for this project in the format of STREET;
+# they are **not** ARC. With `questions` the page reads STREET's annotated ARC (the paper's source),
+# EntailmentBank, or questions of your own. As conclusions repeat words of the question, the **text**
+# baseline is what a score must beat.
+#
+# **Cost.** Quick profile: about a minute on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B: one
+# GPU.
+
+# %% tags=["parameters"]
+questions: str = "science"  # ours, or a file: STREET, EntailmentBank, your own
+train_questions: str = ""  # file for demonstrations; empty to hold some out
+depths: list[int] = [1, 2]  # depths of the trees
+conclusions: bool = True  # are intermediate conclusions shown as statements?
+distractors: bool = True  # are statements shown that do not lead to the answer?
+template: str = "arc"  # what asks for the answer: arc, proofwriter, plain
+order: str = "random"  # of the statements: random, or given (facts first)
+examples: int = 128  # questions probed for each depth, at most
+model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+shots: int = 4  # demonstrations before each question
+shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
+shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared
+shot_examples: int = 64  # questions of each set asked for that
+layers: str = "all"  # layers probed: all, or such as 1-10,12
+dtype: str = "float32"  # of the weights: float32, bfloat16 or float16
+twins: int = 3  # random twins, a seed each
+neighbours: int = 8  # of the kNN classifiers
+folds: int = 5  # of the cross-validation, whole questions in each
+resamples: int = 1000  # bootstrap resamples behind each interval
+seed: int = 0  # of orders, demonstrations, twins, folds and resamples
+batch_size: int = 16  # questions a forward pass
+device: str = "auto"  # auto, cpu, cuda, map
+
+# %%
+from mplib import figures, language, probe, results
+from mplib.models import load_model
+from mplib.tasks.science import Science
+
+run = results.start("06_probe_arc", globals())
+task = Science(
+    questions, train_questions, tuple(depths), conclusions, distractors, order, seed
+)
+settings = probe.Settings(neighbours, 1, folds, resamples, seed)
+plan = {"batch_size": batch_size, "settings": settings, "seed": seed}
+how = language.Protocol(template, shared_shots, twins, **plan)
+
+# %% [markdown]
+# ## The questions
+#
+# One question of each depth, its statements in the order in which the model reads them.
+
+# %%
+sets = language.question_sets(task, examples)
+results.show(language.preview(sets))
+
+# %% [markdown]
+# ## Answers
+#
+# Accuracy of the same prompts whose attention is probed, among the letters of the options.
+
+# %%
+words = language.words(sets)
+start = load_model(model, words=words, dtype=dtype, device=device, seed=seed)
+subject = language.Subject(f"{shots}-shot", start, shots)
+how, chosen, _ = language.choose_layers(subject, [], layers, how)
+run.table("layers", chosen)
+readings = language.read_sets([subject], sets, how)
+answers = run.table("accuracy", language.accuracy_table(readings))
+results.show(answers)
+
+# %% [markdown]
+# ## Scores over both baselines
+#
+# S_P1 normalises V, S_P2 normalises G (Eqs 1 and 2), over the random twin and over the text. A score over
+# the text above 0 is what a reader of the words alone could not have told.
+
+# %%
+f1, scores = language.probe_tables(readings, how)
+run.table("f1", f1)
+run.table("scores", scores)
+run.figure("scores", figures.score_points(language.by_set(scores)))
+
+# %% [markdown]
+# The F1s behind the scores: the model, its twin, the text, and permuted labels.
+
+# %%
+results.show(language.f1_overview(f1))
+
+# %% [markdown]
+# ## Layer by layer
+#
+# Scores from the first l layers over the twin's own first l layers (Fig 8), and V for the useful
+# statements of one height against the useless ones: are low statements found before high ones?
+
+# %%
+prefixes = run.table("prefix_scores", language.prefix_table(readings, how))
+run.figure("prefixes", figures.prefix_curves(language.by_set(prefixes)))
+heights = run.table("height_f1", language.height_table(readings, how))
+run.figure("heights", figures.height_curves(heights))
+
+# %% [markdown]
+# ## Demonstrations
+#
+# Accuracy with several numbers of demonstrations (Table 5).
+
+# %%
+by_shots = language.shots_table(start, sets, shot_counts, shot_examples, how)
+run.table("shots", by_shots)
+results.show(by_shots)
+
+# %% [markdown]
+# ## The published protocol
+#
+# Folds over statements, so that one question stands on both sides of a cut. For comparison with the
+# paper's tables only.
+
+# %%
+published = run.table("published", language.published_table(readings))
+results.show(published)
+
+# %% [markdown]
+# The paper's own figures for these depths, LLaMA-7B on ARC (Tables 2 and 8).
+
+# %%
+results.show(language.paper_figures("arc", depths))
+
+# %% [markdown]
+# ## Summary
+
+# %%
+results.summary(*language.sentences(answers, scores))
+run.finish()
