@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mplib.flow import Flow
 
@@ -116,7 +117,10 @@ def _distances(table: pd.DataFrame, value: str) -> np.ndarray:
 
 
 def score_points(scores: pd.DataFrame) -> Figure:
-    """Normalised scores with 95 % intervals, over each baseline (Table 1)."""
+    """Normalised scores with 95 % intervals, over each baseline (Table 1).
+
+    Scores have no lower bound: what lies below -1 is drawn at -1 as a triangle.
+    """
     part = scores[scores.value.notna()]
     names = [score for score in SCORE_NAMES if score in set(part.score)]
     figure, axes = plt.subplots(
@@ -131,10 +135,17 @@ def score_points(scores: pd.DataFrame) -> Figure:
         for shift, (over, color) in enumerate(colors.items()):
             chosen = part[(part.score == score) & (baselines == over)]
             places = chosen.source.map(rows) + 0.22 * shift - 0.11 * (len(colors) - 1)
+            seen = chosen.assign(
+                value=chosen.value.clip(lower=-1),
+                low=chosen.low.clip(lower=-1),
+                high=chosen.high.clip(lower=-1),
+            )
             axis.errorbar(
-                chosen.value, places, xerr=_distances(chosen, "value"), fmt="o", color=color,
+                seen.value, places, xerr=_distances(seen, "value"), fmt="o", color=color,
                 capsize=3, label=f"over the {over}",
             )  # fmt: skip
+            beyond = chosen.value < -1
+            axis.plot(seen.value[beyond], places[beyond], "<", color=color, ms=10)
         axis.set(title=SCORE_NAMES[score], xlabel="score", yticks=list(rows.values()))
     axes[0, 0].set_yticklabels(list(rows))
     axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
@@ -148,20 +159,24 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     """Scores from the first l layers over the twin's own first l layers, with bands (Fig 6)."""
     part = scores[(scores.kind == "model") & scores.value.notna()]
     names = [score for score in SCORE_NAMES if score in set(part.score)]
+    few = part.layers.nunique() <= 12
     figure, axes = plt.subplots(
-        1, len(names), figsize=(1 + 3.4 * len(names), 3.4), squeeze=False, sharey=True,
+        1, len(names), figsize=(1 + 3.4 * len(names), 3.8), squeeze=False, sharey=True,
         layout="constrained",
     )  # fmt: skip
     for axis, score in zip(axes[0], names, strict=True):
         axis.axhline(0, color="grey", lw=0.8)
         for source, curve in part[part.score == score].groupby("source", sort=False):
-            line = axis.plot(curve.layers, curve.value, marker="o", label=source)[0]
+            line = axis.plot(curve.layers, curve.value, marker="o" if few else "", label=source)[0]
             axis.fill_between(
                 curve.layers, curve.low, curve.high, color=line.get_color(), alpha=0.2
             )
-        axis.set(title=SCORE_NAMES[score], xlabel="first layers used", xticks=part.layers.unique())
-    axes[0, 0].set_ylabel("score over the random twin")
-    axes[0, 0].legend(frameon=False)
+        axis.set(title=SCORE_NAMES[score], xlabel="first layers used")
+        axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    # Scores have no lower bound; what lies below -1 is in the table.
+    axes[0, 0].set(ylabel="score over the random twin", ylim=(max(-1, part.low.min()) - 0.05, 1.05))
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     sns.despine(figure)
     return figure
 

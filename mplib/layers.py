@@ -89,7 +89,7 @@ def select_layers(
 
     Every layer is one more evaluation of all prompts. One layer's output is kept for all of them
     (examples x tokens x width, where the model is), so that the trials above it begin there: about
-    two thirds of the computation is left at 30 layers, four fifths at 6.
+    two thirds of the computation is left at 30 layers, three quarters at 6.
 
     Args:
         model: any decoder that uses transformers' attention interface.

@@ -7,10 +7,12 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from conftest import VOCABULARY, build, make_prompts, singles
+from conftest import MODERN, VOCABULARY, build, make_prompts, singles
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, LlamaConfig
 
+from mplib import layers
 from mplib.attention import Intervention
 from mplib.errors import InputError
 from mplib.evaluation import accuracy, predicted_tokens
@@ -163,7 +165,7 @@ def test_answers_are_looked_for_among_the_choices(gpt2):
     np.testing.assert_allclose(found.table.accuracy * 50, trials)
 
 
-def test_trials_begin_above_what_is_known_and_leave_the_model_as_it_was(gpt2):
+def test_trials_begin_above_what_is_known_and_leave_the_model_as_it_was(gpt2, monkeypatch):
     computed: Counter[int] = Counter()
     hooks = [
         block.attn.register_forward_hook(lambda *_, layer=layer: computed.update([layer]))
@@ -171,14 +173,42 @@ def test_trials_begin_above_what_is_known_and_leave_the_model_as_it_was(gpt2):
     ]
     before = predicted_tokens(gpt2, PADDED)
     computed.clear()
+    held = []
+
+    def watched(model, prompts, kept, memory, *rest, trial=layers._right):
+        right = trial(model, prompts, kept, memory, *rest)
+        held.append([len(outputs) for outputs in memory.values()])
+        return right
+
+    monkeypatch.setattr(layers, "_right", watched)
     select_layers(gpt2, PADDED, batch_size=25)
-    counts = [computed[layer] for layer in range(3)]
     for hook in hooks:
         hook.remove()
     # Two batches, four evaluations: the trial of the top layer begins above the second.
-    assert counts == [6, 6, 8]
+    assert [computed[layer] for layer in range(3)] == [6, 6, 8]
+    assert held == [[1, 1]] * 4, "one layer's output is kept for each batch, no more"
     assert all("forward" not in vars(block) for block in gpt2.transformer.h)
     assert (predicted_tokens(gpt2, PADDED) == before).all()
+
+
+def test_a_deeper_model_is_searched_as_if_every_trial_were_computed_anew():
+    config = LlamaConfig(**MODERN | {"num_hidden_layers": 9})
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    prompts = answered(model)
+    computed: list[int] = []
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_hook(lambda *_: computed.append(1))
+    found = select_layers(model, prompts, tolerance=0.7)
+    assert len(computed) < 0.75 * 10 * 9
+    assert 0 < len(found.kept) < 9
+    off = torch.zeros(9, 4, dtype=torch.bool)
+    for row in found.table.itertuples():
+        off[row.layer - 1] = True
+        predicted = predicted_tokens(model, prompts, intervention=Intervention(heads_off=off))
+        assert row.accuracy == (predicted == prompts.answers).mean()
+        assert row.removed == (row.accuracy >= 0.3 - 1e-6)
+        off[row.layer - 1] = row.removed
 
 
 def test_the_sentence_says_how_many_layers_are_left_and_what_was_lost():
@@ -196,16 +226,19 @@ def test_the_sentence_says_how_many_layers_are_left_and_what_was_lost():
     )
 
 
-@pytest.mark.parametrize("wrong", [20, 25, 50])
-def test_a_model_at_chance_or_below_says_that_nothing_is_selected(gpt2, wrong):
-    choices = np.array([7, 8])
+@pytest.mark.parametrize(("wrong", "meaningful"), [(10, True), (20, False), (50, False)])
+def test_a_model_at_chance_or_below_says_that_nothing_is_selected(gpt2, wrong, meaningful):
+    choices = np.array([11, 40])
     answers = predicted_tokens(gpt2, PADDED, choices=choices)
-    answers[:wrong] = 15 - answers[:wrong]
+    # By turns from either answer, so that both stay as frequent as they are.
+    by_turns = np.argsort(answers, kind="stable").reshape(2, 25).T.ravel()[:wrong]
+    answers[by_turns] = 51 - answers[by_turns]
     found = select_layers(gpt2, replace(PADDED, answers=answers), choices=choices)
-    assert found.guess == max(np.mean(answers == 7), np.mean(answers == 8)) >= found.clean.low
-    assert not found.meaningful
-    assert f"than the {100 * found.guess:.1f} % of always giving the most frequent" in found.says
-    assert f"answers {found.clean} of 50 development prompts" in found.says
+    assert found.guess == 0.5 and found.clean.value == 1 - wrong / 50
+    assert found.meaningful == meaningful
+    chance = f"The whole model answers {found.clean} of 50 development prompts: no more, as far"
+    assert found.says.startswith(chance) != meaningful
+    assert ("than the 50.0 % of always giving the most frequent" in found.says) != meaningful
 
 
 @pytest.mark.parametrize("tolerance", [-0.01, 5, float("nan")])
@@ -218,15 +251,15 @@ def test_a_tolerance_that_is_no_share_is_refused(gpt2, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("text", "layers"),
+    ("text", "named"),
     [
         ("all", (*range(1, 13),)), ("1-12", (*range(1, 13),)), ("1-10,12", (*range(1, 11), 12)),
         ("selected", None), ("7", (7,)), ("5-5", (5,)), ("12, 1 - 3", (1, 2, 3, 12)),
         ("2-4,3-5,4", (2, 3, 4, 5)),
     ],
 )  # fmt: skip
-def test_layers_are_read_from_a_parameter(text, layers):
-    assert parse_layers(text, 12) == layers
+def test_layers_are_read_from_a_parameter(text, named):
+    assert parse_layers(text, 12) == named
 
 
 @pytest.mark.parametrize(
@@ -234,7 +267,7 @@ def test_layers_are_read_from_a_parameter(text, layers):
     [
         ("", ""), ("1,,3", ""), ("1,", ""), ("0", "0"), ("13", "13"), ("1-13", "1-13"),
         ("0-3", "0-3"), ("2,5-3", "5-3"), ("-3", "-3"), ("3-", "3-"), ("1:3", "1:3"),
-        ("All", "All"), ("1.5", "1.5"), ("1-2-3", "1-2-3"), ("²", "²"), ("all,2", "all"),
+        ("All", "All"), ("1.5", "1.5"), ("1-2-3", "1-2-3"), ("٣", "٣"), ("all,2", "all"),
         ("1 2", "1 2"),
     ],
 )  # fmt: skip
@@ -246,9 +279,9 @@ def test_wrong_layers_are_named(text, part):
 
 
 @given(st.sets(st.integers(1, 40), min_size=1))
-def test_layers_are_written_as_they_are_read(layers):
-    written = write_layers(tuple(sorted(layers)))
-    assert parse_layers(written, 40) == tuple(sorted(layers))
+def test_layers_are_written_as_they_are_read(chosen):
+    written = write_layers(tuple(sorted(chosen)))
+    assert parse_layers(written, 40) == tuple(sorted(chosen))
 
 
 # Heights layer by layer
@@ -272,10 +305,10 @@ def test_each_height_is_found_from_the_layer_on_that_shows_it():
     found = height_prefixes(features, heights, settings=FAST).set_index(["layers", "height"])
     assert len(found) == 3 * 3
     assert (found.low <= found.f1).all() and (found.f1 <= found.high).all()
-    for layers in (1, 2, 3):
-        assert found.f1[layers, 0] > 0.95
-        assert (found.f1[layers, 1] > 0.95) == (layers > 1)
-        assert found.f1[layers, 2] < 0.65
+    for first in (1, 2, 3):
+        assert found.f1[first, 0] > 0.95
+        assert (found.f1[first, 1] > 0.95) == (first > 1)
+        assert found.f1[first, 2] < 0.65
     assert found.high[1, 1] < 0.65
 
 
