@@ -182,19 +182,27 @@ def read_sets(
     return readings
 
 
-def theory_sets(task: ProofWriter, split: str, n: int) -> list[ExampleSet]:
-    """The cases of a study of theories, at most n questions of each."""
-    return [
+def theory_sets(
+    task: ProofWriter, split: str, n: int, shots: Sequence[int] = ()
+) -> list[ExampleSet]:
+    """The cases of a study of theories, at most n questions of each; see ``question_sets``."""
+    sets = [
         ExampleSet(
             str(case), task.examples(case, split, n), task.demonstrations(case, DEMONSTRATIONS),
             case.depth, case.size,
         )
         for case in task.parsed
     ]  # fmt: skip
+    _check_shots(sets, shots)
+    return sets
 
 
-def question_sets(task: Science, n: int) -> list[ExampleSet]:
-    """The questions of each depth, at most n, and where there are several depths all together."""
+def question_sets(task: Science, n: int, shots: Sequence[int] = ()) -> list[ExampleSet]:
+    """The questions of each depth, at most n, and where there are several depths all together.
+
+    Raises:
+        InputError: one of the numbers of ``shots`` is more than the training examples.
+    """
     train = [example for _, example in task.examples("train")]
     by_depth: dict[int, list[Example]] = {}
     for depth, example in task.examples("test"):
@@ -203,7 +211,18 @@ def question_sets(task: Science, n: int) -> list[ExampleSet]:
     if len(sets) > 1:
         every = [example for one in sets for example in one.examples]
         sets.append(ExampleSet(EVERY_DEPTH, every, train, max(by_depth)))
+    _check_shots(sets, shots)
     return sets
+
+
+def _check_shots(sets: Sequence[ExampleSet], shots: Sequence[int]) -> None:
+    """Finds at once what would else be found after an hour."""
+    for one in sets:
+        if (most := max(shots, default=0)) > len(one.train):
+            raise InputError(
+                f"{most} demonstrations, but {one.name} has {len(one.train)} training examples: "
+                "lower shots and shot_counts or name a larger file"
+            )
 
 
 def words(sets: Sequence[ExampleSet]) -> list[str]:

@@ -51,6 +51,24 @@ def numbers_table() -> str:
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
+def language_table() -> str:
+    """The quick profile's scores on theories in words, as Markdown."""
+    folder = ROOT / "results" / "quick" / "05_probe_proofwriter"
+    answers = pd.read_csv(folder / "accuracy.csv").set_index("set").accuracy
+    scores = pd.read_csv(folder / "scores.csv")
+    scores = scores[(scores.kind == "model") & scores.score.isin(["S_P1", "S_P2"])]
+    scores["over"] = scores.over.str.partition(" (")[0]
+    rows = []
+    for (name, among), part in scores.groupby(["set", "among"], sort=False):
+        where = "" if among == "all statements" else f", {among}"
+        row = {"theories": f"{name}{where}".replace("|", "\\|"), "accuracy": f"{answers[name]:.2f}"}
+        for one in part.itertuples():
+            said = f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+            row[f"{one.score} over {one.over}"] = "text is perfect" if pd.isna(one.value) else said
+        rows.append(row)
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
 def _interval(value: float, low: float, high: float) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
@@ -70,7 +88,8 @@ def bench_table() -> str:
 
 def render(text: str) -> str:
     """The README with its marked tables replaced by what ``results/`` holds now."""
-    for marker, table in (("numbers", numbers_table()), ("bench", bench_table())):
+    tables = {"numbers": numbers_table(), "language": language_table(), "bench": bench_table()}
+    for marker, table in tables.items():
         before, opening, rest = re.split(rf"(<!-- {marker}: .*? -->\n)", text)
         text = before + opening + table + rest[rest.index(f"\n<!-- /{marker} -->") :]
     return text

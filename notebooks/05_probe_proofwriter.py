@@ -69,7 +69,7 @@ how = language.Protocol("proofwriter", shared_shots, twins, **plan)
 # One question of each case, its statements in the order in which the model reads them.
 
 # %%
-sets = language.theory_sets(task, "test", examples)
+sets = language.theory_sets(task, "test", examples, [shots, *shot_counts])
 results.show(language.preview(sets))
 
 # %% [markdown]

@@ -70,7 +70,7 @@ how = language.Protocol(template, shared_shots, twins, **plan)
 # One question of each depth, its statements in the order in which the model reads them.
 
 # %%
-sets = language.question_sets(task, examples)
+sets = language.question_sets(task, examples, [shots, *shot_counts])
 results.show(language.preview(sets))
 
 # %% [markdown]

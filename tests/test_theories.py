@@ -97,7 +97,10 @@ def test_our_science_questions_are_held_out_for_demonstrations():
     assert [one.name for one in sets] == ["depth 1", "depth 2", "depth 3", "all depths"]
     shown = {e.group for e in sets[0].train}
     asked = {e.group for e in sets[-1].examples}
-    assert len(shown) >= 8 and len(shown) + len(asked) >= 60 and not shown & asked
+    assert len(shown) >= 12 and len(shown) + len(asked) == 64 and not shown & asked
+    assert {e.tree.depth for e in sets[0].train} == {1, 2, 3}
+    with pytest.raises(InputError, match="40 demonstrations, but depth 1 has 13"):
+        question_sets(Science(), 100, [4, 40])
     assert [len(one.examples) for one in question_sets(Science(), 3)] == [3, 3, 6]
 
 
@@ -110,7 +113,7 @@ def test_a_file_of_ones_own_can_be_asked(tmp_path):
     path.write_text("".join(json.dumps(line | {"group": f"g{i}"}) + "\n" for i in range(30)))
     sets = question_sets(Science(str(path), depths=(1,)), 100)
     assert len(sets) == 1 and len(sets[0].examples) + len(sets[0].train) == 30
-    with pytest.raises(InputError, match="no tree of depths"):
+    with pytest.raises(InputError, match=r"no question of depths \[2\]: it has depths \[1\]"):
         question_sets(Science(str(path), depths=(2,)), 100)
     with pytest.raises(InputError, match=r"nowhere\.jsonl"):
         question_sets(Science(str(tmp_path / "nowhere.jsonl")), 100)

@@ -1,10 +1,10 @@
 """Which science questions, or questions of a user's own, a study asks."""
 
 import json
-import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from importlib import resources
 from pathlib import Path
 
 from mplib.errors import InputError
@@ -39,36 +39,40 @@ class Science:
     seed: int = 0
 
     def examples(self, split: str) -> list[tuple[int, Example]]:
-        """Pairs of depth and question, of the ``train`` or the ``test`` part.
+        """Pairs of depth and question, of the ``train`` (of any depth) or the ``test`` part.
 
         Raises:
             InputError: a file cannot be used, or no question has such a depth.
         """
+        every = list(self._read(self.train_data or self.data))
         if self.train_data:
-            return list(self._read(self.train_data if split == "train" else self.data))
-        return [
-            (depth, example)
-            for depth, example in self._read(self.data)
-            if (zlib.crc32(example.group.encode()) % HELD_OUT == 0) == (split == "train")
-        ]
+            if split == "train":
+                return every
+            every, held_out = list(self._read(self.data)), set()
+        else:
+            held_out = {*sorted({example.group for _, example in every})[::HELD_OUT]}
+        if split == "train":
+            return [pair for pair in every if pair[1].group in held_out]
+        found = [p for p in every if p[0] in self.depths and p[1].group not in held_out]
+        if not found:
+            depths = sorted({depth for depth, _ in every})
+            raise InputError(
+                f"{self.data} has no question of depths {list(self.depths)}: it has depths {depths}"
+            )
+        return found
 
     def _read(self, data: str) -> Iterator[tuple[int, Example]]:
         path = resolve(data)
         if data != "science" and _is_custom(path):
-            found = list(custom.examples(path))
-            chosen = [(e.tree.depth, e) for e in found if e.tree.depth in self.depths]
-            if not chosen:
-                depths = sorted({example.tree.depth for example in found})
-                raise InputError(f"{path} has no tree of depths {self.depths}: it has {depths}")
-            yield from chosen
+            yield from ((example.tree.depth, example) for example in custom.examples(path))
             return
-        for depth in self.depths:
-            load = arc.science_questions if data == "science" else partial(arc.examples, path)
-            read = load(
-                depths=(depth,), conclusions=self.conclusions, distractors=self.distractors,
-                order=self.order, seed=self.seed,
-            )  # fmt: skip
-            yield from ((depth, example) for example in read)
+        own = resources.files("mplib") / "data" / "science.jsonl"
+        with resources.as_file(own) if data == "science" else nullcontext(path) as file:
+            for question in arc.questions(file):
+                yield (
+                    question.depth,
+                    question.example(self.conclusions, self.distractors, self.order, self.seed),
+                )
 
 
 def _is_custom(path: Path) -> bool:
