@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from sklearn import config_context
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
 from mplib.trees import PADDING, USELESS
@@ -105,13 +107,15 @@ def _out_of_fold(
     rows, gold, group = features[example, statement], labels[example, statement], groups[example]
     predicted = np.full_like(labels, PADDING)
     folds = GroupKFold(how.folds, shuffle=True, random_state=how.seed)
-    for train, test in folds.split(rows, gold, group):
-        classifier = KNeighborsClassifier(
-            min(how.neighbours, len(train)), weights="distance", p=how.metric_power
-        )
-        predicted[example[test], statement[test]] = classifier.fit(
-            rows[train], gold[train]
-        ).predict(rows[test])
+    # Many small searches: threads that share one would wait for each other more than they work.
+    with threadpool_limits(1), config_context(skip_parameter_validation=True):
+        for train, test in folds.split(rows, gold, group):
+            classifier = KNeighborsClassifier(
+                min(how.neighbours, len(train)), weights="distance", p=how.metric_power
+            )
+            predicted[example[test], statement[test]] = classifier.fit(
+                rows[train], gold[train]
+            ).predict(rows[test])
     return predicted
 
 
@@ -192,6 +196,7 @@ def compare(
     *,
     twins: Sequence[np.ndarray],
     text: Mapping[str, np.ndarray] | None = None,
+    permuted: bool = True,
     groups: np.ndarray | None = None,
     settings: Settings | None = None,
 ) -> Comparison:
@@ -206,6 +211,7 @@ def compare(
         heights: gold heights, shape (examples, statements).
         twins: features of random twins, one a seed.
         text: features of the text alone, by name, shape (examples, statements, features).
+        permuted: whether the control of shuffled labels is wanted.
         groups: group of each example; each its own if None.
         settings: of the classifiers and intervals.
 
@@ -221,7 +227,10 @@ def compare(
         *(("model", name, values, heights) for name, values in models.items()),
         *(("twin", f"random twin {i}", values, heights) for i, values in enumerate(twins)),
         *(("text", name, values, heights) for name, values in (text or {}).items()),
-        *(("permuted", "permuted labels", values, shuffled) for values in [*models.values()][:1]),
+        *(
+            ("permuted", "permuted labels", values, shuffled)
+            for values in [*models.values()][: int(permuted)]
+        ),
     ]
     weights = _resamples(len(np.unique(groups)), how.resamples, rng)
     predictions: dict[str, Predictions] = {}
@@ -315,6 +324,7 @@ def compare_prefixes(
             {name: values[..., :layers] for name, values in models.items()},
             heights,
             twins=[values[..., :layers] for values in twins],
+            permuted=False,
             groups=groups,
             settings=settings,
         )
