@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,25 +31,34 @@ SHAPE, VOCABULARY, TOKENS, STATEMENTS = "gpt2-medium-shape", 512, 1024, 32
 
 def run() -> list[Row]:
     """Peak memory of both sides."""
-    found = {}
-    for side in ("ours", "published"):
-        command = [sys.executable, "-m", "benchmarks.memory", side]
-        # What is freed goes back to the system at once, so that the mark shows what is in use.
-        environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "KINETO_LOG_LEVEL": "99"}
-        answer = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, cwd=ROOT, text=True, env=environment
-        )
-        found[side] = json.loads(answer.stdout.splitlines()[-1])
-    ours, theirs = found["ours"], found["published"]
-    rows = []
-    for key, name, wanted in (
-        ("tensors", "peak memory, 24 layers, 16 heads, 1,024 tokens", 20),
+    ours, theirs = (apart("memory", side) for side in ("ours", "published"))
+    return rows("24 layers, 16 heads, 1,024 tokens", ours, theirs, 20)
+
+
+def apart(case: str, side: str) -> dict[str, float | None]:
+    """What one side of a case measures in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{case}", side]
+    # What is freed goes back to the system at once, so that the mark shows what is in use.
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "KINETO_LOG_LEVEL": "99"}
+    answer = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, cwd=ROOT, text=True, env=environment
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def rows(
+    of: str, ours: dict[str, float | None], theirs: dict[str, float | None], wanted: float | None
+) -> list[Row]:
+    """The peaks of both sides, by the allocator and by the system where it tells."""
+    found = []
+    for key, name, least in (
+        ("tensors", f"peak memory, {of}", wanted),
         ("resident", "the same, high-water mark of the process", None),
     ):
-        if ours[key] is not None:
-            ratio = theirs[key] / ours[key]
-            rows.append(Row(name, "MiB", ours[key] / 2**20, theirs[key] / 2**20, ratio, wanted))
-    return rows
+        mine, other = ours[key], theirs[key]
+        if mine is not None and other is not None:
+            found.append(Row(name, "MiB", mine / 2**20, other / 2**20, other / mine, least))
+    return found
 
 
 def long_prompt() -> Prompts:
@@ -81,18 +91,23 @@ def measure(side: str) -> dict[str, float | None]:
             attention_features(model, prompts)
 
     extract(short)  # thread pools and other things that are made once
-    if model.device.type == "cuda":
+    return peaks(lambda: extract(prompt))
+
+
+def peaks(extract: Callable[[], object]) -> dict[str, float | None]:
+    """Peak bytes of a call, in this process."""
+    if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        extract(prompt)
+        extract()
         return {"tensors": torch.cuda.max_memory_allocated() - before, "resident": None}
-    before = reset_high_water_mark()
-    extract(prompt)
+    mark = reset_high_water_mark()
+    extract()
     after = high_water_mark()
     # Once more under the profiler, whose own memory the high-water mark must not hold.
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        extract(prompt)
-    resident = None if before is None or after is None else after - before
+        extract()
+    resident = None if mark is None or after is None else after - mark
     return {"tensors": allocator_peak(recorded), "resident": resident}
 
 

@@ -8,6 +8,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from mplib.prompts import Prompts
+
 GPT2_VOCABULARY = 50257
 
 
@@ -24,6 +26,33 @@ def attention_features(model: PreTrainedModel, input_ids: np.ndarray) -> np.ndar
         output = model(torch.from_numpy(row)[None].to(model.device), output_attentions=True)
         layers = [layer[0].cpu().float().numpy() for layer in output.attentions]
         features.append(np.stack([layer.mean(axis=0)[-1] for layer in layers], axis=-1))
+    return np.stack(features)
+
+
+@torch.no_grad()
+def statement_features(model: PreTrainedModel, prompts: Prompts) -> np.ndarray:
+    """Attention from the question to each statement; shape (examples, statements, layers).
+
+    One example at a time, each with its demonstrations, all of every layer's attention at once.
+    The source takes the maximum first; here it comes second, as in the paper.
+
+    Args:
+        model: a decoder that runs eager attention.
+        prompts: the examples, equally many statements in each.
+    """
+    prompts = prompts.whole()
+    features = []
+    for i in range(len(prompts)):
+        one = prompts[i : i + 1]
+        ids = torch.from_numpy(one.input_ids).to(model.device)
+        output = model(ids, output_attentions=True)
+        first, last = one.question[0]
+        layers = []
+        for layer in output.attentions:
+            rows = layer[0, :, first:last]  # heads, question, tokens
+            pooled = [rows[:, :, a:b].mean(dim=2).amax(dim=1).mean() for a, b in one.statements[0]]
+            layers.append(torch.stack(pooled).cpu().float().numpy())
+        features.append(np.stack(layers, axis=-1))
     return np.stack(features)
 
 

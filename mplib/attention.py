@@ -88,7 +88,7 @@ class _Session:
 
 
 class _EnoughLayers(Exception):
-    """Ends a forward pass as soon as the last wanted layer has been recorded."""
+    """Ends a forward pass as soon as the last wanted layer has been recorded or cached."""
 
 
 _SESSION: ContextVar[_Session | None] = ContextVar("mplib_attention_session", default=None)
@@ -121,8 +121,8 @@ def _attention(
             hidden = cut | (attention_mask == torch.finfo(query.dtype).min)
             weights = weights.masked_fill(_gather_rows(hidden, session.rows), 0)
         session.recorded[layer] = _reduce(weights.float(), session)
-        if layer == session.last_layer:
-            raise _EnoughLayers
+    if layer == session.last_layer:
+        raise _EnoughLayers
     # Soft caps and sinks are unknown to the fast kernel.
     plain = kwargs.get("softcap") is None and kwargs.get("s_aux") is None and session.sdpa
     if cut is not None and not change.renormalise:
@@ -285,9 +285,7 @@ def forward(
         session.rows, session.row_mask = _question_rows(prompts, past, device)
         session.pooling = _pooling(prompts, reduction, mask.shape[1], device)
         session.n_statements = prompts.statements.shape[1]
-        session.last_layer = (
-            None if logits else model.config.get_text_config().num_hidden_layers - 1
-        )
+        session.last_layer = None if logits else _last_layer(model)
     token = _SESSION.set(session)
     output = None
     try:
@@ -343,13 +341,16 @@ def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> Cache:
     Built without the model's config, or layers with a sliding window would forget the prefix.
     """
     cache = DynamicCache()
-    token = _SESSION.set(_Session(Intervention(), sdpa=type(model)._supports_sdpa))
+    session = _Session(Intervention(), type(model)._supports_sdpa, last_layer=_last_layer(model))
+    token = _SESSION.set(session)
     try:
         ids = torch.from_numpy(prompts.prefix[None]).to(_device(model))
         model(
             input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache,
             use_cache=True, logits_to_keep=1,
         )  # fmt: skip
+    except _EnoughLayers:
+        pass
     finally:
         _SESSION.reset(token)
     return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
@@ -391,6 +392,11 @@ def _batches(
 def _device(model: PreTrainedModel) -> torch.device:
     """Where the model wants its tokens."""
     return next(model.get_input_embeddings().parameters()).device
+
+
+def _last_layer(model: PreTrainedModel) -> int:
+    """Index of the last layer."""
+    return model.config.get_text_config().num_hidden_layers - 1
 
 
 def _slides(model: PreTrainedModel) -> bool:

@@ -149,6 +149,23 @@ class Readings:
         return {"set": of.name, "depth": of.depth, "size": of.size, "subject": self.subject}
 
 
+def divide(readings: Readings, sets: Sequence[ExampleSet]) -> list[Readings]:
+    """The readings of parts of a set, so that its examples need not be run again for them."""
+    assert readings.model.correct is not None and readings.model.log_probability is not None
+    place = {id(example): i for i, example in enumerate(readings.examples.examples)}
+    found = []
+    for one in sets:
+        own, width = [place[id(example)] for example in one.examples], one.heights.shape[1]
+        model = Reading(
+            readings.model.features[own][:, :width],
+            readings.model.correct[own],
+            readings.model.log_probability[own],
+        )
+        twins = tuple(values[own][:, :width] for values in readings.twins)
+        found.append(Readings(readings.subject, one, model, twins))
+    return found
+
+
 def read_sets(
     subjects: Sequence[Subject], sets: Sequence[ExampleSet], how: Protocol
 ) -> list[Readings]:

@@ -84,7 +84,7 @@ start = load_model(model, words=words, dtype=dtype, device=device, seed=seed)
 subject = language.Subject(f"{shots}-shot", start, shots)
 how, chosen, _ = language.choose_layers(subject, [], layers, how)
 run.table("layers", chosen)
-readings = language.read_sets([subject], sets, how)
+readings = language.divide(language.read_sets([subject], sets[-1:], how)[0], sets)
 answers = run.table("accuracy", language.accuracy_table(readings))
 results.show(answers)
 

@@ -53,6 +53,14 @@ def test_model_and_twins_read_the_same_prompts(readings, sets, loaded):
     assert readings[1].model.features.shape == (30, 8, 2)
 
 
+def test_a_set_is_divided_without_another_run(readings, sets):
+    part = replace(sets[1], name="part", examples=sets[1].examples[3:9])
+    (found,) = language.divide(readings[1], [part])
+    np.testing.assert_array_equal(found.model.features, readings[1].model.features[3:9])
+    np.testing.assert_array_equal(found.twins[1], readings[1].twins[1][3:9])
+    np.testing.assert_array_equal(found.model.correct, readings[1].model.correct[3:9])
+
+
 def test_layers_are_left_out_of_model_and_twins_alike(readings, sets, loaded):
     how = replace(HOW, layers=(2,))
     (second,) = language.read_sets([Subject("2-shot", loaded, 2)], sets[:1], how)

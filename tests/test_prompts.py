@@ -207,3 +207,51 @@ def test_a_million_lists_cost_only_their_token_ids():
     # Strides of zero: the fixed parts are one row seen many times.
     for part in (prompts.attention_mask, prompts.statements, prompts.question):
         assert part.strides[0] == 0
+
+
+# A prefix that all prompts share
+
+
+@given(
+    st.integers(0, 5),
+    st.lists(st.tuples(st.integers(0, 2), st.integers(2, 6)), min_size=1, max_size=5),
+    st.integers(1, 3),
+    st.data(),
+)
+def test_what_all_prompts_begin_with_is_kept_once(alike, sizes, size, data):
+    # Each prompt: what is alike, some tokens of its own, a statement and a question of one token.
+    lengths = [alike + own + rest for own, rest in sizes]
+    starts = [alike + own for own, _ in sizes]
+    spans = [
+        [(a, n - 1)] if data.draw(st.booleans()) else []
+        for a, n in zip(starts, lengths, strict=True)
+    ]
+    spans[0] = [(starts[0], lengths[0] - 1)]
+    asked = [(n - 1, n) for n in lengths]
+    prompts = make_prompts(lengths, spans, asked)
+    pads = max(lengths) - np.array(lengths)
+    for i, pad in enumerate(pads):
+        prompts.input_ids[i, pad : pad + alike] = np.arange(alike)
+    rows = [row[mask].tolist() for row, mask in zip(prompts.input_ids, prompts.attention_mask,
+                                                    strict=True)]  # fmt: skip
+    room = min(own[0][0] if own else n - 1 for own, n in zip(spans, lengths, strict=True))
+    shared = prompts.share_prefix()
+    longest = next((i for i in range(room) if len({row[i] for row in rows}) > 1), room)
+    assert longest >= alike and shared.prefix.tolist() == rows[0][:longest]
+    assert shared.input_ids.shape[1] == prompts.input_ids.shape[1] - longest
+    for found in (shared, prompts):
+        assert found.lengths.tolist() == lengths
+        for chosen, batch in found.batches(size):
+            whole = batch.whole()
+            assert len(whole.prefix) == 0 and (batch.lengths == whole.lengths).all()
+            for row, i in enumerate(chosen):
+                assert whole.input_ids[row][whole.attention_mask[row]].tolist() == rows[i]
+                pad = whole.input_ids.shape[1] - lengths[i]
+                present = [(a - pad, b - pad) for a, b in whole.statements[row] if b > a]
+                assert present == spans[i] and (whole.question[row] - pad == asked[i]).all()
+                assert whole.answers[row] == prompts.answers[i]
+    back, again = shared.whole(), shared.whole().share_prefix()
+    for name in ("attention_mask", "statements", "question", "answers"):
+        assert (getattr(back, name) == getattr(prompts, name)).all()
+        assert (getattr(again, name) == getattr(shared, name)).all()
+    assert (again.prefix == shared.prefix).all()
