@@ -222,6 +222,7 @@ def test_a_real_correlation_is_found_and_its_interval_is_honest():
     assert naive < 0.6 and (more.high - more.low)[0] / widths[0][0] > 1.2 * naive
 
 
+@pytest.mark.slow
 def test_the_naive_interval_misses_what_the_other_holds():
     # Answers know nothing of how well the probe reads an example, so the true correlation is 0.
     held = []

@@ -1,0 +1,102 @@
+"""Runs over clean and corrupted examples: each once, behind the same demonstrations."""
+
+import numpy as np
+import pytest
+
+from mplib import corruption, corruption_study, fewshot, language, training_data
+from mplib.corruption import CORRUPTIONS, NUMBERS, corrupt, replace_number
+from mplib.corruption_study import ask_examples, ask_numbers
+from mplib.errors import InputError
+from mplib.features import read
+from mplib.language import Protocol, Subject
+from mplib.models import load_model
+from mplib.prompts import number_prompts
+from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.theories import ProofWriter
+
+NUMBERS_TASK = KSmallest(2, m=6, pool=20)
+THEORIES = ProofWriter(cases=("d1 s4",))
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return load_model("nano", numbers=20, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def asker():
+    return Subject("2-shot", training_data.start_model(THEORIES, "llama-nano", device="cpu"), 2)
+
+
+@pytest.fixture(scope="module")
+def one():
+    return language.theory_sets(THEORIES, "test", 12)[0]
+
+
+def count_examples(model):
+    """Examples that went through the model, one element a batch."""
+    seen: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(len(given["input_ids"])), with_kwargs=True
+    )
+    return seen, hook
+
+
+def test_every_list_is_run_once_clean_and_once_for_each_corruption(nano):
+    lists = NUMBERS_TASK.draw(20, seed=0)
+    seen, hook = count_examples(nano.model)
+    asked = ask_numbers(nano, NUMBERS_TASK, lists, twins=0, batch_size=7)
+    hook.remove()
+    assert sum(seen) == 20 * (1 + len(NUMBERS))
+    assert set(asked.corrupted) == {*NUMBERS, *(f"{name}, new answer" for name in NUMBERS)}
+    for name in NUMBERS:
+        found = replace_number(NUMBERS_TASK, lists, name, 0)
+        for key, answers in ((name, found.clean_answers), (f"{name}, new answer", found.answers)):
+            prompts = number_prompts(nano.tokenizer, 64, 20, found.lists, answers)
+            alone = read(nano.model, prompts)
+            np.testing.assert_array_equal(asked.corrupted[key].correct, alone.correct)
+            np.testing.assert_allclose(
+                asked.corrupted[key].log_probability, alone.log_probability, atol=1e-5
+            )
+
+
+def test_without_leaves_no_leaf_is_replaced(nano):
+    task = KSmallest(1, m=6, pool=20)
+    asked = ask_numbers(nano, task, task.draw(10, seed=0), twins=1)
+    assert not any(name.startswith("leaf") for name in asked.corrupted)
+    assert len(asked.twins) == 1 and asked.twins[0].shape == asked.features.shape
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "redrawn"])
+def test_corrupted_examples_stand_behind_the_demonstrations_of_the_clean_ones(asker, one, shared):
+    how = Protocol("proofwriter", shared=shared, twins=0)
+    asked = ask_examples(asker, one, ["useless negated", "paraphrased"], how)
+    shown = fewshot.demonstrate(one.train, 2, len(one.examples), shared=shared, seed=0)
+    for name, outcome in asked.corrupted.items():
+        for i, example in enumerate(one.examples):
+            changed = corrupt(example, name, 0)
+            if changed is None:
+                assert np.isnan(outcome.correct[i])
+                continue
+            prompts, choices = fewshot.few_shot(
+                asker.loaded.tokenizer, [changed.example], [shown[i]], template="proofwriter"
+            )
+            alone = read(asker.loaded.model, prompts, choices=choices)
+            assert outcome.log_probability[i] == pytest.approx(alone.log_probability[0], abs=1e-4)
+    effects = corruption.effects(asked.clean, asked.corrupted, groups=asked.groups, resamples=20)
+    assert set(effects.corruption) == {"useless negated", "paraphrased"}
+    assert list(asked.shown.corruption) == ["none", "useless negated", "paraphrased"]
+
+
+def test_corruptions_of_another_task_are_refused(nano, asker, one):
+    with pytest.raises(InputError, match=r"'root replaced'.*useful negated"):
+        ask_examples(asker, one, ["root replaced"], Protocol("proofwriter"))
+    with pytest.raises(InputError, match="'shuffled'"):
+        ask_numbers(nano, NUMBERS_TASK, NUMBERS_TASK.draw(5, 0), ["shuffled"])
+    assert corruption_study.chosen_corruptions([], list(CORRUPTIONS)) == list(CORRUPTIONS)
+
+
+def test_numbers_are_asked_of_a_finetuned_model_only():
+    given = {"finetuned": False, "device": "cpu", "trainable": "all"}
+    with pytest.raises(InputError, match="finetuned=False"):
+        corruption_study.subject(given, NUMBERS_TASK)
