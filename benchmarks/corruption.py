@@ -21,7 +21,7 @@ from mplib.features import read
 from mplib.models import PRESETS, pick_device, random_twin
 from mplib.probe import Settings, useful_heights, usefulness
 from mplib.prompts import Prompts
-from mplib.robustness import Draws, change, draws
+from mplib.resampling import Draws, change, draws
 from mplib.tasks.ksmallest import KSmallest
 from mplib.trees import PADDING
 

@@ -59,7 +59,15 @@ batch_size: int = 64  # problems a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
 # %%
-from mplib import corruption, corruption_study, figures, probe, results, robustness
+from mplib import (
+    corruption,
+    corruption_study,
+    figures,
+    probe,
+    resampling,
+    results,
+    robustness,
+)
 from mplib.edges import probe_correctness
 from mplib.training_data import choose_task
 
@@ -109,7 +117,7 @@ results.show(differences)
 # Random draws of examples; accuracy, change in accuracy and both scores of each draw.
 
 # %%
-drawn = robustness.draws(
+drawn = resampling.draws(
     asked.clean, asked.features, asked.heights, twins=asked.twins, corrupted=asked.corrupted,
     groups=asked.groups, count=draws, sizes=(draw_sizes[0], draw_sizes[-1]), settings=settings,
 )  # fmt: skip

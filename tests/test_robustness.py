@@ -12,7 +12,8 @@ from scipy.stats import pearsonr
 from mplib.corruption import Outcome
 from mplib.errors import InputError
 from mplib.probe import Settings, compare, confusions, predict, useful_heights, usefulness
-from mplib.robustness import Draws, by_bin, change, correlations, draws, per_example
+from mplib.resampling import Draws, change, draws
+from mplib.robustness import all_bins, by_bin, correlations, per_example
 from mplib.tasks.ksmallest import KSmallest
 from mplib.trees import PADDING, USELESS
 
@@ -350,3 +351,12 @@ def test_what_no_regression_can_tell_is_said():
     mixed = per_example(measures, outcome(np.arange(20) % 2), {}).set_index("measure")
     assert mixed.note["whole"] == "undefined: the measure is the same in every example"
     assert mixed.low["share"] < mixed.value["share"] < mixed.high["share"]
+
+
+def test_a_score_that_no_draw_defines_is_a_note_in_the_bins():
+    clean, features, heights, twins = study(n=40, statements=3)
+    flat = np.where(heights > 0, 0, heights)
+    same = {"none": clean}
+    found = draws(clean, features, flat, twins=twins, corrupted=same, count=10, sizes=(20, 30))
+    (row,) = all_bins(found, same).to_dict("records")
+    assert row["draws"] == 0 and "undefined" in row["note"]
