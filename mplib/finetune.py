@@ -105,7 +105,6 @@ def finetune(
     identity = json.loads(json.dumps({**about, "training": asdict(how)}))
     if (done := read_training(folder)) and done["identity"] == identity:
         return pd.read_csv(folder / "history.csv")
-    train = train.whole()
     torch.manual_seed(how.seed)
     model, wrapped = _select(start.model, how.trainable)
     weights = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
@@ -172,7 +171,7 @@ def _step(model: Any, batch: Prompts, how: Training) -> torch.Tensor:
     total = torch.zeros((), device=device)
     size = how.micro_batch_size or len(batch)
     for first in range(0, len(batch), size):
-        part = batch[slice(first, first + size)]
+        part = batch[slice(first, first + size)].whole()
         padded = not part.attention_mask.all()
         mask = torch.from_numpy(part.attention_mask.copy()).to(device)
         # On a CPU the fused attention in bfloat16 is the slower one for short prompts.

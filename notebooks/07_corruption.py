@@ -47,7 +47,7 @@ trainable: str = "all"  # which finetuning is asked
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
 shots: int = 4  # demonstrations before each question
-draws: int = 2048  # random draws of examples
+draw_count: int = 2048  # random draws of examples
 draw_sizes: list[int] = [64, 128]  # least and most examples of a draw
 bins: int = 8  # bins of S_P2
 twins: int = 3  # random twins, a seed each
@@ -119,7 +119,7 @@ results.show(differences)
 # %%
 drawn = resampling.draws(
     asked.clean, asked.features, asked.heights, twins=asked.twins, corrupted=asked.corrupted,
-    groups=asked.groups, count=draws, sizes=(draw_sizes[0], draw_sizes[-1]), settings=settings,
+    groups=asked.groups, count=draw_count, sizes=(draw_sizes[0], draw_sizes[-1]), settings=settings,
 )  # fmt: skip
 run.table("draws", drawn.table)
 correlations = robustness.correlations(drawn, seed=seed)
