@@ -24,7 +24,7 @@
 # EntailmentBank, or questions of your own. As conclusions repeat words of the question, the **text**
 # baseline is what a score must beat.
 #
-# **Cost.** Quick profile: about a minute on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B: one
+# **Cost.** Quick profile: a minute and a half on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B: one
 # GPU.
 
 # %% tags=["parameters"]
