@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from mplib.attention import Intervention, passes
 from mplib.errors import InputError
-from mplib.evaluation import accuracy
+from mplib.estimates import accuracy
 from mplib.features import order_statements
 from mplib.prompts import Prompts
 

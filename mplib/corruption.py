@@ -7,13 +7,14 @@ one, useful or not; here each kind has its own name.
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from mplib.errors import InputError, suggest
+from mplib.estimates import example_weights, weighted_mean
 from mplib.tasks import Example
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.theory import Rule, read, write
@@ -347,7 +348,7 @@ def effects(
         InputError: answers of differently many examples.
     """
     member = number_groups(clean, corrupted, groups)
-    weights = resample(member, resamples, seed)
+    weights = example_weights(len(member), member, resamples, seed)
     measures: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for name, found in corrupted.items():
         known = np.where(np.isnan(found.correct), np.nan, clean.correct)
@@ -388,20 +389,10 @@ def number_groups(
     return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
 
 
-def resample(member: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """How often each example is drawn, shape (1 + resamples, n); once each in the first row."""
-    size = int(member.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=resamples)
-    return np.vstack([np.ones(len(member)), drawn[:, member]])
-
-
 def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, object]:
     """Mean over the examples that have a value, with its 95 % percentile interval."""
     known = ~np.isnan(values)
     if not known.any():
         return {"examples": 0, "note": "undefined: possible in no example"}
-    weights = weights[:, known]
-    weights = weights[weights.sum(axis=1) > 0]
-    means = weights @ values[known] / weights.sum(axis=1)
-    low, high = np.percentile(means[1:], [2.5, 97.5])
-    return {"value": means[0], "low": low, "high": high, "examples": int(known.sum())}
+    found = weighted_mean(values[known], weights[:, known])
+    return {**asdict(found), "examples": int(known.sum())}

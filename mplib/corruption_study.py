@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel
 
-from mplib import fewshot
 from mplib.attention import passes
 from mplib.corruption import (
     CORRUPTIONS,
@@ -23,8 +21,8 @@ from mplib.errors import InputError
 from mplib.evaluation import judge
 from mplib.features import Reading, attention_features, read, scale_examples
 from mplib.finetune import finetuned_models
-from mplib.language import ExampleSet, Protocol, Subject, theory_sets
-from mplib.models import LoadedModel, random_twin
+from mplib.language import ExampleSet, Protocol, Subject, read_sets, theory_sets
+from mplib.models import LoadedModel, random_twins
 from mplib.probe import Settings
 from mplib.prompts import Prompts, number_prompts
 from mplib.results import task_identity
@@ -155,8 +153,8 @@ def ask_numbers(
             "answer": found.answers[first],
         })  # fmt: skip
     twin_features = (
-        attention_features(random_twin(loaded.model, 1000 + seed + i), clean, batch_size=batch_size)
-        for i in range(twins)
+        attention_features(twin, clean, batch_size=batch_size)
+        for twin in random_twins(loaded.model, twins, seed)
     )
     return Asked(
         _outcome(read_clean), corrupted, scale_examples(read_clean.features),
@@ -179,35 +177,21 @@ def ask_examples(
         how: template, demonstrations, twins and layers.
     """
     chosen = chosen_corruptions(names, list(CORRUPTIONS))
-    clean = examples.examples
-    shown = fewshot.demonstrate(
-        examples.train, subject.shots, len(clean), shared=how.shared, seed=how.seed
-    )
-    model = subject.loaded.model
-    write = partial(
-        fewshot.few_shot, subject.loaded.tokenizer, template=how.template,
-        max_tokens=subject.loaded.positions,
-    )  # fmt: skip
-    prompts, choices = write(clean, shown)
-    read_clean = read(model, prompts, choices=choices, batch_size=how.batch_size)
+    clean, model = examples.examples, subject.loaded.model
+    (readings,) = read_sets([subject], [examples], how)
+    shown = how.demonstrate(subject, examples)
     corrupted: dict[str, Outcome] = {}
     rows = [{"corruption": "none", "statements": " ".join(clean[0].statements)}]
     for name in chosen:
         changed, ok = corrupt_all(clean, name, how.seed)
         own = [shown[i] for i in np.flatnonzero(ok)]
-        after, _ = write([one.example for one in changed], own)
+        after, choices = how.write(subject, [one.example for one in changed], own)
         judged = _judge_all(model, after, {name: after.answers}, how.batch_size, choices)
         corrupted[name] = spread(*judged[name], ok)
         rows.append({"corruption": name, "statements": " ".join(changed[0].example.statements)})
-    twins = (
-        attention_features(
-            random_twin(model, 1000 + how.seed + i), prompts, batch_size=how.batch_size
-        )
-        for i in range(how.twins)
-    )
     return Asked(
-        _outcome(read_clean), corrupted, read_clean.features, tuple(twins), examples.heights,
-        examples.groups, pd.DataFrame(rows),
+        _outcome(readings.model), corrupted, readings.model.features, readings.twins,
+        examples.heights, examples.groups, pd.DataFrame(rows),
     )  # fmt: skip
 
 

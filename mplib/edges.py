@@ -1,7 +1,7 @@
 """Which edges the answer needs: attention to the gold tree's statements cut, layers at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from mplib.attention import Intervention, passes
 from mplib.errors import InputError
-from mplib.evaluation import accuracy, judge
+from mplib.estimates import accuracy, example_weights, weighted_mean
+from mplib.evaluation import judge
 from mplib.probe import Predictions, useful_heights, usefulness
 from mplib.prompts import Prompts
 from mplib.trees import PADDING, USELESS
@@ -179,7 +180,7 @@ def knock_out(
     """
     whole = answer(model, prompts, choices=choices, batch_size=batch_size)
     cases = [(name, span) for name in sets for span in spans]
-    weights = _resample(len(prompts), groups, resamples, seed)
+    weights = example_weights(len(prompts), groups, resamples, seed)
     rows, damage = [], {}
     for name, span in tqdm(cases, desc="knock-out", unit="cut"):
         cut = answer(
@@ -189,34 +190,20 @@ def knock_out(
         damage[name, span] = whole.log_probability - cut.log_probability
         measured = accuracy(cut.correct)
         found = {
-            "accuracy": (measured.value, measured.low, measured.high),
-            "change in accuracy": _mean(cut.correct.astype(float) - whole.correct, weights),
-            "change in log-probability": _mean(-damage[name, span], weights),
+            "accuracy": measured,
+            "change in accuracy": weighted_mean(cut.correct.astype(float) - whole.correct, weights),
+            "change in log-probability": weighted_mean(-damage[name, span], weights),
         }
         rows += [
             {
                 "cut": name, "window": span[1] - span[0] + 1, "first_layer": span[0],
-                "last_layer": span[1], "measure": measure, "value": value, "low": low,
-                "high": high, "renormalised": renormalise, "examples": len(prompts),
+                "last_layer": span[1], "measure": measure, **asdict(estimate),
+                "renormalised": renormalise, "examples": len(prompts),
             }
-            for measure, (value, low, high) in found.items()
+            for measure, estimate in found.items()
         ]  # fmt: skip
     guess = np.unique(prompts.answers, return_counts=True)[1].max() / len(prompts)
     return Knockout(pd.DataFrame(rows), damage, whole, float(guess))
-
-
-def _resample(n: int, groups: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
-    """How often each example is drawn, shape (1 + resamples, n); once each in the first row."""
-    member = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    size = int(member.max()) + 1
-    drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=resamples)
-    return np.vstack([np.ones(n), drawn[:, member]])
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """Mean over examples and its 95 % percentile interval."""
-    means = weights @ values / weights.sum(axis=1)
-    return (float(means[0]), *np.percentile(means[1:], [2.5, 97.5]).tolist())
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -272,7 +259,7 @@ def agreement(
         A row for each window, measure and statistic; without a value, and with a note, where one
         side does not vary.
     """
-    weights = _resample(len(found.whole.correct), groups, resamples, seed)
+    weights = example_weights(len(found.whole.correct), groups, resamples, seed)
     rows: list[dict[str, object]] = []
     for span, damage in _damages(found, cut):
         for measure, right in correctness.items():

@@ -1,28 +1,12 @@
-"""How often a model gives the right answer, and how sure that is."""
-
-from dataclasses import dataclass
+"""What a model answers, and whether it is right."""
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from mplib.attention import Intervention, passes
 from mplib.prompts import Prompts
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """As percentages, for a sentence: ``98.1 % [97.0, 98.8]``."""
-        return f"{self.value:.1%} [{self.low * 100:.1f}, {self.high * 100:.1f}]".replace("%", " %")
 
 
 def predicted_tokens(
@@ -76,13 +60,3 @@ def _among(logits: Tensor, choices: np.ndarray | None) -> Tensor:
     allowed = torch.full_like(logits, -torch.inf)
     allowed[:, choices] = logits[:, choices]
     return allowed
-
-
-def accuracy(correct: np.ndarray) -> Estimate:
-    """Share of correct answers with its Wilson interval.
-
-    Args:
-        correct: True where the answer was right, shape (examples,).
-    """
-    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
-    return Estimate(float(correct.mean()), interval.low, interval.high)

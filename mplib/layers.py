@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 from mplib.attention import Intervention, passes
 from mplib.causal import LayersKept, head_shape
 from mplib.errors import InputError
-from mplib.evaluation import Estimate, accuracy, judge
+from mplib.estimates import Estimate, accuracy
+from mplib.evaluation import judge
 from mplib.probe import Settings, usefulness_f1
 from mplib.prompts import Prompts
 from mplib.trees import PADDING, USELESS

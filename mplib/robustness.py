@@ -12,8 +12,9 @@ import pandas as pd
 from scipy.stats import pearsonr
 from sklearn.linear_model import LogisticRegression
 
-from mplib.corruption import Outcome, number_groups, resample
+from mplib.corruption import Outcome, number_groups
 from mplib.errors import InputError, suggest
+from mplib.estimates import example_weights
 from mplib.resampling import FEWEST_DRAWS, SCORES, Draws, change, divide, measure
 
 
@@ -214,7 +215,8 @@ def per_example(
         A row for each outcome and measure; without a value, and with a note, where one of them is
         the same in every example, or where the measure tells the outcomes apart without fail.
     """
-    weights = resample(number_groups(clean, corrupted, groups), resamples, seed)
+    member = number_groups(clean, corrupted, groups)
+    weights = example_weights(len(member), member, resamples, seed)
     outcomes = {"answers rightly": clean.correct.astype(float)} | {
         f"loses the right answer, {name}": np.where(clean.correct == 1, 1 - x.correct, np.nan)
         for name, x in corrupted.items()

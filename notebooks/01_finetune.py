@@ -57,7 +57,8 @@ device: str = "auto"  # auto, cpu, cuda
 import pandas as pd
 
 from mplib import figures, finetune, results, training_data
-from mplib.evaluation import accuracy, predicted_tokens
+from mplib.estimates import accuracy
+from mplib.evaluation import predicted_tokens
 from mplib.models import load_model
 from mplib.paths import checkpoint_folder
 
@@ -81,8 +82,8 @@ results.show(training_data.preview(start, parts.test))
 # The accuracy before training is measured first; the test problems are never trained on.
 
 # %%
-test = parts.test
-before = accuracy(predicted_tokens(start.model, test) == test.answers)
+test, choices = parts.test, parts.choices
+before = accuracy(predicted_tokens(start.model, test, choices=choices) == test.answers)
 training = finetune.Training(
     steps, batch_size, micro_batch_size, learning_rate, weight_decay, warmup_steps, schedule,
     trainable=trainable, precision=precision, compile=compile, evaluations=evaluations, seed=seed,
@@ -99,7 +100,9 @@ run.figure("training", figures.training_curves(history))
 
 # %%
 finetuned = load_model(str(folder), device=device)
-after = accuracy(predicted_tokens(finetuned.model, test) == test.answers)
+after = accuracy(
+    predicted_tokens(finetuned.model, test, choices=choices) == test.answers
+)
 table = run.table("accuracy", pd.DataFrame([
     {"model": name, "accuracy": found.value, "low": found.low, "high": found.high, "examples": len(test)}
     for name, found in {"before": before, "finetuned": after}.items()

@@ -48,8 +48,9 @@ device: str = "auto"  # auto, cpu, cuda
 import pandas as pd
 
 from mplib import features, figures, finetune, probe, results
-from mplib.models import load_model, random_twin
+from mplib.models import load_model, random_twins
 from mplib.prompts import number_prompts
+from mplib.published import compare_published
 from mplib.tasks.ksmallest import KSmallest
 
 run = results.start("03_probe_ksmallest", globals())
@@ -73,7 +74,7 @@ heights = task.heights(numbers)
 prompts = number_prompts(
     start.tokenizer, start.positions, pool, numbers, task.answers(numbers)
 )
-twin_models = (random_twin(start.model, seed=1000 + seed + i) for i in range(twins))
+twin_models = random_twins(start.model, twins, seed)
 model_features, twin_features = (
     [
         features.scale_examples(
@@ -136,9 +137,7 @@ run.figure("prefixes", figures.prefix_curves(prefixes.scores))
 # constant label column beside the root's, no intervals. For comparison with its tables only.
 
 # %%
-published = probe.compare_published(
-    by_model, twin_features, task.published_heights(numbers)
-)
+published = compare_published(by_model, twin_features, task.published_heights(numbers))
 run.table("published", published)
 results.show(published)
 

@@ -53,7 +53,7 @@ batch_size: int = 16  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda, map
 
 # %%
-from mplib import figures, finetune, language, probe, results
+from mplib import figures, finetune, language, language_tables, probe, results
 from mplib.tasks.theories import ProofWriter
 from mplib.training_data import start_model
 
@@ -70,7 +70,7 @@ how = language.Protocol("proofwriter", shared_shots, twins, **plan)
 
 # %%
 sets = language.theory_sets(task, "test", examples, [shots, *shot_counts])
-results.show(language.preview(sets))
+results.show(language_tables.preview(sets))
 
 # %% [markdown]
 # ## The models
@@ -100,7 +100,7 @@ f"{len(how.layers) if how.layers else 'All'} layers are probed."
 
 # %%
 readings = language.read_sets(subjects, sets, how)
-answers = run.table("accuracy", language.accuracy_table(readings))
+answers = run.table("accuracy", language_tables.accuracy_table(readings))
 results.show(answers)
 
 # %% [markdown]
@@ -110,17 +110,17 @@ results.show(answers)
 # the text above 0 is what a reader of the words alone could not have told.
 
 # %%
-f1, scores = language.probe_tables(readings, how)
+f1, scores = language_tables.probe_tables(readings, how)
 run.table("f1", f1)
 run.table("scores", scores)
 everywhere = scores[scores["among"] == "all statements"]
-run.figure("scores", figures.score_points(language.by_set(everywhere)))
+run.figure("scores", figures.score_points(language_tables.by_set(everywhere)))
 
 # %% [markdown]
 # The F1s behind the scores: the model, its twin, the text, and permuted labels.
 
 # %%
-results.show(language.f1_overview(f1))
+results.show(language_tables.f1_overview(f1))
 
 # %% [markdown]
 # ## Among rules alone
@@ -131,7 +131,7 @@ results.show(language.f1_overview(f1))
 # %%
 rules = scores[scores["among"] == "rules alone"]
 if len(rules):
-    run.figure("rules", figures.score_points(language.by_set(rules)))
+    run.figure("rules", figures.score_points(language_tables.by_set(rules)))
 results.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
 
 # %% [markdown]
@@ -141,9 +141,9 @@ results.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
 # statements of one height against the useless ones (Fig 7f): are low statements found before high ones?
 
 # %%
-prefixes = run.table("prefix_scores", language.prefix_table(readings, how))
-run.figure("prefixes", figures.prefix_curves(language.by_set(prefixes)))
-heights = run.table("height_f1", language.height_table(readings, how))
+prefixes = run.table("prefix_scores", language_tables.prefix_table(readings, how))
+run.figure("prefixes", figures.prefix_curves(language_tables.by_set(prefixes)))
+heights = run.table("height_f1", language_tables.height_table(readings, how))
 run.figure("heights", figures.height_curves(heights))
 
 # %% [markdown]
@@ -152,7 +152,7 @@ run.figure("heights", figures.height_curves(heights))
 # Accuracy with several numbers of demonstrations (Table 5).
 
 # %%
-by_shots = language.shots_table(start, sets, shot_counts, shot_examples, how)
+by_shots = language_tables.shots_table(start, sets, shot_counts, shot_examples, how)
 run.table("shots", by_shots)
 results.show(by_shots)
 
@@ -163,7 +163,7 @@ results.show(by_shots)
 # paper's tables only.
 
 # %%
-published = run.table("published", language.published_table(readings))
+published = run.table("published", language_tables.published_table(readings))
 results.show(published)
 
 # %% [markdown]
@@ -171,11 +171,11 @@ results.show(published)
 
 # %%
 depths = sorted({one.depth for one in sets})
-results.show(language.paper_figures("proofwriter", depths))
+results.show(language_tables.paper_figures("proofwriter", depths))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(*remarks, *language.sentences(answers, scores))
+results.summary(*remarks, *language_tables.sentences(answers, scores))
 run.finish()

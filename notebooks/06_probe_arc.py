@@ -52,7 +52,7 @@ batch_size: int = 16  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda, map
 
 # %%
-from mplib import figures, language, probe, results
+from mplib import figures, language, language_tables, probe, results
 from mplib.models import load_model
 from mplib.tasks.science import Science
 
@@ -71,7 +71,7 @@ how = language.Protocol(template, shared_shots, twins, **plan)
 
 # %%
 sets = language.question_sets(task, examples, [shots, *shot_counts])
-results.show(language.preview(sets))
+results.show(language_tables.preview(sets))
 
 # %% [markdown]
 # ## Answers
@@ -85,7 +85,7 @@ subject = language.Subject(f"{shots}-shot", start, shots)
 how, chosen, _ = language.choose_layers(subject, [], layers, how)
 run.table("layers", chosen)
 readings = language.divide(language.read_sets([subject], sets[-1:], how)[0], sets)
-answers = run.table("accuracy", language.accuracy_table(readings))
+answers = run.table("accuracy", language_tables.accuracy_table(readings))
 results.show(answers)
 
 # %% [markdown]
@@ -95,16 +95,16 @@ results.show(answers)
 # the text above 0 is what a reader of the words alone could not have told.
 
 # %%
-f1, scores = language.probe_tables(readings, how)
+f1, scores = language_tables.probe_tables(readings, how)
 run.table("f1", f1)
 run.table("scores", scores)
-run.figure("scores", figures.score_points(language.by_set(scores)))
+run.figure("scores", figures.score_points(language_tables.by_set(scores)))
 
 # %% [markdown]
 # The F1s behind the scores: the model, its twin, the text, and permuted labels.
 
 # %%
-results.show(language.f1_overview(f1))
+results.show(language_tables.f1_overview(f1))
 
 # %% [markdown]
 # ## Layer by layer
@@ -113,9 +113,9 @@ results.show(language.f1_overview(f1))
 # statements of one height against the useless ones: are low statements found before high ones?
 
 # %%
-prefixes = run.table("prefix_scores", language.prefix_table(readings, how))
-run.figure("prefixes", figures.prefix_curves(language.by_set(prefixes)))
-heights = run.table("height_f1", language.height_table(readings, how))
+prefixes = run.table("prefix_scores", language_tables.prefix_table(readings, how))
+run.figure("prefixes", figures.prefix_curves(language_tables.by_set(prefixes)))
+heights = run.table("height_f1", language_tables.height_table(readings, how))
 run.figure("heights", figures.height_curves(heights))
 
 # %% [markdown]
@@ -124,7 +124,7 @@ run.figure("heights", figures.height_curves(heights))
 # Accuracy with several numbers of demonstrations (Table 5).
 
 # %%
-by_shots = language.shots_table(start, sets, shot_counts, shot_examples, how)
+by_shots = language_tables.shots_table(start, sets, shot_counts, shot_examples, how)
 run.table("shots", by_shots)
 results.show(by_shots)
 
@@ -135,18 +135,18 @@ results.show(by_shots)
 # paper's tables only.
 
 # %%
-published = run.table("published", language.published_table(readings))
+published = run.table("published", language_tables.published_table(readings))
 results.show(published)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on ARC (Tables 2 and 8).
 
 # %%
-results.show(language.paper_figures("arc", depths))
+results.show(language_tables.paper_figures("arc", depths))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(*language.sentences(answers, scores))
+results.summary(*language_tables.sentences(answers, scores))
 run.finish()

@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig
 from mplib import causal, edges, figures, flow
 from mplib.attention import Intervention, backend, forward
 from mplib.errors import InputError
+from mplib.estimates import example_weights
 from mplib.evaluation import predicted_tokens
 from mplib.features import full_attention
 from mplib.probe import Predictions
@@ -310,7 +311,7 @@ def test_changes_are_paired_and_stated_with_their_window(gpt2):
 
 
 def test_whole_groups_are_drawn_by_the_bootstrap():
-    weights = edges._resample(6, np.array([0, 0, 0, 1, 1, 2]), 50, seed=0)
+    weights = example_weights(6, np.array([0, 0, 0, 1, 1, 2]), 50, seed=0)
     assert (weights[0] == 1).all()
     assert (weights[:, :3] == weights[:, :1]).all() and (weights[:, 3] == weights[:, 4]).all()
     assert (weights[1:, [0, 3, 5]].sum(axis=1) == 3).all()

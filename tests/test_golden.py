@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from mplib import causal, features
 from mplib.attention import Reduction
 from mplib.evaluation import predicted_tokens
-from mplib.probe import published_f1
 from mplib.prompts import NumberTokens
+from mplib.published import published_f1
 from mplib.tasks.ksmallest import KSmallest
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mplib import language, training_data
+from mplib import language, language_tables, training_data
 from mplib.errors import InputError
 from mplib.features import Reading, attention_features
 from mplib.finetune import Training, finetune
@@ -78,37 +78,37 @@ def test_among_rules_alone_facts_are_no_statements(sets):
 
 
 def test_a_planted_tree_is_found_and_rules_are_asked_from_depth_two_on(sets):
-    f1, scores = language.probe_tables([planted(one) for one in sets], HOW)
+    f1, scores = language_tables.probe_tables([planted(one) for one in sets], HOW)
     model = f1[f1.kind == "model"]
     assert (model.f1 > 0.99).all()
     assert set(f1[f1["among"] == "rules alone"].set) == {"depth 2, |S| = 8"}
     twins = scores[(scores.kind == "model") & (scores.over == "random twin")]
     assert (twins.value > 0.95).all() and set(twins.score) == {"S_P1", "S_P2", "S_P2_root"}
-    overview = language.f1_overview(f1)
+    overview = language_tables.f1_overview(f1)
     assert {"model", "twin", "text", "permuted"} <= set(overview)
     assert (overview.permuted < 0.75).all()
-    heights = language.height_table([planted(sets[1])], HOW)
+    heights = language_tables.height_table([planted(sets[1])], HOW)
     assert set(heights.height) == {0, 1, 2} and (heights.f1 > 0.95).all()
-    published = language.published_table([planted(sets[1])])
+    published = language_tables.published_table([planted(sets[1])])
     assert published[published.source == "planted"][["F1 of V", "F1 of G"]].min().min() > 0.99
 
 
 def test_answers_stand_beside_what_needs_no_reasoning(readings):
-    table = language.accuracy_table(readings)
+    table = language_tables.accuracy_table(readings)
     assert list(table.set) == ["depth 1, |S| = 4", "depth 2, |S| = 8"]
     assert (table.guess == 0.5).all() and (table.by_negation == 1).all()
     assert table.accuracy.between(table.low, table.high).all()
 
 
 def test_demonstrations_are_compared_depth_by_depth(sets, loaded):
-    table = language.shots_table(loaded, [*sets, sets[0]], [0, 2], 5, HOW)
+    table = language_tables.shots_table(loaded, [*sets, sets[0]], [0, 2], 5, HOW)
     assert list(table.subject) == ["0-shot"] * 2 + ["2-shot"] * 2
     assert list(table.examples) == [10, 5, 10, 5]
 
 
 def test_prefixes_end_with_the_scores_of_all_layers(readings):
-    prefixes = language.prefix_table(readings, HOW)
-    _, scores = language.probe_tables(readings, HOW)
+    prefixes = language_tables.prefix_table(readings, HOW)
+    _, scores = language_tables.probe_tables(readings, HOW)
     for row in scores[(scores.kind == "model") & (scores.over == "random twin")].itertuples():
         if row[scores.columns.get_loc("among") + 1] != "all statements":
             continue
@@ -132,9 +132,9 @@ def test_layers_are_chosen_by_number_or_left_alone_where_the_answers_say_nothing
 
 
 def test_the_summary_takes_every_number_from_the_tables(readings):
-    answers = language.accuracy_table(readings)
-    _, scores = language.probe_tables(readings, HOW)
-    lines = language.sentences(answers, scores)
+    answers = language_tables.accuracy_table(readings)
+    _, scores = language_tables.probe_tables(readings, HOW)
+    lines = language_tables.sentences(answers, scores)
     assert len(lines) == 2 + 3
     assert f"{answers.accuracy[0] * 100:.1f} %" in lines[0] and "100%" in lines[0]
     row = scores[(scores.kind == "model") & scores.value.notna()].iloc[0]

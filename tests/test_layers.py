@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from mplib import layers
 from mplib.attention import Intervention
 from mplib.errors import InputError
-from mplib.evaluation import accuracy, predicted_tokens
+from mplib.estimates import accuracy
+from mplib.evaluation import predicted_tokens
 from mplib.layers import height_prefixes, parse_layers, select_layers, write_layers
 from mplib.probe import Settings, compare
 from mplib.prompts import Prompts

@@ -15,15 +15,14 @@ from mplib.probe import (
     class_f1,
     compare,
     compare_prefixes,
-    compare_published,
     confusions,
     predict,
-    published_f1,
     sentences,
     tidy_predictions,
     useful_heights,
     usefulness,
 )
+from mplib.published import compare_published, published_f1
 from mplib.tasks.ksmallest import KSmallest
 from mplib.trees import PADDING, USELESS
 

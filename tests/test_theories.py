@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mplib.errors import InputError
-from mplib.language import by_negation, question_sets
+from mplib.language import question_sets
+from mplib.language_tables import by_negation
 from mplib.tasks import theory
 from mplib.tasks.science import Science
 from mplib.tasks.theories import SPLITS, Case, ProofWriter

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,9 @@ from mplib.trees import ReasoningTree
 
 ANSWER = "answer"
 """Name of the last step's conclusion, "The answer is ...", which is never shown."""
+
+SCIENCE = Path(__file__).parents[1] / "data" / "science.jsonl"
+"""This project's own questions, in STREET's format."""
 
 STREET = ("textual_logical_units", "reasoning_graph_edges")
 """Fields that only STREET's lines have."""
@@ -317,8 +319,7 @@ def examples(
 
 def science_questions(**parameters: Any) -> list[Example]:
     """Loads this project's own science questions, which are not ARC; see ``examples``."""
-    with resources.as_file(resources.files("mplib") / "data" / "science.jsonl") as path:
-        return examples(path, **parameters)
+    return examples(SCIENCE, **parameters)
 
 
 def main(arguments: Sequence[str]) -> int:

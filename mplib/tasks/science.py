@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from mplib.errors import InputError
@@ -62,17 +60,13 @@ class Science:
         return found
 
     def _read(self, data: str) -> Iterator[tuple[int, Example]]:
-        path = resolve(data)
-        if data != "science" and _is_custom(path):
+        path = arc.SCIENCE if data == "science" else resolve(data)
+        if _is_custom(path):
             yield from ((example.tree.depth, example) for example in custom.examples(path))
             return
-        own = resources.files("mplib") / "data" / "science.jsonl"
-        with resources.as_file(own) if data == "science" else nullcontext(path) as file:
-            for question in arc.questions(file):
-                yield (
-                    question.depth,
-                    question.example(self.conclusions, self.distractors, self.order, self.seed),
-                )
+        for question in arc.questions(path):
+            how = (self.conclusions, self.distractors, self.order, self.seed)
+            yield question.depth, question.example(*how)
 
 
 def _is_custom(path: Path) -> bool:
