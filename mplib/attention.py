@@ -20,7 +20,7 @@ from tqdm import tqdm
 from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
+from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
 from transformers.modeling_utils import AttentionInterface
 
 from mplib.errors import InputError
@@ -76,6 +76,7 @@ class _Session:
 
     intervention: Intervention
     sdpa: bool
+    causal: bool = False
     reduction: Reduction | None = None
     rows: Tensor | None = None
     row_mask: Tensor | None = None
@@ -110,8 +111,13 @@ def _attention(
     eager = sys.modules[type(module).__module__].eager_attention_forward
     change = session.intervention
     cut = change.cut[:, None] if change.cuts(layer) and change.cut is not None else None
+    # Soft caps and sinks are unknown to the fast kernel.
+    plain = kwargs.get("softcap") is None and kwargs.get("s_aux") is None and session.sdpa
     if attention_mask is None:
-        raise RuntimeError("the attention mask was lost: the mask function is not registered")
+        if not session.causal:
+            raise RuntimeError("the attention mask was lost: the mask function is not registered")
+        if cut is not None or not plain:
+            attention_mask = _causal_rows(query, None)
     if cut is not None and change.renormalise:
         attention_mask = attention_mask.masked_fill(cut, torch.finfo(query.dtype).min)
     if session.reduction is not None:
@@ -123,8 +129,6 @@ def _attention(
         session.recorded[layer] = _reduce(weights.float(), session)
     if layer == session.last_layer:
         raise _EnoughLayers
-    # Soft caps and sinks are unknown to the fast kernel.
-    plain = kwargs.get("softcap") is None and kwargs.get("s_aux") is None and session.sdpa
     if cut is not None and not change.renormalise:
         _, weights = eager(module, query, key, value, attention_mask, **kwargs)
         groups = query.shape[1] // value.shape[1]
@@ -156,11 +160,20 @@ def _gather_rows(full: Tensor, rows: Tensor | None) -> Tensor:
 
 def _rows(
     eager: Any, session: _Session, module: torch.nn.Module, query: Tensor, key: Tensor,
-    value: Tensor, mask: Tensor, **kwargs: Any,
+    value: Tensor, mask: Tensor | None, **kwargs: Any,
 ) -> Tensor:  # fmt: skip
     """The family's own attention weights, for the wanted rows only; (batch, heads, rows, keys)."""
-    chosen = _gather_rows(query, session.rows)
-    return eager(module, chosen, key, value, _gather_rows(mask, session.rows), **kwargs)[1]
+    rows = session.rows
+    chosen = _gather_rows(query, rows)
+    seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
+    return eager(module, chosen, key, value, seen, **kwargs)[1]
+
+
+def _causal_rows(query: Tensor, rows: Tensor | None) -> Tensor:
+    """Rows of the causal mask, all of them if None; (batch or 1, 1, rows, keys)."""
+    places = torch.arange(query.shape[2], device=query.device)
+    hidden = (places[None] if rows is None else rows)[:, None, :, None] < places
+    return query.new_zeros(()).masked_fill(hidden, torch.finfo(query.dtype).min)
 
 
 def _reduce(weights: Tensor, session: _Session) -> Tensor:
@@ -191,9 +204,22 @@ def _replace_heads(output: Tensor, layer: int, change: Intervention) -> Tensor:
     return torch.where(off, fixed[-output.shape[1] :] if fixed.ndim == 3 else fixed, output)
 
 
+def _mask(**kwargs: Any) -> Tensor | None:
+    """The registered mask function: no mask where plain causality is all there is to it.
+
+    A mask costs tokens squared, and the fast kernel needs none for causality.
+    """
+    session = _SESSION.get()
+    square = kwargs["q_length"] == kwargs["kv_length"]
+    if session is not None and square and sdpa_mask(**kwargs) is None:
+        session.causal = True
+        return None
+    return eager_mask(**kwargs)
+
+
 AttentionInterface.register(BACKEND, _attention)
 # Without a mask function of the same name the causal mask would be dropped without a word.
-AttentionMaskInterface.register(BACKEND, eager_mask)
+AttentionMaskInterface.register(BACKEND, _mask)
 
 
 @contextmanager
