@@ -3,37 +3,42 @@
 import json
 import sys
 
-from mplib.pipeline import plan, read_profile
+from mplib.profiles import plan, read_profile
 
-THREADS = read_profile(config["profile"]).get("threads", workflow.cores)
+PROFILE = read_profile(config["profile"])
+THREADS = PROFILE.get("threads", config["threads"])
 JOBS = plan(config["profile"])
-TRAINED = {folder for job in JOBS if job.writes_checkpoint for folder in job.checkpoints}
+TRAINED = {path for job in JOBS if job.trains for path in job.trained}
+FORCE = "--force" if config.get("force") else ""
 
 
 rule all:
     input:
-        [job.folder / "executed.ipynb" for job in JOBS],
+        [job.executed for job in JOBS],
 
 
 for job in JOBS:
-    trained = [folder / "training.json" for folder in job.checkpoints if folder in TRAINED]
 
     rule:
         name:
             job.name
         input:
             job.notebook.path,
-            [] if job.writes_checkpoint else trained,
+            job.inputs if job.gathers else [path for path in job.inputs if path in TRAINED],
         output:
-            job.folder / "executed.ipynb",
-            # A new training replaces the checkpoint only when it is done.
-            [update(path) for path in trained] if job.writes_checkpoint else [],
+            # `update`, or Snakemake would remove a finished run before it asks for it again: the
+            # runner itself knows what is finished, and a new training replaces the checkpoint
+            # only when it is done.
+            update(job.executed),
+            [update(path) for path in job.trained] if job.trains else [],
         params:
             # A function, since braces in plain strings are wildcards.
             values=lambda _, job=job: json.dumps(job.parameters),
             notebook=job.notebook.name,
             threads=THREADS,
         threads: THREADS
+        resources:
+            gpu=PROFILE.get("gpus", 0) if job.computes else 0,
         shell:
             "OMP_NUM_THREADS={params.threads} {sys.executable} -m mplib run {params.notebook}"
-            " --params {params.values:q} --force >/dev/null"
+            " --params {params.values:q} --no-cost {FORCE} >/dev/null"

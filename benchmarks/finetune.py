@@ -32,7 +32,7 @@ def run() -> list[Row]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)  # as mplib.finetune
 
     def step(precision: str) -> None:
-        ours._step(model, prompts, Training(steps=1, batch_size=BATCH, precision=precision))
+        ours._step(model, prompts, Training(steps=1, batch_size=BATCH, precision=precision), BATCH)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

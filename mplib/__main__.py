@@ -15,11 +15,16 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--params", default="{}", help="parameters as one JSON object")
     run.add_argument("--force", action="store_true", help="run it although it is finished")
+    run.add_argument("--no-cost", action="store_true", help="do not estimate its cost first")
     book = commands.add_parser("book", help="run what a profile lacks and build the book")
-    book.add_argument("--profile", default="quick")
     book.add_argument("--strict", action="store_true", help="warnings of the book are errors")
-    book.add_argument("--cores", type=int)
-    book.add_argument("--force", action="store_true", help="run finished notebooks again")
+    sweep = commands.add_parser("sweep", help="run what a profile lacks")
+    sweep.add_argument("--dry-run", action="store_true", help="only list the runs and their cost")
+    for each in (book, sweep):
+        each.add_argument("--profile", default="quick")
+        each.add_argument("--cores", type=int, help="how many to use; all by default")
+        each.add_argument("--force", action="store_true", help="run finished notebooks again")
+        each.add_argument("--cluster", help="run through the batch system of cluster/NAME")
     keep = commands.add_parser("keep", help="copy a profile's tables into results/")
     keep.add_argument("--profile", default="quick")
     pair = commands.add_parser("pair", help="write the .ipynb beside every notebook")
@@ -38,6 +43,12 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         from mplib.run import execute, parse_parameters, parse_value
 
         given = parse_parameters(arguments.params) | {n: parse_value(v) for n, v in arguments.p}
+        if not arguments.no_cost:
+            from mplib.cost import line
+            from mplib.notebooks import Notebook
+
+            notebook = Notebook.find(arguments.notebook)
+            print(line(notebook, notebook.check(given)), file=sys.stderr)
         print(execute(arguments.notebook, given, force=arguments.force))
     elif arguments.command == "pair":
         from mplib.notebooks import write_pairs
@@ -52,9 +63,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         if arguments.command == "keep":
             print(*pipeline.keep(arguments.profile), sep="\n")
             return 0
-        print(pipeline.build_book(
-            arguments.profile, strict=arguments.strict, cores=arguments.cores, force=arguments.force
-        ))  # fmt: skip
+        engine = pipeline.Engine(arguments.cores, arguments.force, arguments.cluster)
+        if arguments.command == "book":
+            print(pipeline.build_book(arguments.profile, engine, strict=arguments.strict))
+        else:
+            pipeline.sweep(arguments.profile, engine, dry_run=arguments.dry_run)
     return 0
 
 

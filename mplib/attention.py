@@ -118,7 +118,7 @@ def _attention(
             raise RuntimeError("the attention mask was lost: the mask function is not registered")
         if cut is not None or not plain:
             attention_mask = _causal_rows(query, None)
-    if cut is not None and change.renormalise:
+    if attention_mask is not None and cut is not None and change.renormalise:
         attention_mask = attention_mask.masked_fill(cut, torch.finfo(query.dtype).min)
     if session.reduction is not None:
         weights = _rows(eager, session, module, query, key, value, attention_mask, **kwargs)
@@ -138,7 +138,7 @@ def _attention(
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     else:
         output, _ = eager(module, query, key, value, attention_mask, **kwargs)
-    if cut is not None and change.renormalise:
+    if attention_mask is not None and cut is not None and change.renormalise:
         # A row that may look nowhere would else look everywhere: softmax of a constant.
         blind = (attention_mask <= torch.finfo(query.dtype).min).all(dim=-1)
         output = output.masked_fill(blind.transpose(1, 2)[..., None], 0)

@@ -17,6 +17,7 @@ from mplib.attention import Intervention, passes
 from mplib.errors import InputError
 from mplib.estimates import accuracy
 from mplib.features import order_statements
+from mplib.memory import fits_memory
 from mplib.prompts import Prompts
 
 
@@ -122,6 +123,7 @@ def pruning_orders(found: Entropies, draws: int = 10, seed: int = 0) -> dict[str
     }
 
 
+@fits_memory
 def mean_outputs(model: PreTrainedModel, prompts: Prompts, batch_size: int = 256) -> Tensor:
     """Mean output of every head over the examples, shape (layers, tokens, heads, head size).
 
@@ -208,6 +210,7 @@ def prune(
     return pd.DataFrame(rows)
 
 
+@fits_memory
 def _answers_without(
     model: PreTrainedModel, prompts: Prompts, masks: Mapping[bytes, np.ndarray],
     change: Intervention, choices: np.ndarray | None, batch_size: int,

@@ -22,6 +22,7 @@ from mplib.evaluation import judge
 from mplib.features import Reading, attention_features, read, scale_examples
 from mplib.finetune import finetuned_models
 from mplib.language import ExampleSet, Protocol, Subject, read_sets, theory_sets
+from mplib.memory import fits_memory
 from mplib.models import LoadedModel, random_twins
 from mplib.probe import Settings
 from mplib.prompts import Prompts, number_prompts
@@ -204,6 +205,7 @@ def _outcome(found: Reading) -> Outcome:
     return Outcome(found.correct.astype(float), found.log_probability.astype(float))
 
 
+@fits_memory
 def _judge_all(
     model: PreTrainedModel, prompts: Prompts, answers: Mapping[str, np.ndarray], batch_size: int,
     choices: np.ndarray | None = None,

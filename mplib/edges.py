@@ -15,6 +15,7 @@ from mplib.attention import Intervention, passes
 from mplib.errors import InputError
 from mplib.estimates import accuracy, example_weights, weighted_mean
 from mplib.evaluation import judge
+from mplib.memory import fits_memory
 from mplib.probe import Predictions, useful_heights, usefulness
 from mplib.prompts import Prompts
 from mplib.trees import PADDING, USELESS
@@ -82,6 +83,7 @@ class Answers:
     log_probability: np.ndarray
 
 
+@fits_memory
 def answer(
     model: PreTrainedModel,
     prompts: Prompts,

@@ -6,9 +6,11 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from mplib.attention import Intervention, passes
+from mplib.memory import fits_memory
 from mplib.prompts import Prompts
 
 
+@fits_memory
 def predicted_tokens(
     model: PreTrainedModel,
     prompts: Prompts,

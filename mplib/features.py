@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from mplib.attention import Reduction, backend, forward, passes
 from mplib.evaluation import judge
+from mplib.memory import fits_memory
 from mplib.prompts import Prompts
 
 
@@ -26,6 +27,7 @@ class Reading:
     log_probability: np.ndarray | None = None
 
 
+@fits_memory
 def read(
     model: PreTrainedModel,
     prompts: Prompts,

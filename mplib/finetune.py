@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from transformers import PreTrainedModel, get_scheduler
 
 from mplib.errors import InputError
 from mplib.evaluation import predicted_tokens
+from mplib.memory import halving
 from mplib.models import LoadedModel, load_model
 from mplib.paths import TRAINABLE, checkpoint_folders
 from mplib.prompts import Prompts
@@ -113,9 +115,9 @@ def finetune(
         weights.values(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
     )
     schedule = get_scheduler(how.schedule, optimizer, how.warmup_steps, how.steps)
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    state = _State(partial, identity, weights, optimizer)
+    unfinished = folder.with_name(folder.name + ".partial")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    state = _State(unfinished, identity, weights, optimizer)
     history = state.resume()
     if state.step:
         optimizer.step()  # nothing without gradients, but the schedule warns if it comes first
@@ -123,14 +125,17 @@ def finetune(
         schedule.step()
     run = torch.compile(wrapped) if how.compile else wrapped
     every = max(1, how.steps // how.evaluations)
+    micro_batch_size = how.micro_batch_size or how.batch_size
     losses: list[torch.Tensor] = []
     with tqdm(total=how.steps, initial=state.step, desc="finetuning", unit="step") as progress:
         for step in range(state.step + 1, how.steps + 1):
             wrapped.train()
-            losses.append(_step(run, train[_batch_indices(len(train), step, how)], how))
+            batch = train[_batch_indices(len(train), step, how)]
+            losses.append(
+                halving(model, partial(_step, run, batch, how), micro_batch_size, "training")
+            )
             torch.nn.utils.clip_grad_norm_(weights.values(), how.clip)
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
             schedule.step()
             progress.update()
             if step % every == 0 or step == how.steps:
@@ -150,7 +155,7 @@ def finetune(
     best = state.load_best()
     final = wrapped.merge_and_unload() if how.trainable == "lora" else model
     table = pd.DataFrame(history)
-    _publish(final, start, table, {"identity": identity, **best}, folder, partial)
+    _publish(final, start, table, {"identity": identity, **best}, folder, unfinished)
     return table
 
 
@@ -162,14 +167,14 @@ def _batch_indices(n: int, step: int, how: Training) -> np.ndarray:
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
 
 
-def _step(model: Any, batch: Prompts, how: Training) -> torch.Tensor:
-    """Adds up the gradients of one batch; returns its mean loss."""
+def _step(model: Any, batch: Prompts, how: Training, size: int) -> torch.Tensor:
+    """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss."""
+    model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
     device = next(model.parameters()).device
     bfloat16 = how.precision == "bfloat16" or (
         how.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
     )
     total = torch.zeros((), device=device)
-    size = how.micro_batch_size or len(batch)
     for first in range(0, len(batch), size):
         part = batch[slice(first, first + size)].whole()
         padded = not part.attention_mask.all()

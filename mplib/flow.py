@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from mplib.attention import Intervention, Reduction, passes
 from mplib.errors import InputError
+from mplib.memory import fits_memory
 from mplib.prompts import Prompts
 from mplib.trees import USELESS
 
@@ -101,6 +102,7 @@ def _full(
             yield chosen, found.attention
 
 
+@fits_memory
 def mean_flow(
     model: PreTrainedModel,
     prompts: Prompts,
@@ -153,6 +155,7 @@ class Rollout:
         return 1 - (1 - self.epsilon[:, None]) ** layers
 
 
+@fits_memory
 def rollout(model: PreTrainedModel, prompts: Prompts, batch_size: int = 64) -> Rollout:
     """Multiplies head-averaged attention, half of it the residual stream, from layer to layer.
 

@@ -18,6 +18,7 @@ from mplib.causal import LayersKept, head_shape
 from mplib.errors import InputError
 from mplib.estimates import Estimate, accuracy
 from mplib.evaluation import judge
+from mplib.memory import fits_memory
 from mplib.probe import Settings, usefulness_f1
 from mplib.prompts import Prompts
 from mplib.trees import PADDING, USELESS
@@ -75,6 +76,7 @@ class LayerSelection:
         )
 
 
+@fits_memory
 def select_layers(
     model: PreTrainedModel,
     prompts: Prompts,

@@ -207,11 +207,11 @@ def load_model(
     return LoadedModel(name, model.eval(), tokenizer, True)
 
 
-def _packaged(name: str) -> str:
-    """Folder of a packaged model, unpacked there the first time: reading GGUF takes half a minute.
+def packaged_file(name: str) -> Path:
+    """The file of a packaged model.
 
     Raises:
-        InputError: the package is missing, its file is broken, or there is no room.
+        InputError: the package is missing.
     """
     package, file = PACKAGED[name]
     spec = find_spec(package)
@@ -224,12 +224,22 @@ def _packaged(name: str) -> str:
         raise InputError(
             f"model {name!r} needs the package {package}: run `make env` to install it"
         )
+    return found[0]
+
+
+def _packaged(name: str) -> str:
+    """Folder of a packaged model, unpacked there the first time: reading GGUF takes half a minute.
+
+    Raises:
+        InputError: the package is missing, its file is broken, or there is no room.
+    """
+    packed_file = packaged_file(name)
     # Named after the size too, so that another version of the file is unpacked anew.
-    folder = home() / "checkpoints" / f"{name}-{found[0].stat().st_size}"
+    folder = home() / "checkpoints" / f"{name}-{packed_file.stat().st_size}"
     if (folder / "config.json").is_file():
         return str(folder)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-    place, options = str(found[0].parent), {"gguf_file": file}
+    place, options = str(packed_file.parent), {"gguf_file": packed_file.name}
     try:
         packed = AutoModelForCausalLM.from_pretrained(place, **options)
         # A model that came from a packed file refuses to be saved; its twin does not.
@@ -243,7 +253,7 @@ def _packaged(name: str) -> str:
         shutil.rmtree(fresh, ignore_errors=True)
         if not (folder / "config.json").is_file():  # else another process was faster
             raise InputError(
-                f"model {name!r} cannot be unpacked from {found[0]} to {folder} ({error}): make "
+                f"model {name!r} cannot be unpacked from {packed_file} to {folder} ({error}): make "
                 "room there or set MPLIB_HOME to another disk, or run `make model` again"
             ) from error
     return str(folder)

@@ -1,17 +1,19 @@
 """Notebooks and their declared parameters."""
 
 import ast
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from nbformat import NotebookNode
+from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError, suggest
 from mplib.paths import ROOT
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     "int": int,
@@ -89,7 +91,7 @@ class Notebook:
             )
         return known[stem]
 
-    def read(self) -> NotebookNode:
+    def read(self) -> "NotebookNode":
         """The notebook as cells, without outputs, each cell named by its place."""
         # Imported late: it is slow, and most of the command line needs no notebook.
         import jupytext
@@ -102,14 +104,22 @@ class Notebook:
         return notebook
 
     @cached_property
+    def hash(self) -> str:
+        """Hash of its source, so that results of another version of it can be told."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
+
+    @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Declared parameters by name, in order."""
-        cells = [c for c in self.read().cells if "parameters" in c.metadata.get("tags", [])]
+        # Not through jupytext: its imports cost more than all else at the start of a run.
+        cells = re.split(r"^# %%", self.path.read_text(), flags=re.MULTILINE)
+        cells = [cell for cell in cells if re.match(r'.*\btags\b.*"parameters"', cell)]
         if len(cells) != 1:
             raise InputError(f"{self.path} needs one cell tagged 'parameters', found {len(cells)}")
-        lines = cells[0].source.splitlines()
+        source = cells[0].partition("\n")[2]
+        lines = source.splitlines()
         found = {}
-        for node in ast.parse(cells[0].source).body:
+        for node in ast.parse(source).body:
             if not isinstance(node, ast.AnnAssign) or node.value is None:
                 raise InputError(
                     f"{self.path}: `{ast.unparse(node)}` must be `name: type = literal`"

@@ -1,12 +1,12 @@
 """A profile becomes runs, runs become pages, pages become a book."""
 
-import itertools
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,127 +15,129 @@ import yaml
 
 from mplib import readme
 from mplib.errors import InputError, NotebookFailed, suggest
-from mplib.notebooks import Notebook
-from mplib.paths import ROOT, checkpoint_folders, home
-from mplib.results import run_folder
-from mplib.run import exclusive
+from mplib.gpus import visible
+from mplib.locks import exclusive
+from mplib.paths import ROOT, home
+from mplib.profiles import Job, plan, read_profile
+from mplib.run import execute
 
-FINETUNE = "01_finetune"
 KEPT_BYTES = 500_000
 """Files above this size, such as single predictions, are no reference tables."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """One notebook with one set of parameters, and what it needs and makes.
+class Engine:
+    """How Snakemake runs the notebooks.
 
     Attributes:
-        notebook: the notebook.
-        parameters: all its parameters.
-        checkpoints: finetuned models it writes (finetuning) or reads (the others).
+        cores: how many cores to use; all if None.
+        force: whether finished runs are run again.
+        cluster: a folder of ``cluster/`` with Snakemake's settings for a batch system; this
+            machine if None.
     """
 
-    notebook: Notebook
-    parameters: dict[str, Any]
-    checkpoints: tuple[Path, ...]
+    cores: int | None = None
+    force: bool = False
+    cluster: str | None = None
 
     @property
-    def folder(self) -> Path:
-        """Where its results belong."""
-        return run_folder(self.notebook, self.parameters)
+    def all_cores(self) -> int:
+        """How many cores there are to use."""
+        return self.cores or os.cpu_count() or 1
+
+    @cached_property
+    def gpus(self) -> int:
+        """How many GPUs there are to use."""
+        return len(visible())
 
     @property
-    def name(self) -> str:
-        """A name for its Snakemake rule."""
-        return f"{self.notebook.name}_{self.folder.name}"
+    def threads(self) -> int:
+        """Threads of a notebook where its profile names none: each GPU's notebook has its share."""
+        return max(self.all_cores // max(self.gpus, 1), 1)
 
-    @property
-    def writes_checkpoint(self) -> bool:
-        """Whether it trains the model that others read."""
-        return self.notebook.name == FINETUNE
+    def at_once(self, profile_name: str) -> int:
+        """How many notebooks of a profile run side by side on this machine."""
+        threads = read_profile(profile_name).get("threads", self.threads)
+        return max(self.all_cores // threads, 1)
 
+    def options(self) -> list[str]:
+        """Snakemake's own options.
 
-def read_profile(name: str) -> dict[str, Any]:
-    """Reads ``profiles/NAME.yaml``.
-
-    Raises:
-        InputError: there is no such profile, or it has unknown keys.
-    """
-    known = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
-    if name not in known:
-        raise InputError(
-            f"unknown profile {name!r}: expected one of {', '.join(known)}.{suggest(name, known)}"
-        )
-    profile = yaml.safe_load((ROOT / "profiles" / f"{name}.yaml").read_text())
-    keys = ["about", "threads", "all", "notebooks"]
-    if unknown := [key for key in profile if key not in keys]:
-        raise InputError(
-            f"profile {name!r} has an unknown key {unknown[0]!r}: expected {', '.join(keys)}."
-            f"{suggest(unknown[0], keys)}"
-        )
-    return profile
-
-
-def plan(profile_name: str) -> list[Job]:
-    """Every run of a profile, each list of values expanded to one run a value.
-
-    A notebook may be given several sets of parameters, as a list.
-
-    Raises:
-        InputError: an unknown profile, notebook or parameter, or a value of the wrong type.
-    """
-    profile = read_profile(profile_name)
-    common = profile.get("all") or {}
-    chosen = {
-        Notebook.find(name).name: own if isinstance(own, list) else [own or {}]
-        for name, own in profile["notebooks"].items()
-    }
-    notebooks = [notebook for notebook in Notebook.all() if notebook.name in chosen]
-    for name in common:
-        if not any(name in notebook.parameters for notebook in notebooks):
-            every = sorted({p for notebook in notebooks for p in notebook.parameters})
+        Raises:
+            InputError: there are no settings for that batch system.
+        """
+        force = ["--forceall"] if self.force else []
+        threads = [f"threads={self.threads}", f"force={int(self.force)}"]
+        if self.cluster is None:
+            limit = ["--resources", f"gpu={self.gpus}"] if self.gpus else []
+            return [*threads, "--cores", str(self.all_cores), *limit, *force]
+        known = sorted(path.parent.name for path in (ROOT / "cluster").glob("*/config.yaml"))
+        if self.cluster not in known:
             raise InputError(
-                f"profile {profile_name!r} sets {name!r} for all, but no notebook has it."
-                f"{suggest(name, every)}"
+                f"unknown cluster {self.cluster!r}: expected one of {', '.join(known)}, the "
+                f"folders of cluster/.{suggest(self.cluster, known)}"
             )
-    return [
-        _job(notebook, values)
-        for notebook in notebooks
-        for own in chosen[notebook.name]
-        for values in _expand(
-            notebook, {n: v for n, v in common.items() if n in notebook.parameters} | own
-        )
-    ]
+        return [*threads, "--workflow-profile", str(ROOT / "cluster" / self.cluster), *force]
 
 
-def _expand(notebook: Notebook, given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The product over all parameters that are given a list but are no lists themselves."""
-    notebook.check({name: None for name in given if name not in notebook.parameters})
-    axes = [
-        [(name, value) for value in values]
-        if isinstance(values, list) and not notebook.parameters[name].kind.startswith("list")
-        else [(name, values)]
-        for name, values in given.items()
-    ]
-    return [notebook.check(dict(point)) for point in itertools.product(*axes)]
+def sweep(profile_name: str, engine: Engine | None = None, *, dry_run: bool = False) -> list[Job]:
+    """Runs whatever a profile still lacks; a failed run does not stop the others.
+
+    Args:
+        profile_name: a file of ``profiles/``.
+        engine: how the notebooks are run.
+        dry_run: whether only the runs and their cost are listed.
+
+    Returns:
+        All runs of the profile.
+
+    Raises:
+        InputError: a bad profile or cluster, or another sweep is at work here.
+        NotebookFailed: some failed; the message lists them with the notebooks that show why.
+    """
+    engine, jobs = engine or Engine(), plan(profile_name)
+    if dry_run:
+        _tell(profile_name, engine, every=True)
+        return jobs
+    with exclusive(home() / "runs" / ".lock", wait=False) as lock:
+        _run(profile_name, jobs, engine, lock)
+    return jobs
 
 
-def _job(notebook: Notebook, values: dict[str, Any]) -> Job:
-    """The job of one point of the sweep."""
-    folders = checkpoint_folders(values).values() if "checkpoint" in values else ()
-    return Job(notebook, values, tuple(folders))
+def _tell(profile_name: str, engine: Engine, *, every: bool = False) -> None:
+    """Says what a sweep will start and what that costs."""
+    from mplib import cost  # late, since it needs torch, which no other step here does
+
+    jobs, found = plan(profile_name), due(profile_name)
+    if engine.force:
+        found = jobs
+    if every:
+        for job in found:
+            print(job.name)
+    if found:
+        estimates = cost.table(jobs, found, engine.at_once(profile_name))
+        print(estimates.to_markdown(index=False), file=sys.stderr, flush=True)
+    elif every:
+        print(f"nothing to do: all {len(jobs)} runs are finished", file=sys.stderr)
 
 
-def build_book(
-    profile_name: str, *, strict: bool = False, cores: int | None = None, force: bool = False
-) -> Path:
+def due(profile_name: str) -> list[Job]:
+    """The runs that a sweep would start: what is not finished, and what would then be old."""
+    found: list[Job] = []
+    for job in plan(profile_name):
+        made = {path for other in found for path in (other.executed, *other.trained)}
+        if not job.is_finished or made & {*job.inputs}:
+            found.append(job)
+    return found
+
+
+def build_book(profile_name: str, engine: Engine | None = None, *, strict: bool = False) -> Path:
     """Runs whatever a profile still lacks and renders the book; returns its first page.
 
     Args:
         profile_name: a file of ``profiles/``.
+        engine: how the notebooks are run.
         strict: whether a warning of the book's builder is an error.
-        cores: how many cores to use; all if None.
-        force: whether finished runs are run again.
 
     Raises:
         InputError: a bad profile, or another build is at work here.
@@ -143,9 +145,8 @@ def build_book(
     """
     jobs = plan(profile_name)
     with exclusive(home() / "runs" / ".lock", wait=False) as lock:
-        _snakemake(profile_name, cores or os.cpu_count() or 1, force, lock)
-        book = _collect(jobs)
-        return _render(book, strict, lock)
+        _run(profile_name, jobs, engine or Engine(), lock)
+        return _render(_collect(jobs), strict, lock)
 
 
 def _call(command: list[str], lock: int, failure: str) -> None:
@@ -155,18 +156,49 @@ def _call(command: list[str], lock: int, failure: str) -> None:
         raise NotebookFailed(failure)
 
 
-def _snakemake(profile_name: str, cores: int, force: bool, lock: int) -> None:
-    """Lets Snakemake order the runs.
+def _run(profile_name: str, jobs: list[Job], engine: Engine, lock: int) -> None:
+    """Lets Snakemake order the runs, and tells of those that are missing in the end.
 
     Its own lock outlives a kill and would ask for another command; ours does not.
     """
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
-        "--directory", str(home()), "--config", f"profile={profile_name}", "--cores", str(cores),
-        "--nolock", "--rerun-incomplete", "--keep-going", "--quiet", "progress", "rules", "host",
-        *(["--forceall"] if force else []),
+        "--directory", str(home()), "--nolock", "--rerun-incomplete", "--keep-going",
+        "--quiet", "progress", "rules", "host",
+        # What else a run depends on is in its folder's name, and in what the runner compares.
+        "--rerun-triggers", "mtime", "input",
+        "--config", f"profile={profile_name}", *engine.options(),
     ]  # fmt: skip
-    _call(command, lock, "not every notebook could be run: the messages above name them")
+    _tell(profile_name, engine)
+    try:
+        _call(command, lock, "Snakemake itself failed: the messages above say why")
+    except NotebookFailed as error:
+        missing = [job for job in jobs if not job.is_finished and not job.gathers]
+        if not missing:
+            raise
+        for job in jobs:
+            if job.gathers:
+                # What there is deserves its summary; a later sweep makes it anew.
+                execute(job.notebook.name, job.parameters, force=True)
+        lines = "\n".join(f"  {job.name}: {_reason(job)}" for job in missing)
+        raise NotebookFailed(
+            f"{len(missing)} of {len(jobs)} runs are missing; the others are in place. "
+            f"The same command tries these again:\n{lines}"
+        ) from error
+
+
+def _reason(job: Job) -> str:
+    """Why a run is missing."""
+    if not job.failed.is_file():
+        return "not run, since what it needs is missing"
+    outputs = [
+        output
+        for cell in nbformat.read(job.failed, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    ]
+    said = "".join(f"{output.ename}: {output.evalue}; " for output in outputs[:1])
+    return f"{said}see {job.failed}"
 
 
 def _collect(jobs: list[Job]) -> Path:
@@ -205,7 +237,7 @@ def _chapter(chapter: dict[str, Any], made: Mapping[str, list[str]]) -> dict[str
 
 def _page(job: Job) -> nbformat.NotebookNode:
     """An executed notebook without the runner's times, so that equal results give equal pages."""
-    notebook = nbformat.read(job.folder / "executed.ipynb", as_version=4)
+    notebook = nbformat.read(job.executed, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)

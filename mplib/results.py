@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import time
@@ -23,10 +22,9 @@ from matplotlib.figure import Figure
 from mplib.errors import InputError
 from mplib.notebooks import Notebook
 from mplib.paths import ROOT, home
+from mplib.profiles import PLUMBING, run_folder
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas")
-PLUMBING = {"device", "batch_size"}
-"""Parameters that say how a result is computed and not which result it is."""
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -64,26 +62,6 @@ def _unwritable(path: Path, error: OSError) -> InputError:
     )
 
 
-def run_key(notebook: Notebook, parameters: Mapping[str, Any]) -> str:
-    """Folder name of a run: what differs from the defaults, in words, and a hash of everything.
-
-    The same parameters give the same name however the notebook is started.
-    """
-    values = {n: parameters[n] for n in sorted(notebook.parameters) if n not in PLUMBING}
-    digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
-    words = [
-        re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}{value}").strip("-")
-        for name, value in values.items()
-        if value != notebook.parameters[name].default
-    ]
-    return "_".join(["_".join(words)[:60].strip("_-") or "default", digest])
-
-
-def run_folder(notebook: Notebook, parameters: Mapping[str, Any]) -> Path:
-    """Where the results of a notebook with these parameters belong."""
-    return home() / "runs" / notebook.name / run_key(notebook, parameters)
-
-
 @dataclass
 class Run:
     """One execution of a notebook: collects its results and puts them in place at the end."""
@@ -91,6 +69,7 @@ class Run:
     notebook: Notebook
     parameters: dict[str, Any]
     folder: Path
+    source: str
     started: float = field(default_factory=time.time)
 
     @property
@@ -128,6 +107,7 @@ class Run:
         seconds = round(time.time() - self.started, 1)
         manifest = {
             "notebook": self.notebook.name,
+            "source": self.source,
             "parameters": self.parameters,
             "tables": sorted(path.name for path in self.partial.glob("*.csv")),
             "seconds": seconds,
@@ -165,7 +145,7 @@ def start(name: str, scope: Mapping[str, Any]) -> Run:
     _quiet()
     notebook = Notebook.find(name)
     values = notebook.check({key: scope[key] for key in notebook.parameters})
-    run = Run(notebook, values, run_folder(notebook, values))
+    run = Run(notebook, values, run_folder(notebook, values), notebook.hash)
     try:
         shutil.rmtree(run.partial, ignore_errors=True)
         run.partial.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,12 @@
 """Runs one notebook through papermill, strictly: what the command line and Snakemake call."""
 
-import fcntl
 import json
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,11 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from mplib.errors import InputError, NotebookFailed
+from mplib.gpus import lent
+from mplib.locks import exclusive
 from mplib.notebooks import Notebook
-from mplib.paths import ROOT, home
-from mplib.results import run_folder
+from mplib.paths import ROOT
+from mplib.profiles import Job
 
 
 def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path:
@@ -38,24 +38,18 @@ def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path
         NotebookFailed: any other error inside the notebook; ``failed.ipynb`` shows it.
     """
     notebook = Notebook.find(name)
-    values = notebook.check(given)
-    folder = run_folder(notebook, values)
-    with exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
-        if not force and is_finished(folder):
-            return folder
-        _execute(notebook, values, folder)
-    return folder
+    job = Job(notebook, notebook.check(given))
+    with exclusive(job.folder.with_name(f".{job.folder.name}.lock"), wait=True):
+        if force or not job.is_finished:
+            with lent(job.parameters.get("device", "cpu")):
+                _execute(job)
+    return job.folder
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether a run's results are complete."""
-    return (folder / "manifest.json").is_file() and (folder / "executed.ipynb").is_file()
-
-
-def _execute(notebook: Notebook, values: dict[str, Any], folder: Path) -> None:
+def _execute(job: Job) -> None:
     """One strict papermill run; the executed notebook is put beside the finished results."""
+    notebook, values, folder, failed = job.notebook, job.parameters, job.folder, job.failed
     running = folder.with_name(f".{folder.name}.ipynb")
-    failed = folder.with_name(f"{folder.name}.failed.ipynb")
     failed.unlink(missing_ok=True)
     began = time.time()
     # Only what differs from the parameters cell, so that a page shows it once.
@@ -89,50 +83,13 @@ def _execute(notebook: Notebook, values: dict[str, Any], folder: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
-    running.replace(folder / "executed.ipynb")
+    running.replace(job.executed)
     _say(f"{notebook.name}: {folder.name} finished in {time.time() - began:.0f} s")
 
 
 def _say(line: str) -> None:
     """One line for whoever watches."""
     print(line, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def exclusive(lock: Path, *, wait: bool) -> Iterator[int]:
-    """Holds a lock that the system itself lets go when its last holder dies, however it dies.
-
-    Args:
-        lock: the lock's file.
-        wait: whether to wait for another holder, or to refuse.
-
-    Yields:
-        The lock's file descriptor, to be passed on to processes that should hold it too.
-
-    Raises:
-        InputError: somebody else holds it, or the folder cannot be written.
-    """
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("a+")
-    except OSError as error:
-        raise InputError(
-            f"cannot write in {lock.parent} ({error.strerror}): make it writable or set MPLIB_HOME "
-            "to a folder that is"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.seek(0)
-            raise InputError(
-                f"another build (process {file.read().strip()}) is at work in {home()}: "
-                "wait until it is done, or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield file.fileno()
 
 
 def parse_parameters(text: str) -> dict[str, Any]:

@@ -106,8 +106,8 @@ def test_micro_batches_add_up_to_the_whole_batch(family, micro):
     prompts = make_prompts(lengths, [[(0, 1)]] * 8, [(n - 1, n) for n in lengths])
     model = build(family)
     whole, parts = copy.deepcopy(model), copy.deepcopy(model)
-    loss = ft._step(whole, prompts, QUICK)
-    other = ft._step(parts, prompts, replace(QUICK, micro_batch_size=micro))
+    loss = ft._step(whole, prompts, QUICK, len(prompts))
+    other = ft._step(parts, prompts, QUICK, micro)
     torch.testing.assert_close(other, loss, rtol=1e-6, atol=1e-6)
     gradients = {name: p.grad for name, p in parts.named_parameters()}
     for name, parameter in whole.named_parameters():
@@ -126,7 +126,7 @@ def test_the_loss_is_cross_entropy_at_the_answer_only(llama):
         with torch.no_grad():
             logits = llama(torch.from_numpy(single.input_ids)).logits[:, -1]
         expected.append(cross_entropy(logits, torch.from_numpy(single.answers)))
-    loss = ft._step(copy.deepcopy(llama), prompts, QUICK)
+    loss = ft._step(copy.deepcopy(llama), prompts, QUICK, len(prompts))
     torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
 
 

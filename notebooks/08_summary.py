@@ -1,0 +1,83 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Summary: does it reason, or recall?
+#
+# All runs of a profile on one page. What a model *reasons* should show threefold: it answers right;
+# its attention tells the tree better than a random twin's does, and better than the text alone does;
+# and the answer is lost when a useful statement is taken away or changed, but not when a useless one
+# is.
+#
+# Where a profile sweeps over seeds, a value is the mean over them with a t-interval; a single seed's
+# interval is over examples. Where it sweeps over a number, the values are drawn along it.
+#
+# **Cost.** Seconds: it reads tables, no model.
+
+# %% tags=["parameters"]
+profile: str = "quick"  # whose runs are gathered
+
+# %%
+from mplib import figures, results, summary
+
+run = results.start("08_summary", globals())
+found, made = summary.gather(profile)
+pooled = summary.pool_seeds(found)
+
+# %% [markdown]
+# ## Scores over both baselines
+#
+# Blue: over the random twin, as in the paper. Orange: over the text alone. A point whose interval
+# lies right of 0 tells of something that the baseline does not have. Heights that the text tells
+# perfectly leave nothing to be told, and have no orange point.
+
+# %%
+run.table("figures", pooled)
+run.figure("scores", figures.summary_points(pooled))
+
+# %% [markdown]
+# ## Along what was swept
+#
+# Dashed: the paper's values, where it has any for lists of this length.
+
+# %%
+along = summary.numeric_axis(pooled)
+if along:
+    paper = summary.paper_curves(profile, along)
+    run.figure("curves", figures.sweep_curves(pooled, along, paper))
+else:
+    results.summary("This profile sweeps over no number.")
+
+# %% [markdown]
+# ## Every figure
+
+# %%
+results.show(pooled)
+
+# %% [markdown]
+# ## Runs
+#
+# What was run, for how long and on what; a failed run's notebook is kept beside its folder as
+# `….failed.ipynb`.
+
+# %%
+run.table("runs", made)
+results.show(made)
+
+# %% [markdown]
+# ## Summary
+
+# %%
+results.summary(*summary.sentences(pooled, made))
+run.finish()

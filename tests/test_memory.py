@@ -1,0 +1,90 @@
+"""A memory that is too small for a batch, as a GPU's can be: batches are halved, results stay."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from mplib.causal import mean_outputs
+from mplib.errors import InputError
+from mplib.evaluation import predicted_tokens
+from mplib.features import attention_features
+from mplib.finetune import Training, finetune
+from mplib.models import load_model
+from mplib.prompts import Prompts, number_prompts
+from mplib.tasks.ksmallest import KSmallest
+
+
+@contextmanager
+def room_for(model: PreTrainedModel, examples: int) -> Iterator[list[int]]:
+    """Larger batches end as they do on a full GPU; yields the sizes of all batches tried."""
+    tried: list[int] = []
+
+    def check(_module: torch.nn.Module, _args: object, kwargs: dict[str, torch.Tensor]) -> None:
+        tried.append(len(kwargs["input_ids"]))
+        if tried[-1] > examples:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    hook = model.register_forward_pre_hook(check, with_kwargs=True)
+    try:
+        yield tried
+    finally:
+        hook.remove()
+
+
+@pytest.fixture
+def model(gpt2: PreTrainedModel) -> PreTrainedModel:
+    # A copy: what fits is remembered by model.
+    return copy.deepcopy(gpt2)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda model, prompts: attention_features(model, prompts, batch_size=4),
+        lambda model, prompts: predicted_tokens(model, prompts, batch_size=4),
+        lambda model, prompts: mean_outputs(model, prompts, 4).numpy(),
+    ],
+)
+def test_batches_are_halved_and_the_numbers_stay(
+    work: object, model: PreTrainedModel, batch: Prompts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(work)
+    expected = work(model, batch)
+    with room_for(model, 1) as tried:
+        np.testing.assert_allclose(work(model, batch), expected, atol=1e-6)
+        assert tried == [4, 2, 1, 1, 1, 1]
+        # Said once: later calls begin with what fits.
+        tried.clear()
+        work(model, batch)
+        assert tried == [1, 1, 1, 1]
+    assert capsys.readouterr().out.splitlines() == [
+        "passes: batches of 4 do not fit the GPU's memory; on with 2",
+        "passes: batches of 2 do not fit the GPU's memory; on with 1",
+    ]
+
+
+def test_no_room_for_one(model: PreTrainedModel, batch: Prompts) -> None:
+    with room_for(model, 0), pytest.raises(InputError, match="for one example at a time"):
+        predicted_tokens(model, batch, batch_size=2)
+
+
+def test_training_goes_on_with_smaller_passes(tmp_path: Path) -> None:
+    task = KSmallest(k=2, m=4, pool=8)
+    lists = task.draw(48, seed=0)
+    how = Training(steps=4, batch_size=16, warmup_steps=1, learning_rate=1e-3, evaluations=2)
+    histories = []
+    for room in (16, 4):
+        start = load_model("nano", numbers=8, seed=0)
+        prompts = number_prompts(start.tokenizer, start.positions, 8, lists, task.answers(lists))
+        # The development set goes through in one pass, which must find room too.
+        with room_for(start.model, room) as tried:
+            found = finetune(start, prompts, prompts[:4], how, tmp_path / str(room), {})
+        histories.append(found)
+        assert tried[:3] == ([16, 16, 4] if room == 16 else [16, 8, 4])
+    np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-5)
