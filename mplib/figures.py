@@ -395,12 +395,15 @@ def summary_points(pooled: pd.DataFrame) -> Figure:
                 part.value, part.label.map(places) + shift, xerr=_distances(part, "value"),
                 fmt="o", color=colour, markersize=4, capsize=2, label=f"over the {over}",
             )  # fmt: skip
+            # One setting without a signal would else take the room of all others.
+            off = part[part.value < -1]
+            axis.plot([-1.02] * len(off), off.label.map(places) + shift, "<", color=colour)
         axis.axvline(0, color="grey", linewidth=0.8)
-        # One setting without a signal may have an interval that would hide all others.
         axis.set(title=SCORE_NAMES[score], xlabel="score", xlim=(-1.05, 1.05))
     axes[0].set_yticks(list(places.values()), list(places))
     axes[0].invert_yaxis()
-    axes[1].legend(fontsize="small", loc="lower left")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize="small", loc="outside upper right", ncols=2)
     sns.despine(figure)
     return figure
 
@@ -421,10 +424,14 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
         for over in ("", "random twin", "text")
         if ((table.quantity == quantity) & (table.over == over)).any()
     ]
+    columns = min(len(panels), 4)
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(1 + 3.3 * len(panels), 3.6), squeeze=False, layout="constrained"
-    )
-    for axis, (quantity, over) in zip(axes[0], panels, strict=True):
+        -(-len(panels) // columns), columns, squeeze=False, sharex=True, layout="constrained",
+        figsize=(1 + 3 * columns, 0.6 + 3 * -(-len(panels) // columns)),
+    )  # fmt: skip
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, (quantity, over) in zip(axes.flat, panels, strict=False):
         part = table[(table.quantity == quantity) & (table.over == over)]
         for key, line in part.groupby(["task", "setting", *others], sort=False, dropna=False):
             line = line.sort_values(along)
@@ -435,7 +442,8 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
         if over != "text":
             for label, line in paper[paper.quantity == quantity].groupby("label", sort=False):
                 axis.plot(line[along], line.value, "--", color="grey", linewidth=1, label=label)
-        axis.set(title=f"{quantity}{f' over the {over}' if over else ''}", xlabel=along)
+        axis.set(title=f"{quantity}{f', over the {over}' if over else ''}", xlabel=along)
+        axis.title.set_fontsize("medium")
         axis.set_ylim(min(-0.02, max(part.value.min() - 0.05, -1.05)), 1.05)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].legend(fontsize="x-small")

@@ -38,9 +38,10 @@ pooled = summary.pool_seeds(found)
 # %% [markdown]
 # ## Scores over both baselines
 #
-# Blue: over the random twin, as in the paper. Orange: over the text alone. A point whose interval
-# lies right of 0 tells of something that the baseline does not have. Heights that the text tells
-# perfectly leave nothing to be told, and have no orange point.
+# Blue: over the random twin, as in the paper. Orange: over the text alone. A triangle at the edge
+# stands for a value below -1. A point whose interval lies right of 0 tells of something that the
+# baseline does not have. Heights that the text tells perfectly leave nothing to be told, and have no
+# orange point.
 
 # %%
 run.table("figures", pooled)
