@@ -9,7 +9,7 @@ from transformers.utils import logging
 
 from benchmarks.harness import Row, save, table
 
-CASES = ("features", "memory", "finetune", "causal", "language", "corruption")
+CASES = ("features", "memory", "finetune", "causal", "language", "corruption", "growth")
 """Each is a module here with ``run() -> list[Row]``."""
 
 

@@ -5,6 +5,7 @@ for the published way to end, and an eighth of the paper's 2,048 draws.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,17 +83,18 @@ def cross_validated_f1(features: np.ndarray, labels: np.ndarray, seed: int) -> f
     return float(f1_score(gold, guess, average="macro"))
 
 
+def read_baseline(twin: PreTrainedModel, clean: Prompts) -> np.ndarray:
+    """The random baseline's attention, read once for all draws, as in the source."""
+    twin.set_attn_implementation("eager")
+    return np.stack([attention(twin, clean, example) for example in range(len(clean))])
+
+
 def published(
-    model: PreTrainedModel, twin: PreTrainedModel, clean: Prompts, corrupted: Prompts,
+    model: PreTrainedModel, baseline: np.ndarray, clean: Prompts, corrupted: Prompts,
     heights: np.ndarray, found: Draws,
 ) -> np.ndarray:  # fmt: skip
-    """The published loop over the same draws, folds and corrupted lists; (draws, columns).
-
-    The random baseline's attention is read once, as in the source.
-    """
+    """The published loop over the same draws, folds and corrupted lists; (draws, columns)."""
     model.set_attn_implementation("eager")
-    twin.set_attn_implementation("eager")
-    baseline = np.stack([attention(twin, clean, example) for example in range(len(clean))])
     rows = []
     for seed, members in zip(found.table.seed, found.members, strict=True):
         drawn = members[members >= 0]
@@ -109,19 +111,23 @@ def published(
     return np.array(rows)
 
 
-def ours(
+def asked(
     model: PreTrainedModel, twin: PreTrainedModel, clean: Prompts, corrupted: Prompts,
     heights: np.ndarray,
-) -> Draws:  # fmt: skip
-    """Every example once clean and once corrupted; then the draws."""
+) -> dict[str, Any]:  # fmt: skip
+    """Every example once clean and once corrupted: what the draws resample."""
     before, after = (read(model, prompts, batch_size=BATCH) for prompts in (clean, corrupted))
     baseline = read(twin, clean, answers=False, batch_size=BATCH).features
-    answered = Outcome(before.correct, before.log_probability)
-    changed = {NAME: Outcome(after.correct, after.log_probability)}
-    return draws(
-        answered, before.features, heights, twins=[baseline], corrupted=changed, count=DRAWS,
-        settings=HOW,
-    )  # fmt: skip
+    return {
+        "clean": Outcome(before.correct, before.log_probability),
+        "features": before.features, "heights": heights, "twins": [baseline],
+        "corrupted": {NAME: Outcome(after.correct, after.log_probability)},
+    }  # fmt: skip
+
+
+def ours(*case: Any) -> Draws:
+    """Every example once clean and once corrupted; then the draws."""
+    return draws(**asked(*case), count=DRAWS, settings=HOW)
 
 
 def run() -> list[Row]:
@@ -135,11 +141,9 @@ def run() -> list[Row]:
         torch.set_num_threads(threads)
 
 
-def measure() -> list[Row]:
-    """The rows."""
+def study() -> tuple[PreTrainedModel, PreTrainedModel, Prompts, Prompts, np.ndarray]:
+    """Model, random twin, clean and corrupted lists, and their heights."""
     model = small_model()
-    twin = random_twin(model, seed=1)
-    counted = [Counted(each) for each in (model, twin)]
     lists = TASK.draw(EXAMPLES, seed=0)
     replaced = replace_number(TASK, lists, NAME)
     clean, corrupted = (number_prompts(TASK, each) for each in (lists, replaced.lists))
@@ -148,14 +152,24 @@ def measure() -> list[Row]:
     chance = np.random.default_rng(0).random(EXAMPLES) < 0.8
     answers = np.where(chance, answers, clean.answers)
     clean, corrupted = (replace(prompts, answers=answers) for prompts in (clean, corrupted))
-    case = (model, twin, clean, corrupted, TASK.heights(lists))
+    return model, random_twin(model, seed=1), clean, corrupted, TASK.heights(lists)
+
+
+def measure() -> list[Row]:
+    """The rows."""
+    case = study()
+    counted = [Counted(each) for each in case[:2]]
     results: dict[str, object] = {}
     passes: dict[str, int] = {}
     found = ours(*case)  # for its draws; the libraries are warm after it
 
     def measured(name: str) -> None:
         before = sum(each.passed for each in counted)
-        results[name] = ours(*case) if name == "ours" else published(*case, found)
+        if name == "ours":
+            results[name] = ours(*case)
+        else:
+            model, twin, *rest = case
+            results[name] = published(model, read_baseline(twin, rest[0]), *rest, found)
         passes[name] = sum(each.passed for each in counted) - before
 
     seconds = alternate(

@@ -33,6 +33,7 @@ class Row:
         ratio: how many times better ours is; None where a ratio says nothing.
         wanted: the least ratio that is wanted, if one is.
         note: what else there is to know, such as a check that was made on the way.
+        at_most: the most that our figure may be, if it has a limit.
     """
 
     name: str
@@ -42,13 +43,17 @@ class Row:
     ratio: float | None = None
     wanted: float | None = None
     note: str = ""
+    at_most: float | None = None
 
     @property
     def verdict(self) -> str:
-        """Whether the ratio is the wanted one."""
-        if self.ratio is None or self.wanted is None:
-            return ""
-        return "yes" if self.ratio >= self.wanted else "NO"
+        """Whether the ratio is the wanted one and our figure within its limit."""
+        met = []
+        if self.ratio is not None and self.wanted is not None:
+            met.append(self.ratio >= self.wanted)
+        if self.at_most is not None:
+            met.append(self.ours <= self.at_most)
+        return ("yes" if all(met) else "NO") if met else ""
 
 
 def alternate(
@@ -142,12 +147,13 @@ def table(rows: list[Row]) -> str:
     head = ("what", "ours", "published", "ratio", "wanted", "ok", "note")
     lines = [head]
     for row in rows:
+        limits = ((">=", row.wanted), ("<=", row.at_most))
         lines.append((
             row.name,
             f"{row.ours:.4g} {row.unit}",
             f"{row.published:.4g} {row.unit}",
             "" if row.ratio is None else f"{row.ratio:.2f}",
-            "" if row.wanted is None else f">= {row.wanted:g}",
+            ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None),
             row.verdict,
             row.note,
         ))  # fmt: skip

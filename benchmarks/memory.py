@@ -61,15 +61,15 @@ def rows(
     return found
 
 
-def long_prompt() -> Prompts:
+def long_prompt(tokens: int = TOKENS, statements: int = STATEMENTS) -> Prompts:
     """One random prompt of sentences and a question of the last 24 tokens."""
     rng = np.random.default_rng(0)
-    starts = np.arange(STATEMENTS) * 30
+    starts = np.arange(statements) * 30
     return Prompts(
-        rng.integers(VOCABULARY, size=(1, TOKENS)),
-        np.ones((1, TOKENS), dtype=bool),
+        rng.integers(VOCABULARY, size=(1, tokens)),
+        np.ones((1, tokens), dtype=bool),
         np.stack([starts, starts + 30], axis=1)[None],
-        np.array([[TOKENS - 24, TOKENS]]),
+        np.array([[tokens - 24, tokens]]),
         np.zeros(1, dtype=np.int64),
     )
 

@@ -80,9 +80,12 @@ def bench_table() -> str:
         for path in sorted((ROOT / "results" / "bench").glob("*.json"))
         for row in json.loads(path.read_text())["rows"]
     ]
-    table = pd.DataFrame(rows)[["name", "published", "ours", "unit", "ratio", "wanted"]]
-    for column in ("published", "ours", "ratio", "wanted"):
+    columns = ["name", "published", "ours", "unit", "ratio", "wanted", "at_most"]
+    table = pd.DataFrame(rows).reindex(columns=columns)  # few files have a limit
+    for column in ("published", "ours", "ratio", "wanted", "at_most"):
         table[column] = [f"{value:.3g}" if pd.notna(value) else "" for value in table[column]]
+    limit = table.pop("at_most")
+    table["wanted"] = table.wanted.mask(limit != "", "at most " + limit)
     return table.to_markdown(index=False, disable_numparse=True)
 
 

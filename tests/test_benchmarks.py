@@ -1,0 +1,71 @@
+import json
+from dataclasses import asdict
+
+import pytest
+
+from benchmarks import harness
+from benchmarks.growth import exponent, growth_row
+from benchmarks.harness import Row
+from mplib import readme
+
+
+@pytest.mark.parametrize("power", [0, 0.5, 1, 1.2, 2])
+def test_an_exact_power_has_its_exponent(power: float) -> None:
+    assert exponent({n: 3 * n**power for n in (64, 128, 256, 512)}) == pytest.approx(power)
+
+
+def test_a_row_of_growth_holds_both_exponents_and_the_figures_at_the_ends() -> None:
+    sizes = (256, 512, 1024, 2048)
+    row = growth_row("x", "s", {n: n / 256 for n in sizes}, {n: n**2 for n in sizes}, at_most=1.2)
+    assert (row.ours, row.published) == pytest.approx((1, 2))
+    assert row.ratio is None and row.verdict == "yes"
+    assert "ours 1 to 8 s for 256 to 2,048" in row.note
+
+
+@pytest.mark.parametrize(
+    ("ours", "ratio", "wanted", "at_most", "verdict"),
+    [
+        (1, 5, None, None, ""),
+        (1, None, 4, None, ""),
+        (1, 4, 4, None, "yes"),
+        (1, 3.9, 4, None, "NO"),
+        (1.2, None, None, 1.2, "yes"),
+        (1.21, None, None, 1.2, "NO"),
+        (float("nan"), None, None, 1.2, "NO"),
+        (1, 3.9, 4, 1.2, "NO"),
+        (1.3, 5, 4, 1.2, "NO"),
+        (1, 5, 4, 1.2, "yes"),
+    ],
+)
+def test_the_verdict_asks_for_the_ratio_and_for_the_limit(
+    ours: float, ratio: float | None, wanted: float | None, at_most: float | None, verdict: str
+) -> None:
+    assert Row("x", "s", ours, 2, ratio, wanted, at_most=at_most).verdict == verdict
+
+
+def test_the_table_shows_what_is_wanted_either_way() -> None:
+    least, most, both, neither = harness.table([
+        Row("a", "s", 1, 5, 5, 4), Row("b", "exponent", 1.5, 2, at_most=1.2),
+        Row("c", "s", 1, 5, 5, 4, at_most=1.2), Row("d", "s", 1, 5),
+    ]).splitlines()[2:]  # fmt: skip
+    assert ">= 4" in least and "<=" not in least and "yes" in least
+    assert "<= 1.2" in most and ">=" not in most and "NO" in most
+    assert ">= 4, <= 1.2" in both
+    assert "=" not in neither
+
+
+def test_limits_are_saved_and_stand_in_the_readme_beside_older_files(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "results" / "bench"
+    monkeypatch.setattr(harness, "RESULTS", folder)
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    harness.save("growth", [Row("grows", "exponent", 1.1, 2, at_most=1.2)], 1)
+    (row,) = json.loads((folder / "growth.json").read_text())["rows"]
+    assert (row["at_most"], row["verdict"]) == (1.2, "yes")
+    old = asdict(Row("older", "s", 1, 5, 5, 4))
+    del old["at_most"]
+    (folder / "older.json").write_text(json.dumps({"rows": [old]}))
+    grows, older = readme.bench_table().splitlines()[2:]
+    assert "| at most 1.2 |" in grows
+    assert older.split("|")[-2].strip() == "4"
