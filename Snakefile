@@ -38,7 +38,8 @@ for job in JOBS:
             threads=THREADS,
         threads: THREADS
         resources:
-            gpu=PROFILE.get("gpus", 0) if job.computes else 0,
+            # Not gpu=0, which some executors refuse.
+            **({"gpu": PROFILE["gpus"]} if job.computes and PROFILE.get("gpus") else {}),
         shell:
             "OMP_NUM_THREADS={params.threads} {sys.executable} -m mplib run {params.notebook}"
             " --params {params.values:q} --no-cost {FORCE} >/dev/null"

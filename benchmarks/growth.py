@@ -101,7 +101,7 @@ def run() -> list[Row]:
     ours, theirs = (
         {int(n): peak / 2**20 for n, peak in memory.apart("growth", side).items()} for side in sides
     )
-    # The causal mask has a number for each pair of tokens: small, but the first to show.
+    # What shows at the largest sizes alone would hide in a slope over all.
     last = exponent(dict([*ours.items()][-2:]))
     of_memory = growth_row(
         "peak memory of features in tokens", "MiB", ours, theirs, 1.2,

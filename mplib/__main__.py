@@ -1,6 +1,7 @@
 """The command line: ``python -m mplib run|book|keep|pair``."""
 
 import argparse
+import os
 import sys
 
 from mplib.errors import InputError, NotebookFailed
@@ -60,6 +61,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     else:
         from mplib import pipeline
 
+        if arguments.profile.endswith(".yaml"):
+            # Runs have working folders of their own.
+            arguments.profile = os.path.abspath(arguments.profile)
         if arguments.command == "keep":
             print(*pipeline.keep(arguments.profile), sep="\n")
             return 0

@@ -56,7 +56,9 @@ class Engine:
         return max(self.all_cores // max(self.gpus, 1), 1)
 
     def at_once(self, profile_name: str) -> int:
-        """How many notebooks of a profile run side by side on this machine."""
+        """How many notebooks of a profile run side by side, where that is known beforehand."""
+        if self.cluster:
+            return 1
         threads = read_profile(profile_name).get("threads", self.threads)
         return max(self.all_cores // threads, 1)
 
@@ -274,7 +276,7 @@ def keep(profile_name: str) -> list[Path]:
             raise InputError(
                 f"{job.name} has not been run: run `make book PROFILE={profile_name}` first"
             )
-        target = ROOT / "results" / profile_name / job.notebook.name
+        target = ROOT / "results" / Path(profile_name).stem / job.notebook.name
         if sum(other.notebook == job.notebook for other in plan(profile_name)) > 1:
             target /= job.folder.name
         shutil.rmtree(target, ignore_errors=True)

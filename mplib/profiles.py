@@ -120,22 +120,30 @@ class Job:
 
 
 def read_profile(name: str) -> dict[str, Any]:
-    """Reads ``profiles/NAME.yaml``.
+    """Reads ``profiles/NAME.yaml``, or the file itself where the name ends in ``.yaml``.
 
     Raises:
-        InputError: there is no such profile, or it has unknown keys.
+        InputError: there is no such profile, it is no YAML, or it has unknown keys.
     """
     known = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
-    if name not in known:
+    path = Path(name) if name.endswith(".yaml") else ROOT / "profiles" / f"{name}.yaml"
+    if not path.is_file():
         raise InputError(
-            f"unknown profile {name!r}: expected one of {', '.join(known)}.{suggest(name, known)}"
+            f"unknown profile {name!r}: expected one of {', '.join(known)}, or a file that ends in "
+            f".yaml.{suggest(name, known)}"
         )
-    profile = yaml.safe_load((ROOT / "profiles" / f"{name}.yaml").read_text())
-    if unknown := [key for key in profile if key not in KEYS]:
+    try:
+        profile = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"profile {name!r} is no YAML: {error}") from None
+    keys = profile if isinstance(profile, dict) else {}
+    if unknown := [key for key in keys if key not in KEYS]:
         raise InputError(
             f"profile {name!r} has an unknown key {unknown[0]!r}: expected {', '.join(KEYS)}."
             f"{suggest(unknown[0], list(KEYS))}"
         )
+    if not isinstance(keys.get("notebooks"), dict):
+        raise InputError(f"profile {name!r} names no notebooks: give it `notebooks:` and a name")
     return profile
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -9,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import psutil
 import pytest
 import yaml
 
-from mplib import pipeline
-from mplib.errors import InputError
+from mplib import profiles
+from mplib.locks import exclusive
 from mplib.notebooks import Notebook
 from mplib.paths import ROOT
-from mplib.run import exclusive
 
 # One worker runs all of these: they share a build, and each uses all cores.
 pytestmark = [pytest.mark.xdist_group("build"), pytest.mark.slow]
@@ -94,7 +95,7 @@ def test_killed_builds_end_with_the_same_tables(built: Path, tmp_path: Path) -> 
 
 
 def test_plain_papermill_gives_the_same_tables(built: Path, tmp_path: Path) -> None:
-    job = next(job for job in pipeline.plan("smoke") if job.notebook.name == "03_probe_ksmallest")
+    job = next(job for job in profiles.plan("smoke") if job.notebook.name == "03_probe_ksmallest")
     folder = built / "runs" / job.notebook.name / job.folder.name
     expected = {path.name: path.read_bytes() for path in folder.glob("*.csv")}
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(job.parameters))
@@ -139,49 +140,64 @@ def test_an_unwritable_home(tmp_path: Path) -> None:
 
 
 def test_live_builds_exclude_each_other(tmp_path: Path) -> None:
-    with exclusive(tmp_path / "runs" / ".lock", wait=False):
-        done = mplib("book", "--profile", "smoke", home=tmp_path)
-    assert done.returncode == 2
-    assert f"another build (process {os.getpid()}) is at work in {tmp_path}" in done.stderr
+    for command in ("book", "sweep"):
+        with exclusive(tmp_path / "runs" / ".lock", wait=False):
+            done = mplib(command, "--profile", "smoke", home=tmp_path)
+        assert done.returncode == 2
+        assert f"process {os.getpid()} is at work in {tmp_path}" in done.stderr
 
 
-def test_every_profile_can_be_planned() -> None:
-    for path in (ROOT / "profiles").glob("*.yaml"):
-        jobs = pipeline.plan(path.stem)
-        assert len({job.folder for job in jobs}) == len(jobs)
-        trained = {folder for job in jobs if job.writes_checkpoint for folder in job.checkpoints}
-        for job in jobs:
-            # A language model is probed as it is, and beside it what was finetuned, if anything.
-            as_it_is = job.notebook.name == "05_probe_proofwriter"
-            needs = job.parameters.get("finetuned", True) and not as_it_is
-            assert not (needs and job.checkpoints) or trained & {*job.checkpoints}, job.name
+SMALL = """
+threads: 1
+all: {k: [1, 2], m: 4, pool: 16, model: nano, lists: 2000, examples: 20}
+notebooks:
+  01_finetune: {steps: 4, batch_size: 16, warmup_steps: 1, evaluations: 2}
+  03_probe_ksmallest: {twins: 2, resamples: 20}
+  08_summary:
+"""
 
 
-def test_lists_are_expanded_to_runs() -> None:
-    probes = [job for job in pipeline.plan("paper") if job.notebook.name == "03_probe_ksmallest"]
-    assert [job.parameters["k"] for job in probes] == list(range(1, 9))
+def finished(text: str) -> list[str]:
+    """The runs that a log says were finished."""
+    return re.findall(r"^(\S+: \S+) finished in", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("notebook: {}", "unknown key 'notebook'.*Did you mean 'notebooks'"),
-        ("notebooks: {01_finetun: {}}", "unknown notebook '01_finetun'"),
-        ("notebooks: {01_finetune: {kk: 1}}", "no parameter 'kk'"),
-        ("notebooks: {01_finetune: {k: [1, two]}}", "k='two' is str"),
-        ("all: {kk: 1}\nnotebooks: {01_finetune: {}}", "sets 'kk' for all, but no notebook"),
-    ],
-)
-def test_bad_profiles(
-    text: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "profiles").mkdir()
-    (tmp_path / "profiles" / "mine.yaml").write_text(text)
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
-    with pytest.raises(InputError, match=said):
-        pipeline.plan("mine")
+def test_a_failed_run_stops_no_other_and_is_listed(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.yaml"
+    # There is no fifth smallest of four.
+    profile.write_text(SMALL.replace("k: [1, 2]", "k: [1, 5]"))
+    done = mplib("sweep", "--profile", str(profile), home=tmp_path)
+    assert done.returncode == 1
+    told = done.stderr[done.stderr.index("mplib: 2 of 5 runs are missing") :].splitlines()
+    assert "InputError: k=5 of m=4 numbers" in told[1]
+    assert Path(told[1].partition("; see ")[2]).is_file()
+    assert told[2].endswith("not run, since what it needs is missing")
+    assert len(finished(done.stderr)) == 3, "one finetuning, its probe and the summary"
+    (made,) = tmp_path.glob("runs/08_summary/*/runs.csv")
+    assert sorted(pd.read_csv(made).state) == ["failed", "finished", "finished", "missing"]
+    # Mended, the same command runs what is missing, and the summary anew.
+    profile.write_text(SMALL)
+    again = mplib("sweep", "--profile", str(profile), home=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert len(finished(again.stderr)) == 3
+    assert mplib("sweep", "--profile", str(profile), "--dry-run", home=tmp_path).stdout == ""
 
 
-def test_an_unknown_profile() -> None:
-    with pytest.raises(InputError, match=r"'quik'.*Did you mean 'quick'"):
-        pipeline.plan("quik")
+def test_an_engine_killed_alone_leaves_runs_that_count(tmp_path: Path) -> None:
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(SMALL)
+    line, environment = command("sweep", "--profile", str(profile), home=tmp_path)
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(line, env=environment, cwd=ROOT, stdout=file, stderr=file)
+        while process.poll() is None and b"started" not in log.read_bytes():
+            time.sleep(0.1)
+        tree = psutil.Process(process.pid)
+        engines = [p for p in tree.children(recursive=True) if "snakemake" in p.cmdline()]
+        for victim in [tree, *engines]:
+            victim.kill()
+        process.wait()
+        # Its notebooks are still at work; the next sweep waits for them, and takes what they made.
+        subprocess.run(line, env=environment, cwd=ROOT, stdout=file, stderr=file, check=True)
+    runs = finished(log.read_text())
+    assert len(runs) == len(set(runs)) == 5

@@ -1,0 +1,115 @@
+"""GPUs are lent one at a time; a listing of two stands in for nvidia-smi, the locks are real."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from mplib import gpus
+from mplib.errors import InputError
+
+BORROW = """
+import os, sys, time
+from mplib.gpus import lent
+with lent(sys.argv[1]) as held:
+    began = time.time()
+    time.sleep(float(sys.argv[2]))
+    print(held, os.environ.get("CUDA_VISIBLE_DEVICES"), began, time.time(), sep="|")
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine of two GPUs."""
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nprintf 'GPU-a\\nGPU-b\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tmp_path
+
+
+def borrow(device: str, seconds: float) -> "subprocess.Popen[str]":
+    """A process that holds what a device parameter asks for."""
+    line = [sys.executable, "-c", BORROW, device, str(seconds)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.usefixtures("two")
+def test_what_is_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gpus.visible() == ["GPU-a", "GPU-b"]
+    for allowed, seen in {
+        "1": ["GPU-b"], "1,0": ["GPU-b", "GPU-a"], "": [], "-1": [], "GPU-b": ["GPU-b"],
+        "MIG-c": ["MIG-c"],
+    }.items():  # fmt: skip
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+        assert gpus.visible() == seen, allowed
+
+
+def test_a_machine_without_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if gpus.visible():
+        pytest.skip("this machine has one")
+    with gpus.lent("auto") as held:
+        assert held == []
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.usefixtures("two")
+def test_no_gpu_is_lent_twice_and_all_are_used() -> None:
+    found = [p.communicate()[0].strip().split("|") for p in [borrow("auto", 1) for _ in range(4)]]
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for held, seen, began, ended in found:
+        assert held == f"['{seen}']"
+        spans.setdefault(seen, []).append((float(began), float(ended)))
+    assert sorted(spans) == ["GPU-a", "GPU-b"]
+    for used in spans.values():
+        used.sort()
+        assert all(first[1] <= second[0] for first, second in pairwise(used))
+
+
+@pytest.mark.usefixtures("two")
+def test_all_gpus_wait_for_the_one_that_is_held() -> None:
+    one = borrow("cuda:1", 2)
+    time.sleep(1.5)
+    everything = borrow("map", 0)
+    first, second = (p.communicate()[0].strip().split("|") for p in (one, everything))
+    assert first[:2] == ["['GPU-b']", "None"], "cuda:1 is counted among what is visible"
+    assert json.loads(second[0].replace("'", '"')) == ["GPU-a", "GPU-b"]
+    assert float(second[2]) >= float(first[3])
+
+
+@pytest.mark.usefixtures("two")
+def test_a_killed_holder_gives_its_gpus_back() -> None:
+    holder = borrow("map", 60)
+    time.sleep(1.5)
+    holder.kill()
+    holder.wait()
+    with gpus.lent("cuda") as held:
+        assert held == ["GPU-a"]
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.usefixtures("two")
+def test_a_gpu_that_is_not_there() -> None:
+    with (
+        pytest.raises(InputError, match=r"'cuda:2': this machine shows 2 GPUs"),
+        gpus.lent("cuda:2"),
+    ):
+        pass
+
+
+@pytest.mark.usefixtures("two")
+def test_a_cpu_run_holds_nothing() -> None:
+    with gpus.lent("cpu") as held:
+        assert held == []
