@@ -173,15 +173,16 @@ def _run(profile_name: str, jobs: list[Job], engine: Engine, lock: int) -> None:
     ]  # fmt: skip
     _tell(profile_name, engine)
     try:
-        _call(command, lock, "Snakemake itself failed: the messages above say why")
+        _call(command, lock, "Snakemake failed: the messages above say why")
     except NotebookFailed as error:
         missing = [job for job in jobs if not job.is_finished and not job.gathers]
         if not missing:
             raise
-        for job in jobs:
-            if job.gathers:
-                # What there is deserves its summary; a later sweep makes it anew.
-                execute(job.notebook.name, job.parameters, force=True)
+        if any(job.executed.is_file() for job in jobs):
+            for job in jobs:
+                if job.gathers:
+                    # What there is deserves its summary; a later sweep makes it anew.
+                    execute(job.notebook.name, job.parameters, force=True)
         lines = "\n".join(f"  {job.name}: {_reason(job)}" for job in missing)
         raise NotebookFailed(
             f"{len(missing)} of {len(jobs)} runs are missing; the others are in place. "
@@ -192,7 +193,7 @@ def _run(profile_name: str, jobs: list[Job], engine: Engine, lock: int) -> None:
 def _reason(job: Job) -> str:
     """Why a run is missing."""
     if not job.failed.is_file():
-        return "not run, since what it needs is missing"
+        return "not run, since what it needs is missing or the engine ended"
     outputs = [
         output
         for cell in nbformat.read(job.failed, as_version=4).cells
