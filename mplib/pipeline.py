@@ -219,6 +219,7 @@ def _collect(jobs: list[Job]) -> Path:
         page = f"{job.notebook.name}-{job.folder.name}" if taken else job.notebook.name
         nbformat.write(_page(job), pages / f"{page}.ipynb")
         taken.append(f"pages/{page}")
+    (pages / "speed.md").write_text(readme.speed_page())
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
     for part in contents["parts"]:
         part["chapters"] = [_chapter(c, by_notebook) for c in part["chapters"] if _exists(c, book)]

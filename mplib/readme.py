@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pandas as pd
 
@@ -74,19 +75,51 @@ def _interval(value: float, low: float, high: float) -> str:
 
 
 def bench_table() -> str:
-    """The committed benchmark ratios as Markdown."""
-    rows = [
-        row
-        for path in sorted((ROOT / "results" / "bench").glob("*.json"))
-        for row in json.loads(path.read_text())["rows"]
-    ]
-    columns = ["name", "published", "ours", "unit", "ratio", "wanted", "at_most"]
+    """The committed benchmark ratios as Markdown, without the exponents of growth."""
+    rows = [row for case in _bench() for row in case["rows"] if row["unit"] != "exponent"]
+    return _bench_rows(rows, ["name", "published", "ours", "unit", "ratio", "wanted"])
+
+
+def _bench() -> list[dict[str, Any]]:
+    """Every committed benchmark case."""
+    return [json.loads(p.read_text()) for p in sorted((ROOT / "results" / "bench").glob("*.json"))]
+
+
+def _bench_rows(rows: list[dict[str, Any]], columns: list[str]) -> str:
+    """Rows of benchmarks as Markdown, figures with three digits."""
     table = pd.DataFrame(rows).reindex(columns=columns)  # few files have a limit
-    for column in ("published", "ours", "ratio", "wanted", "at_most"):
+    for column in {"published", "ours", "ratio", "wanted", "at_most"} & {*columns}:
         table[column] = [f"{value:.3g}" if pd.notna(value) else "" for value in table[column]]
-    limit = table.pop("at_most")
-    table["wanted"] = table.wanted.mask(limit != "", "at most " + limit)
     return table.to_markdown(index=False, disable_numparse=True)
+
+
+def speed_page() -> str:
+    """A page of the book: every comparison with its machine, and how time and memory grow."""
+    parts = [
+        "# Speed and memory",
+        "`make bench` runs the published algorithm, written anew as plain loops, and ours in turn, "
+        "round by round on one machine. A ratio is the median of the rounds' ratios. "
+        "*Wanted* is the least ratio that was set as a goal before measuring.",
+    ]
+    for case in _bench():
+        machine = case["machine"]
+        where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
+        growth = case["case"] == "growth"
+        parts += [
+            f"## {case['case'].capitalize()}",
+            "An exponent of 1 grows in proportion, one of 2 with the square. It is the slope of "
+            "the logarithms over sizes that double."
+            if growth
+            else "",
+            _bench_rows(
+                case["rows"],
+                ["name", "published", "ours", *(["at_most"] if growth else ["unit", "ratio",
+                 "wanted", "verdict"]), "note"],
+            ),
+            f"*{where}, {machine['threads']} threads, torch {machine['torch']}, transformers "
+            f"{machine['transformers']}, {case['date']}, {case['seconds']} s.*",
+        ]  # fmt: skip
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def render(text: str) -> str:

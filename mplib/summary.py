@@ -131,7 +131,7 @@ def _figures(job: Job, jobs: Sequence[Job]) -> Iterator[pd.DataFrame]:
         if path.is_file():
             table = read(pd.read_csv(path)).reindex(columns=FOUND)
             about = {"notebook": job.notebook.name, "task": task(job), **swept(job, jobs)}
-            yield table.assign(over=table.over.fillna(""), **about)
+            yield table.assign(over=table.over.astype(object).fillna(""), **about)
 
 
 def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:

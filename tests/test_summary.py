@@ -1,0 +1,165 @@
+"""Runs gathered: from tables in their folders to one table over seeds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mplib import figures, profiles, summary
+from mplib.errors import InputError
+
+PROFILE = """
+all: {k: [2, 3], seed: [0, 1, 2], m: 8}
+notebooks:
+  01_finetune:
+  03_probe_ksmallest:
+  08_summary:
+"""
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(PROFILE)
+    return str(path)
+
+
+def finish(job: profiles.Job, name: str, table: pd.DataFrame, seconds: float = 10) -> None:
+    """Leaves a finished run with one table."""
+    job.folder.mkdir(parents=True)
+    table.to_csv(job.folder / f"{name}.csv", index=False)
+    manifest = {"seconds": seconds, "device": "2 CPU cores"}
+    (job.folder / "manifest.json").write_text(json.dumps(manifest))
+    job.executed.write_text("{}")
+
+
+def run_all(profile: str) -> None:
+    """Accuracies .k + .01 * seed; scores over a twin and over two texts; one run is missing."""
+    for job in profiles.plan(profile):
+        k, seed = job.parameters.get("k"), job.parameters.get("seed")
+        if job.notebook.name == "01_finetune":
+            rows = [("before", 0.1, 0.0, 0.2), ("finetuned", k / 10 + seed / 100, 0.0, 1.0)]
+            columns = ["model", "accuracy", "low", "high"]
+            finish(job, "accuracy", pd.DataFrame(rows, columns=columns))
+        elif job.notebook.name == "03_probe_ksmallest" and (k, seed) != (3, 2):
+            over = {"random twin": 0.8, "text (value)": 0.4, "text (value, place)": 0.2}
+            rows = [
+                (kind, kind, "S_P1", name, value, value - 0.1, value + 0.1)
+                for kind in ("model", "twin")
+                for name, value in over.items()
+            ]
+            columns = ["kind", "source", "score", "over", "value", "low", "high"]
+            finish(job, "scores", pd.DataFrame(rows, columns=columns))
+
+
+def test_figures_of_a_sweep(profile: str) -> None:
+    run_all(profile)
+    found, made = summary.gather(profile)
+    assert made.groupby(["notebook", "state"]).size().to_dict() == {
+        ("01_finetune", "finished"): 6,
+        ("03_probe_ksmallest", "finished"): 5,
+        ("03_probe_ksmallest", "missing"): 1,
+    }
+    assert {*found.columns} == {*summary.FOUND, "k", "seed"}
+    assert not found.setting.isin(["twin", "before"]).any(), "controls are no results"
+    texts = found[found.over == "text"]
+    assert (texts.value == 0.2).all(), "the text that tells most is what a score is over"
+    assert summary.numeric_axis(summary.pool_seeds(found)) == "k"
+
+
+def test_seeds_are_pooled(profile: str) -> None:
+    run_all(profile)
+    pooled = summary.pool_seeds(summary.gather(profile)[0])
+    accuracy = pooled[pooled.quantity == "accuracy"].set_index("k")
+    assert list(accuracy.index) == [2, 3]
+    assert accuracy.loc[2].value == pytest.approx(0.21)
+    assert accuracy.loc[2].spread == pytest.approx(0.01)
+    # Half the t-interval of three figures .01 apart: 4.303 times .01 over the root of 3.
+    assert accuracy.loc[2].high - 0.21 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+    assert (accuracy.seeds == 3).all()
+    scores = pooled[pooled.quantity == "S_P1"].set_index(["k", "over"])
+    assert scores.loc[(3, "text"), "seeds"] == 2
+
+
+def test_the_t_interval_covers() -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(400):
+        rows = [
+            dict.fromkeys(summary.FOUND, "") | {"value": value, "low": 0, "high": 0, "seed": seed}
+            for seed, value in enumerate(rng.normal(0.5, 0.1, size=3))
+        ]
+        (row,) = summary.pool_seeds(pd.DataFrame(rows)).itertuples()
+        covered.append(row.low <= 0.5 <= row.high)
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_one_seed_keeps_its_interval_and_undefined_stays(profile: str) -> None:
+    rows = [
+        dict.fromkeys(summary.FOUND, "a") | {"value": v, "low": v, "high": v, "quantity": q}
+        for v, q in ((0.3, "S_P1"), (np.nan, "S_P2"))
+    ]
+    pooled = summary.pool_seeds(pd.DataFrame(rows))
+    assert pooled[["value", "low", "high", "seeds"]].iloc[0].tolist() == [0.3, 0.3, 0.3, 1]
+    assert pooled.seeds.tolist() == [1, 0]
+    assert pooled.value.isna().tolist() == [False, True]
+    assert any("undefined" in line for line in summary.sentences(pooled, no_runs(profile)))
+
+
+def no_runs(profile: str) -> pd.DataFrame:
+    return summary.runs(profiles.plan(profile)[:1])
+
+
+def test_nothing_to_gather(profile: str) -> None:
+    with pytest.raises(InputError, match=r"has no finished run: run `make sweep"):
+        summary.gather(profile)
+
+
+def test_a_failed_run_is_told_of(profile: str) -> None:
+    run_all(profile)
+    missing = next(
+        job for job in profiles.plan(profile) if not job.executed.is_file() and not job.gathers
+    )
+    missing.failed.write_text("{}")
+    assert "failed" in set(summary.gather(profile)[1].state)
+
+
+def test_curves_beside_the_papers(profile: str) -> None:
+    run_all(profile)
+    pooled = summary.pool_seeds(summary.gather(profile)[0])
+    assert summary.paper_curves(profile, "k").empty, "the paper has no lists of eight"
+    paper = summary.paper_curves("figure17", "k")
+    assert set(paper.quantity) == {"accuracy", "S_P1", "S_P2_root"}
+    # Fig 17a: GPT-2 medium at k = 32; Fig 18: S_P1 at k = 1.
+    medium = paper[(paper.label == "paper: GPT-2 medium, pool 512") & (paper.k == 32)]
+    assert medium.value.tolist() == [0.3216]
+    assert paper[(paper.quantity == "S_P1") & (paper.k == 1)].value.tolist() == [0.864]
+    assert summary.paper_curves("scratch", "twins").empty
+    drawn = figures.sweep_curves(pooled, "k", summary.paper_curves("scratch", "k"))
+    titles = [axis.get_title() for axis in drawn.axes if axis.get_visible()]
+    assert titles == ["accuracy", "S_P1, over the random twin", "S_P1, over the text"]
+    # One of ours and the paper's, without the error bars' caps.
+    assert {line.get_label() for line in drawn.axes[0].lines} >= {"paper: GPT-2 small, pool 512"}
+    points = figures.summary_points(pooled)
+    labels = [tick.get_text() for tick in points.axes[0].get_yticklabels()]
+    assert labels == ["k-th smallest of 8: model, k 2", "k-th smallest of 8: model, k 3"]
+
+
+def test_interventions_are_told_by_what_they_change() -> None:
+    rows = [
+        ("useful replaced", -0.9), ("useless replaced", -0.1), ("useless negated", -0.2),
+    ]  # fmt: skip
+    pooled = pd.DataFrame([
+        dict.fromkeys(summary.FOUND, "") | {
+            "setting": s, "value": v, "low": v, "high": v, "quantity": "change in accuracy",
+            "task": "theories",
+        }
+        for s, v in rows
+    ])  # fmt: skip
+    made = pd.DataFrame({"state": ["finished"], "seconds": [3.0]})
+    said = summary.sentences(pooled, made)
+    assert said[0] == "1 of 1 runs are finished; they took 3 s."
+    assert "*useful replaced* (theories) changes accuracy most: -0.900" in said[1]
+    assert "*useless negated*" in said[2]
