@@ -72,16 +72,31 @@ def subject(parameters: Mapping[str, Any], task: Task) -> Subject:
 
 
 def ask(parameters: Mapping[str, Any], task: Task, subject: Subject, settings: Settings) -> Asked:
-    """Asks what a notebook's parameters name; see ``ask_numbers`` and ``ask_examples``."""
+    """Asks what a notebook's parameters name; see ``ask_numbers`` and ``ask_examples``.
+
+    Raises:
+        InputError: there are fewer examples than the parameters ask for.
+    """
     names, n = parameters["corruptions"], parameters["examples"]
     same = {"twins": parameters["twins"], "batch_size": parameters["batch_size"]}
     if isinstance(task, KSmallest):
         numbers = task.splits(parameters["lists"], parameters["seed"])[2][:n]
+        if len(numbers) < n:
+            raise InputError(
+                f"examples={n}: lists={parameters['lists']} leaves {len(numbers)} test lists; "
+                "lower examples or raise lists, in 01_finetune too"
+            )
         return ask_numbers(
             subject.loaded, task, numbers, names, keep_order=parameters["keep_order"],
             seed=parameters["seed"], **same,
         )  # fmt: skip
     sets = theory_sets(task, "test", n, [subject.shots])
+    for one in sets:
+        if len(one.examples) < n:
+            raise InputError(
+                f"examples={n}: there are {len(one.examples)} test questions of {one.name!r}; "
+                "lower examples or leave the case out"
+            )
     together = ExampleSet(
         "theories", [example for one in sets for example in one.examples],
         [example for one in sets for example in one.train], max(one.depth for one in sets),

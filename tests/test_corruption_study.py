@@ -1,5 +1,7 @@
 """Runs over clean and corrupted examples: each once, behind the same demonstrations."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,12 @@ from mplib.errors import InputError
 from mplib.features import read
 from mplib.language import Protocol, Subject
 from mplib.models import load_model
+from mplib.probe import Settings
 from mplib.prompts import number_prompts
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.theories import ProofWriter
 
+SAMPLE = Path(__file__).parents[2] / "shared/data/proofwriter/official_cwa_sample.jsonl"
 NUMBERS_TASK = KSmallest(2, m=6, pool=20)
 THEORIES = ProofWriter(cases=("d1 s4",))
 
@@ -100,3 +104,23 @@ def test_numbers_are_asked_of_a_finetuned_model_only():
     given = {"finetuned": False, "device": "cpu", "trainable": "all"}
     with pytest.raises(InputError, match="finetuned=False"):
         corruption_study.subject(given, NUMBERS_TASK)
+
+
+def test_more_examples_than_there_are(nano, tmp_path):
+    given = {
+        "corruptions": [], "examples": 11, "lists": 1000, "seed": 0, "twins": 0, "batch_size": 8,
+    }  # fmt: skip
+    numbers = Subject("finetuned", nano, 0)
+    with pytest.raises(InputError, match="examples=11: lists=1000 leaves 10 test lists"):
+        corruption_study.ask(given, NUMBERS_TASK, numbers, Settings(resamples=2))
+
+
+@pytest.mark.skipif(not SAMPLE.is_file(), reason="the official sample is not here")
+def test_more_questions_than_a_file_has():
+    given = {
+        "corruptions": [], "examples": 10**6, "seed": 0, "twins": 0, "batch_size": 8,
+    }  # fmt: skip
+    task = ProofWriter(data=str(SAMPLE), cases=("d0",))
+    subject = Subject("0-shot", training_data.start_model(task, "llama-nano", device="cpu"), 0)
+    with pytest.raises(InputError, match=r"examples=1000000: there are \d+ test questions of "):
+        corruption_study.ask(given, task, subject, Settings(resamples=2))
