@@ -113,9 +113,10 @@ def speed_page() -> str:
             else "",
             _bench_rows(
                 case["rows"],
-                ["name", "published", "ours", *(["at_most"] if growth else ["unit", "ratio",
-                 "wanted", "verdict"]), "note"],
+                ["name", "published", "ours"]
+                + (["at_most"] if growth else ["unit", "ratio", "wanted", "verdict"]),
             ),
+            "\n".join(f"- *{row['name']}*: {row['note']}." for row in case["rows"] if row["note"]),
             f"*{where}, {machine['threads']} threads, torch {machine['torch']}, transformers "
             f"{machine['transformers']}, {case['date']}, {case['seconds']} s.*",
         ]  # fmt: skip

@@ -155,6 +155,30 @@ def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=[*keys, "value", "low", "high", "spread", "seeds"])
 
 
+def by_setting(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and scores with their intervals, a row for each setting, for a page."""
+    return _spread_out(pooled[pooled.quantity.isin(["accuracy", "S_P1", "S_P2"])])
+
+
+def by_intervention(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Changes in accuracy with their intervals, a row for each intervention, for a page."""
+    return _spread_out(pooled[pooled.quantity == "change in accuracy"])
+
+
+def _spread_out(figures: pd.DataFrame) -> pd.DataFrame:
+    """Figures in words, those of one setting side by side."""
+    keys = [name for name in figures if name not in (*FOUND, "spread", "seeds") or name == "task"]
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in figures.to_dict("records"):
+        about = {name: "" if pd.isna(row[name]) else str(row[name]) for name in [*keys, "setting"]}
+        column = f"{row['quantity']} over {row['over']}" if row["over"] else row["quantity"]
+        said = f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        if pd.isna(row["value"]):
+            said = "undefined"
+        rows.setdefault(tuple(about.values()), about)[column] = said
+    return pd.DataFrame(rows.values())
+
+
 def numeric_axis(pooled: pd.DataFrame) -> str | None:
     """The swept number with the most values, along which curves are drawn, if there is one."""
     swept = pooled.drop(columns=[*FOUND, "spread", "seeds"], errors="ignore")

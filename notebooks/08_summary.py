@@ -61,10 +61,21 @@ else:
     results.summary("This profile sweeps over no number.")
 
 # %% [markdown]
-# ## Every figure
+# ## Every setting
+#
+# Means over seeds, or one seed's values, with their 95 % intervals. A score is *undefined* where the
+# baseline leaves nothing to be told.
 
 # %%
-results.show(pooled)
+results.show(summary.by_setting(pooled))
+
+# %% [markdown]
+# ## What an intervention costs
+#
+# Change in accuracy when statements are corrupted, or cut off from the last token.
+
+# %%
+results.show(summary.by_intervention(pooled))
 
 # %% [markdown]
 # ## Runs

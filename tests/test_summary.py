@@ -108,6 +108,17 @@ def test_one_seed_keeps_its_interval_and_undefined_stays(profile: str) -> None:
     assert any("undefined" in line for line in summary.sentences(pooled, no_runs(profile)))
 
 
+def test_a_row_for_each_setting(profile: str) -> None:
+    run_all(profile)
+    pooled = summary.pool_seeds(summary.gather(profile)[0])
+    table = summary.by_setting(pooled).set_index(["setting", "k"])
+    assert table.loc[("finetuned", "2"), "accuracy"] == "0.21 [0.19, 0.23]"
+    assert table.loc[("model", "3"), "S_P1 over text"] == "0.20 [0.20, 0.20]"
+    pooled.loc[pooled.over == "text", "value"] = np.nan
+    assert set(summary.by_setting(pooled)["S_P1 over text"].dropna()) == {"undefined"}
+    assert summary.by_intervention(pooled).empty
+
+
 def no_runs(profile: str) -> pd.DataFrame:
     return summary.runs(profiles.plan(profile)[:1])
 
