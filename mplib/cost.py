@@ -1,4 +1,4 @@
-"""What a run will cost, before it is started: time, memory and disk, to within a factor of three.
+"""What a run will cost, before it is started: time, memory and disk, to within a factor of four.
 
 Counts the multiplications of the model's passes, two a parameter and token and thrice that with
 gradients, and divides by what this machine does in a large matrix product just now.
