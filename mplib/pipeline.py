@@ -272,16 +272,19 @@ def keep(profile_name: str) -> list[Path]:
     Raises:
         InputError: a run is missing.
     """
+    jobs = plan(profile_name)
+    if missing := [job for job in jobs if not (job.folder / "manifest.json").is_file()]:
+        raise InputError(
+            f"{missing[0].name} has not been run: run `make book PROFILE={profile_name}` first"
+        )
+    folder = ROOT / "results" / Path(profile_name).stem
+    for name in {job.notebook.name for job in jobs}:
+        shutil.rmtree(folder / name, ignore_errors=True)
     kept = []
-    for job in plan(profile_name):
-        if not (job.folder / "manifest.json").is_file():
-            raise InputError(
-                f"{job.name} has not been run: run `make book PROFILE={profile_name}` first"
-            )
-        target = ROOT / "results" / Path(profile_name).stem / job.notebook.name
-        if sum(other.notebook == job.notebook for other in plan(profile_name)) > 1:
+    for job in jobs:
+        target = folder / job.notebook.name
+        if sum(other.notebook == job.notebook for other in jobs) > 1:
             target /= job.folder.name
-        shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
         pictures = job.folder.glob("figures/*.png")
         for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:
