@@ -211,7 +211,9 @@ def _collect(jobs: list[Job]) -> Path:
         ignored = shutil.ignore_patterns("_build", "pages")
         shutil.copytree(ROOT / "book", book, dirs_exist_ok=True, ignore=ignored)
     pages = book / "pages"
-    shutil.rmtree(pages, ignore_errors=True)
+    # Another profile's pages too, or they would be published with this one's.
+    for old in (pages, book / "_build" / "html" / "pages"):
+        shutil.rmtree(old, ignore_errors=True)
     pages.mkdir(parents=True)
     by_notebook: dict[str, list[str]] = {}
     for job in jobs:

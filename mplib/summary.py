@@ -30,7 +30,8 @@ def _scores(table: pd.DataFrame) -> pd.DataFrame:
     table = table[table.kind == "model"].rename(columns={"score": "quantity"})
     table = _sets(table) if "set" in table else table.assign(setting=table.source)
     table = table.assign(over=table.over.str.partition(" (")[0])
-    return table.sort_values("value").drop_duplicates(["setting", "quantity", "over"])
+    table = table.sort_values("value").drop_duplicates(["setting", "quantity", "over"])
+    return table.sort_index()
 
 
 def _sets(table: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +46,7 @@ def _changes(table: pd.DataFrame) -> pd.DataFrame:
     table = table[table.measure == "change in accuracy"].rename(columns={"measure": "quantity"})
     if "corruption" in table:
         return table[table.minus.isna()].rename(columns={"corruption": "setting"})
-    table = table.sort_values("value").drop_duplicates("cut")
+    table = table.sort_values("value").drop_duplicates("cut").sort_index()
     return table.assign(setting=table.cut + " cut, worst window")
 
 
@@ -176,7 +177,9 @@ def _spread_out(figures: pd.DataFrame) -> pd.DataFrame:
         if pd.isna(row["value"]):
             said = "undefined"
         rows.setdefault(tuple(about.values()), about)[column] = said
-    return pd.DataFrame(rows.values())
+    table = pd.DataFrame(rows.values())
+    found = [name for name in table if name not in (*keys, "setting")]
+    return table[[name for name in table if name not in found] + sorted(found, key=str.lower)]
 
 
 def numeric_axis(pooled: pd.DataFrame) -> str | None:

@@ -67,9 +67,13 @@ def test_pages_fetch_no_picture_from_elsewhere(built: Path) -> None:
 
 def test_a_second_build_runs_no_notebook(built: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
+    stale = built / "book" / "_build" / "html" / "pages" / "of_another_profile.html"
+    stale.touch()
     done = mplib("book", "--profile", "smoke", home=built)
     assert done.returncode == 0
     assert "started" not in done.stderr
+    assert not stale.exists()
+    assert len([*stale.parent.glob("*.html")]) == len(before) + 1, "a page a run, and the speed page"
     assert before == {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
 
 

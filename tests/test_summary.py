@@ -112,6 +112,7 @@ def test_a_row_for_each_setting(profile: str) -> None:
     run_all(profile)
     pooled = summary.pool_seeds(summary.gather(profile)[0])
     table = summary.by_setting(pooled).set_index(["setting", "k"])
+    assert [*table] == ["task", "accuracy", "S_P1 over random twin", "S_P1 over text"]
     assert table.loc[("finetuned", "2"), "accuracy"] == "0.21 [0.19, 0.23]"
     assert table.loc[("model", "3"), "S_P1 over text"] == "0.20 [0.20, 0.20]"
     pooled.loc[pooled.over == "text", "value"] = np.nan
