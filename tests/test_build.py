@@ -73,7 +73,7 @@ def test_a_second_build_runs_no_notebook(built: Path) -> None:
     assert done.returncode == 0
     assert "started" not in done.stderr
     assert not stale.exists()
-    assert len([*stale.parent.glob("*.html")]) == len(before) + 1, "a page a run, and the speed page"
+    assert len([*stale.parent.glob("*.html")]) == len(before) + 1, "and the speed page"
     assert before == {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
 
 
