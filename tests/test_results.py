@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from mplib import results
+from mplib import profiles, results
 from mplib.errors import InputError
 from mplib.notebooks import Notebook
 from mplib.paths import ROOT, checkpoint_folder
@@ -24,12 +24,12 @@ def scope(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 
 def test_the_key_depends_on_values_not_on_how_they_are_given() -> None:
-    key = results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3}))
+    key = profiles.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3}))
     assert key.startswith("k3_")
-    assert key == results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "m": 16}))
-    assert key != results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "seed": 1}))
-    assert key == results.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "device": "cpu"}))
-    assert results.run_key(NOTEBOOK, NOTEBOOK.check({})).startswith("default_")
+    assert key == profiles.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "m": 16}))
+    assert key != profiles.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "seed": 1}))
+    assert key == profiles.run_key(NOTEBOOK, NOTEBOOK.check({"k": 3, "device": "cpu"}))
+    assert profiles.run_key(NOTEBOOK, NOTEBOOK.check({})).startswith("default_")
 
 
 def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
