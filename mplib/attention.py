@@ -210,8 +210,10 @@ def _mask(**kwargs: Any) -> Tensor | None:
     A mask costs tokens squared, and the fast kernel needs none for causality.
     """
     session = _SESSION.get()
-    square = kwargs["q_length"] == kwargs["kv_length"]
-    if session is not None and square and sdpa_mask(**kwargs) is None:
+    padding = kwargs["attention_mask"]
+    # First what is cheap to see: sdpa_mask makes a whole mask to say that one is needed.
+    plain = kwargs["q_length"] == kwargs["kv_length"] and (padding is None or bool(padding.all()))
+    if session is not None and plain and sdpa_mask(**kwargs) is None:
         session.causal = True
         return None
     return eager_mask(**kwargs)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mplib.flow import Flow
+from mplib.summary import POOLED
 
 sns.set_theme(style="ticks", context="notebook", palette="colorblind")
 
@@ -368,11 +369,6 @@ def change_by_bin(binned: pd.DataFrame) -> Figure:
     axis.legend(frameon=False, fontsize="small", bbox_to_anchor=(1.01, 1), loc="upper left")
     sns.despine(figure)
     return figure
-
-
-POOLED = ("notebook", "task", "setting", "quantity", "over", "value", "low", "high", "spread",
-          "seeds")  # fmt: skip
-"""Columns of pooled figures that are no swept parameter."""
 
 
 def summary_points(pooled: pd.DataFrame) -> Figure:

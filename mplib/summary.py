@@ -14,6 +14,9 @@ from mplib.results import paper_table
 FOUND = ["notebook", "task", "setting", "quantity", "over", "value", "low", "high"]
 """Columns of every figure; parameters that a profile sweeps follow."""
 
+POOLED = [*FOUND, "spread", "seeds"]
+"""The same over seeds."""
+
 QUANTITIES = ("accuracy", "change in accuracy", "S_P1", "S_P2", "S_P2_root")
 
 
@@ -168,7 +171,7 @@ def by_intervention(pooled: pd.DataFrame) -> pd.DataFrame:
 
 def _spread_out(figures: pd.DataFrame) -> pd.DataFrame:
     """Figures in words, those of one setting side by side."""
-    keys = [name for name in figures if name not in (*FOUND, "spread", "seeds") or name == "task"]
+    keys = [name for name in figures if name not in POOLED or name == "task"]
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for row in figures.to_dict("records"):
         about = {name: "" if pd.isna(row[name]) else str(row[name]) for name in [*keys, "setting"]}
@@ -184,7 +187,7 @@ def _spread_out(figures: pd.DataFrame) -> pd.DataFrame:
 
 def numeric_axis(pooled: pd.DataFrame) -> str | None:
     """The swept number with the most values, along which curves are drawn, if there is one."""
-    swept = pooled.drop(columns=[*FOUND, "spread", "seeds"], errors="ignore")
+    swept = pooled.drop(columns=POOLED, errors="ignore")
     counts = swept.select_dtypes("number").nunique()
     return str(counts.idxmax()) if len(counts) and counts.max() > 1 else None
 
