@@ -3,7 +3,7 @@
 import json
 import sys
 
-from mplib.profiles import plan, read_profile
+from mplib.runs.profiles import plan, read_profile
 
 PROFILE = read_profile(config["profile"])
 THREADS = PROFILE.get("threads", config["threads"])

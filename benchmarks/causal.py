@@ -13,12 +13,11 @@ from transformers.modeling_utils import AttentionInterface
 
 from benchmarks.features import number_prompts
 from benchmarks.harness import Row, alternate, speed_row
-from mplib import causal, flow
-from mplib.attention import Intervention, Reduction
-from mplib.evaluation import predicted_tokens
-from mplib.features import attention_features, order_statements
-from mplib.models import PRESETS, pick_device
-from mplib.prompts import Prompts
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.inference import attention_features, order_statements, predicted_tokens
+from mplib.models.loading import PRESETS, pick_device
+from mplib.models.prompts import Prompts
+from mplib.studies import flow, heads
 from mplib.tasks.ksmallest import KSmallest
 
 LISTS, BATCH, PUBLISHED_BATCH = 10_000, 64, 128
@@ -58,7 +57,7 @@ def published_maps(model: PreTrainedModel, lists: np.ndarray) -> dict[str, np.nd
     Each of shape (m, layers, heads).
     """
     model.set_attn_implementation("eager")
-    by_place, by_rank = np.zeros((2, lists.shape[1], *causal.head_shape(model)))
+    by_place, by_rank = np.zeros((2, lists.shape[1], *heads.head_shape(model)))
     for numbers in lists.tolist():
         output = model(torch.tensor([numbers], device=model.device), output_attentions=True)
         last = torch.stack(output.attentions)[:, 0, :, -1].cpu().numpy()
@@ -106,7 +105,7 @@ def our_maps(model: PreTrainedModel, prompts: Prompts, lists: np.ndarray) -> dic
         model, prompts, reduction=Reduction("tokens", heads="keep"), batch_size=BATCH
     )
     order = TASK.order(lists)
-    found = causal.head_entropies(by_head, order)
+    found = heads.head_entropies(by_head, order)
     return {
         "place": by_head.mean(axis=0), "rank": order_statements(by_head, order).mean(axis=0),
         "position entropy": found.position, "size entropy": found.size,
@@ -128,12 +127,12 @@ def run() -> list[Row]:
     prompts, case = number_prompts(TASK, lists), number_prompts(TASK, arranged)
     # What the whole model answers counts as right, so that heads have something to lose.
     prompts = replace(prompts, answers=predicted_tokens(model, prompts, batch_size=BATCH))
-    shape = causal.head_shape(model)
+    shape = heads.head_shape(model)
     results: dict[str, dict[str, np.ndarray]] = {}
 
     def masks(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        entropies = causal.Entropies(found["position entropy"], found["size entropy"])
-        return causal.pruning_orders(entropies, draws=1)
+        entropies = heads.Entropies(found["position entropy"], found["size entropy"])
+        return heads.pruning_orders(entropies, draws=1)
 
     def study_published() -> None:
         found = published_entropies(model, lists)
@@ -141,11 +140,11 @@ def run() -> list[Row]:
         rates = []
         for order in orders.values():
             for percentage in PERCENTAGES if not rates else PERCENTAGES[1:]:
-                removed = causal.heads_removed(percentage, order.size)
-                on = ~causal.heads_off(order[0], removed, shape)
+                removed = heads.heads_removed(percentage, order.size)
+                on = ~heads.heads_off(order[0], removed, shape)
                 rates.append(published_accuracy(model, prompts, on))
-        removed = causal.heads_removed(FLOW_PERCENTAGE, order.size)
-        on = ~causal.heads_off(orders["position entropy"][0], removed, shape)
+        removed = heads.heads_removed(FLOW_PERCENTAGE, order.size)
+        on = ~heads.heads_off(orders["position entropy"][0], removed, shape)
         found["flow"] = published_flow(model, arranged, on)
         found["flow of all"] = published_flow(model, lists, np.ones_like(on))
         results["published"] = found | {"accuracy": np.array(rates)}
@@ -153,10 +152,10 @@ def run() -> list[Row]:
     def study_ours() -> None:
         found = our_maps(model, prompts, lists)
         orders = masks(found)
-        table = causal.prune(model, prompts, orders, PERCENTAGES, batch_size=BATCH)
+        table = heads.prune(model, prompts, orders, PERCENTAGES, batch_size=BATCH)
         once = table[(table.percentage > 0) | (table.order == table.order[0])]
-        removed = causal.heads_removed(FLOW_PERCENTAGE, shape[0] * shape[1])
-        off = causal.heads_off(orders["position entropy"][0], removed, shape)
+        removed = heads.heads_removed(FLOW_PERCENTAGE, shape[0] * shape[1])
+        off = heads.heads_off(orders["position entropy"][0], removed, shape)
         change = replace(Intervention(), heads_off=torch.from_numpy(off))
         found["flow"] = flow.mean_flow(model, case, change, BATCH)
         found["flow of all"] = flow.mean_flow(model, prompts, batch_size=BATCH)

@@ -16,20 +16,20 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from benchmarks.features import number_prompts
 from benchmarks.harness import Row, alternate, speed_row
-from mplib.corruption import Outcome, replace_number
-from mplib.evaluation import predicted_tokens
-from mplib.features import read
-from mplib.models import PRESETS, pick_device, random_twin
-from mplib.probe import Settings, useful_heights, usefulness
-from mplib.prompts import Prompts
-from mplib.resampling import Draws, change, draws
+from mplib.models.inference import predicted_tokens, read
+from mplib.models.loading import PRESETS, pick_device, random_twin
+from mplib.models.prompts import Prompts
+from mplib.probe.draws import Draws, change, draws
+from mplib.probe.knn import ProbeSettings, useful_heights, usefulness
+from mplib.studies.corruption import Outcome
+from mplib.tasks.corruptions import replace_number
 from mplib.tasks.ksmallest import KSmallest
-from mplib.trees import PADDING
+from mplib.tasks.trees import PADDING
 
 EXAMPLES, DRAWS, BATCH = 256, 256, 64
 TASK = KSmallest(3, m=8, pool=64)
 NAME = "useless replaced"
-HOW = Settings(metric_power=1)
+HOW = ProbeSettings(metric_power=1)
 """Manhattan distance, eight neighbours, five folds: what the paper's source takes for language."""
 COLUMNS = ("accuracy", change(NAME), "S_P1", "S_P2")
 

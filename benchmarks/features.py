@@ -11,12 +11,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from benchmarks import published
 from benchmarks.harness import Row, alternate, speed_row
-from mplib.features import attention_features, scale_examples
-from mplib.finetune import Training, finetune
-from mplib.models import PRESETS, load_model, pick_device, random_twin
-from mplib.paths import ROOT, home
-from mplib.probe import Settings, compare
-from mplib.prompts import NumberTokens, Prompts
+from mplib.files import ROOT, home
+from mplib.models.inference import attention_features, scale_examples
+from mplib.models.loading import PRESETS, load_model, pick_device, random_twin
+from mplib.models.prompts import NumberTokens, Prompts
+from mplib.probe.knn import ProbeSettings
+from mplib.probe.scores import compare
+from mplib.studies.finetune import Training, finetune
 from mplib.tasks.ksmallest import KSmallest
 
 OURS, THEIRS = 64, 16
@@ -78,7 +79,7 @@ def precision_rows() -> list[Row]:
         ]
         found = compare(
             {"model": features[0]}, task.heights(lists), twins=features[1:],
-            settings=Settings(resamples=1),
+            settings=ProbeSettings(resamples=1),
         )  # fmt: skip
         scores[dtype] = found.scores[found.scores.source == "model"].set_index("score").value
         model = model.float()

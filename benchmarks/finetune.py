@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 from benchmarks import published
 from benchmarks.features import gpt2_small
 from benchmarks.harness import Row, alternate, speed_row
-from mplib import finetune as ours
-from mplib.cost import machine_speed
-from mplib.finetune import Training
-from mplib.prompts import number_tokens
+from mplib.models.prompts import number_tokens
+from mplib.runs.cost import machine_speed
+from mplib.studies import finetune
+from mplib.studies.finetune import Training
 from mplib.tasks.ksmallest import KSmallest
 
 BATCH, ROUNDS = 32 if not torch.cuda.is_available() else 1024, 4
@@ -37,7 +37,9 @@ def run() -> list[Row]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)  # as mplib.finetune
 
     def step(precision: str) -> None:
-        ours._step(model, prompts, Training(steps=1, batch_size=BATCH, precision=precision), BATCH)
+        finetune._step(
+            model, prompts, Training(steps=1, batch_size=BATCH, precision=precision), BATCH
+        )
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -20,11 +20,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from benchmarks import corruption, memory, published
 from benchmarks.features import number_prompts
 from benchmarks.harness import Row, alternate
-from mplib.features import attention_features
-from mplib.models import PRESETS, pick_device
-from mplib.probe import predict, useful_heights, usefulness
-from mplib.prompts import Prompts
-from mplib.resampling import draws
+from mplib.models.inference import attention_features
+from mplib.models.loading import PRESETS, pick_device
+from mplib.models.prompts import Prompts
+from mplib.probe.draws import draws
+from mplib.probe.knn import predict, useful_heights, usefulness
 from mplib.tasks.ksmallest import KSmallest
 
 TASK = KSmallest(2, m=16, pool=memory.VOCABULARY)

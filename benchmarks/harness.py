@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from mplib.paths import ROOT
-from mplib.results import write_atomically
+from mplib.files import ROOT, write_atomically
 
 RESULTS = ROOT / "results" / "bench"
 PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy")

@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmarks import memory, published
 from benchmarks.harness import Row, alternate, speed_row
-from mplib.features import attention_features
-from mplib.fewshot import demonstrate, few_shot
-from mplib.models import LoadedModel, load_model
-from mplib.prompts import Prompts
-from mplib.tasks.theory_generator import examples
+from mplib.models.fewshot import demonstrate, few_shot
+from mplib.models.inference import attention_features
+from mplib.models.loading import LoadedModel, load_model
+from mplib.models.prompts import Prompts
+from mplib.tasks.proofwriter.generator import examples
 
 MODEL, SHOTS = "smollm2-135m", 4
 OURS, THEIRS, BATCH, ROUNDS = 32, 8, 8, 3

@@ -20,10 +20,10 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks import published
 from benchmarks.harness import Row
-from mplib.features import attention_features
-from mplib.models import PRESETS, pick_device
-from mplib.paths import ROOT
-from mplib.prompts import Prompts
+from mplib.files import ROOT
+from mplib.models.inference import attention_features
+from mplib.models.loading import PRESETS, pick_device
+from mplib.models.prompts import Prompts
 
 SHAPE, VOCABULARY, TOKENS, STATEMENTS = "gpt2-medium-shape", 512, 1024, 32
 """24 layers, 16 heads, width 1024; a small vocabulary, since logits are not the subject."""

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from mplib.prompts import Prompts
+from mplib.models.prompts import Prompts
 
 GPT2_VOCABULARY = 50257
 

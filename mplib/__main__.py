@@ -5,6 +5,7 @@ import os
 import sys
 
 from mplib.errors import InputError, NotebookFailed
+from mplib.runs import engine, pages
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,37 +42,35 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace) -> int:
     """Calls what the command stands for; imports are late, so that each starts at once."""
     if arguments.command == "run":
-        from mplib.run import execute, parse_parameters, parse_value
+        from mplib.runs.runner import execute, parse_parameters, parse_value
 
         given = parse_parameters(arguments.params) | {n: parse_value(v) for n, v in arguments.p}
         if not arguments.no_cost:
-            from mplib.cost import line
-            from mplib.notebooks import Notebook
+            from mplib.runs.cost import line
+            from mplib.runs.notebooks import Notebook
 
             notebook = Notebook.find(arguments.notebook)
             print(line(notebook, notebook.check(given)), file=sys.stderr)
         print(execute(arguments.notebook, given, force=arguments.force))
     elif arguments.command == "pair":
-        from mplib.notebooks import write_pairs
+        from mplib.runs.notebooks import write_pairs
 
         stale = write_pairs(check=arguments.check)
         for path in stale:
             print(f"{path} is not in step with its source: run `python -m mplib pair`")
         return int(bool(stale))
     else:
-        from mplib import pipeline
-
         if arguments.profile.endswith(".yaml"):
             # Runs have working folders of their own.
             arguments.profile = os.path.abspath(arguments.profile)
         if arguments.command == "keep":
-            print(*pipeline.keep(arguments.profile), sep="\n")
+            print(*pages.keep(arguments.profile), sep="\n")
             return 0
-        engine = pipeline.Engine(arguments.cores, arguments.force, arguments.cluster)
+        how = engine.Engine(arguments.cores, arguments.force, arguments.cluster)
         if arguments.command == "book":
-            print(pipeline.build_book(arguments.profile, engine, strict=arguments.strict))
+            print(pages.build_book(arguments.profile, how, strict=arguments.strict))
         else:
-            pipeline.sweep(arguments.profile, engine, dry_run=arguments.dry_run)
+            engine.sweep(arguments.profile, how, dry_run=arguments.dry_run)
     return 0
 
 

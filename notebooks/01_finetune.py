@@ -56,13 +56,15 @@ device: str = "auto"  # auto, cpu, cuda
 # %%
 import pandas as pd
 
-from mplib import figures, finetune, results, training_data
-from mplib.estimates import accuracy
-from mplib.evaluation import predicted_tokens
-from mplib.models import load_model
-from mplib.paths import checkpoint_folder
+from mplib.models.inference import predicted_tokens
+from mplib.models.loading import load_model
+from mplib.report import display, figures
+from mplib.runs import record
+from mplib.stats import accuracy
+from mplib.studies import checkpoints, finetune, training_data
+from mplib.studies.checkpoints import checkpoint_folder
 
-run = results.start("01_finetune", globals())
+run = record.start_run("01_finetune", globals())
 chosen = training_data.choose_task(run.parameters)
 
 # %% [markdown]
@@ -74,7 +76,7 @@ chosen = training_data.choose_task(run.parameters)
 start = training_data.start_model(chosen, model, seed=seed, device=device)
 count = lists if task == "ksmallest" else theory_questions
 parts = training_data.splits(chosen, start, count, seed)
-results.show(training_data.preview(start, parts.test))
+display.show(training_data.preview(start, parts.test))
 
 # %% [markdown]
 # ## Training
@@ -88,7 +90,7 @@ training = finetune.Training(
     steps, batch_size, micro_batch_size, learning_rate, weight_decay, warmup_steps, schedule,
     trainable=trainable, precision=precision, compile=compile, evaluations=evaluations, seed=seed,
 )  # fmt: skip
-about = {"task": results.task_identity(chosen), "model": model, "lists": count}
+about = {"task": checkpoints.task_identity(chosen), "model": model, "lists": count}
 folder = checkpoint_folder(run.parameters)
 history = finetune.finetune(start, parts.train, parts.dev, training, folder, about)
 run.table("history", history)
@@ -107,13 +109,13 @@ table = run.table("accuracy", pd.DataFrame([
     {"model": name, "accuracy": found.value, "low": found.low, "high": found.high, "examples": len(test)}
     for name, found in {"before": before, "finetuned": after}.items()
 ]))  # fmt: skip
-results.show(table)
+display.show(table)
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(
+display.bullets(
     f"Test accuracy on {len(test):,} problems: **{after}**; before finetuning it was {before}.",
     f"Best development accuracy {history.dev_accuracy.max():.1%} at step "
     f"{history.step[history.dev_accuracy.idxmax()]:,} of {steps:,}.",

@@ -37,17 +37,22 @@ batch_size: int = 256  # lists a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
 # %%
-from mplib import features, figures, finetune, results
-from mplib.models import load_model
-from mplib.prompts import number_prompts
+from mplib.models import inference
+from mplib.models.loading import load_model
+from mplib.models.prompts import number_prompts
+from mplib.report import display, figures
+from mplib.runs import record
+from mplib.studies import checkpoints, heads
 from mplib.tasks.ksmallest import KSmallest
 
-run = results.start("02_visualization", globals())
+run = record.start_run("02_visualization", globals())
 task = KSmallest(k, m, pool, repeats)
 
 # %%
 start = load_model(model, numbers=pool, seed=seed, device=device)
-tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), device)
+tuned = checkpoints.finetuned_models(
+    run.parameters, checkpoints.task_identity(task), device
+)
 models = {"before": start} | {
     f"finetuned: {part}": loaded for part, loaded in tuned.items()
 }
@@ -56,7 +61,7 @@ prompts = number_prompts(
     start.tokenizer, start.positions, pool, numbers, task.answers(numbers)
 )
 attention = {
-    name: features.attention_features(loaded.model, prompts, batch_size=batch_size)
+    name: inference.attention_features(loaded.model, prompts, batch_size=batch_size)
     for name, loaded in models.items()
 }
 
@@ -68,10 +73,10 @@ attention = {
 # %%
 order = task.order(numbers)
 by_rank = {
-    name: features.order_statements(values, order).mean(axis=0)
+    name: inference.order_statements(values, order).mean(axis=0)
     for name, values in attention.items()
 }
-run.table("attention_by_rank", results.tidy_maps(by_rank, "rank"))
+run.table("attention_by_rank", heads.tidy_maps(by_rank, "rank"))
 run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 
 # %% [markdown]
@@ -83,7 +88,7 @@ run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 
 # %%
 by_position = {name: values.mean(axis=0) for name, values in attention.items()}
-run.table("attention_by_position", results.tidy_maps(by_position, "position"))
+run.table("attention_by_position", heads.tidy_maps(by_position, "position"))
 run.figure(
     "attention_by_position", figures.attention_maps(by_position, "position in the list")
 )
@@ -100,14 +105,14 @@ run.figure(
 
 # %%
 shown = next(iter(tuned.values()))
-heads = features.full_attention(shown.model, prompts[:1])[0]
+heads = inference.full_attention(shown.model, prompts[:1])[0]
 run.figure("heads", figures.head_thumbnails(heads, [str(n) for n in numbers[0]]))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(*(
+display.bullets(*(
     f"{name}: the last token's attention on the number of rank {k} is largest in layer "
     f"{values[k - 1].argmax() + 1} ({values[k - 1].max():.3f}; evenly spread would be {1 / m:.3f}), "
     f"and on the numbers up to it in layer {values[:k].sum(axis=0).argmax() + 1} "

@@ -47,15 +47,19 @@ device: str = "auto"  # auto, cpu, cuda
 # %%
 import pandas as pd
 
-from mplib import features, figures, finetune, probe, results
-from mplib.models import load_model, random_twins
-from mplib.prompts import number_prompts
-from mplib.published import compare_published
+from mplib.models import inference
+from mplib.models.loading import load_model, random_twins
+from mplib.models.prompts import number_prompts
+from mplib.probe import knn, scores
+from mplib.probe.published import compare_published
+from mplib.report import display, figures, paper, sentences
+from mplib.runs import record
+from mplib.studies import checkpoints
 from mplib.tasks.ksmallest import KSmallest
 
-run = results.start("03_probe_ksmallest", globals())
+run = record.start_run("03_probe_ksmallest", globals())
 task = KSmallest(k, m, pool, repeats)
-settings = probe.Settings(neighbours, folds=folds, resamples=resamples, seed=seed)
+settings = knn.ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
 
 # %% [markdown]
 # ## Features
@@ -65,7 +69,9 @@ settings = probe.Settings(neighbours, folds=folds, resamples=resamples, seed=see
 
 # %%
 start = load_model(model, numbers=pool, seed=seed, device=device)
-tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), device)
+tuned = checkpoints.finetuned_models(
+    run.parameters, checkpoints.task_identity(task), device
+)
 models = ({"pretrained": start} if start.pretrained else {}) | {
     "finetuned": tuned[trainable]
 }
@@ -77,8 +83,8 @@ prompts = number_prompts(
 twin_models = random_twins(start.model, twins, seed)
 model_features, twin_features = (
     [
-        features.scale_examples(
-            features.attention_features(each, prompts, batch_size=batch_size)
+        inference.scale_examples(
+            inference.attention_features(each, prompts, batch_size=batch_size)
         )
         for each in group
     ]
@@ -94,7 +100,7 @@ by_model = dict(zip(models, model_features, strict=True))
 
 # %%
 text = task.baseline_features(numbers)
-found = probe.compare(
+found = scores.compare(
     by_model, heights, twins=twin_features, text=text, settings=settings
 )
 run.table("f1", found.f1)
@@ -110,7 +116,7 @@ run.figure("f1", figures.f1_bars(found.f1))
 # %%
 run.table("scores", found.scores)
 run.figure("scores", figures.score_points(found.scores))
-results.show(found.scores)
+display.show(found.scores)
 
 # %% [markdown]
 # ## Layer by layer
@@ -119,7 +125,7 @@ results.show(found.scores)
 # become readable?
 
 # %%
-prefixes = probe.compare_prefixes(
+prefixes = scores.compare_prefixes(
     by_model, heights, twins=twin_features, settings=settings
 )
 run.table("prefix_f1", prefixes.f1)
@@ -139,7 +145,7 @@ run.figure("prefixes", figures.prefix_curves(prefixes.scores))
 # %%
 published = compare_published(by_model, twin_features, task.published_heights(numbers))
 run.table("published", published)
-results.show(published)
+display.show(published)
 
 # %% [markdown]
 # ## Predictions
@@ -147,9 +153,9 @@ results.show(published)
 # Every prediction is kept, so that other questions can be asked of the same run.
 
 # %%
-run.table("predictions", probe.tidy_predictions(found.predictions, heights, numbers))
-results.show(
-    pd.concat([results.paper_table("table1", k=k), results.paper_table("table4", k=k)])
+run.table("predictions", scores.tidy_predictions(found.predictions, heights, numbers))
+display.show(
+    pd.concat([paper.paper_table("table1", k=k), paper.paper_table("table4", k=k)])
 )
 
 # %% [markdown]
@@ -159,5 +165,5 @@ results.show(
 # ## Summary
 
 # %%
-results.summary(*probe.sentences(found))
+display.bullets(*sentences.probe_sentences(found))
 run.finish()

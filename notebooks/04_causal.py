@@ -51,12 +51,16 @@ device: str = "auto"  # auto, cpu, cuda
 # %%
 import torch
 
-from mplib import causal, edges, features, figures, finetune, flow, probe, results
-from mplib.attention import Intervention, Reduction
-from mplib.prompts import number_prompts
+from mplib.models import inference
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.prompts import number_prompts
+from mplib.probe import knn
+from mplib.report import display, figures, paper, sentences
+from mplib.runs import record
+from mplib.studies import checkpoints, flow, heads, knockout
 from mplib.tasks.ksmallest import KSmallest
 
-run = results.start("04_causal", globals())
+run = record.start_run("04_causal", globals())
 task = KSmallest(k, m, pool, repeats)
 
 # %% [markdown]
@@ -67,7 +71,9 @@ task = KSmallest(k, m, pool, repeats)
 # belong to heads that look at certain places, or at certain ranks.
 
 # %%
-tuned = finetune.finetuned_models(run.parameters, results.task_identity(task), device)
+tuned = checkpoints.finetuned_models(
+    run.parameters, checkpoints.task_identity(task), device
+)
 loaded = tuned[trainable]
 numbers = task.splits(lists, seed)[2][:examples]
 prompts = number_prompts(
@@ -75,11 +81,11 @@ prompts = number_prompts(
 )
 # Here, so that places or windows that cannot be are refused before anything is computed.
 arranged = flow.arrange(flow.without_repeats(numbers), [smallest_at, second_at])
-spans = edges.windows(causal.head_shape(loaded.model)[0], window_sizes)
-by_head = features.attention_features(
+spans = knockout.windows(heads.head_shape(loaded.model)[0], window_sizes)
+by_head = inference.attention_features(
     loaded.model, prompts, reduction=Reduction(heads="keep"), batch_size=batch_size
 )
-entropies = causal.head_entropies(by_head, task.order(numbers))
+entropies = heads.head_entropies(by_head, task.order(numbers))
 run.table("entropies", entropies.table())
 maps = {"position entropy": entropies.position, "size entropy": entropies.size}
 run.figure("entropies", figures.entropy_maps(maps))
@@ -92,19 +98,19 @@ run.figure("entropies", figures.entropy_maps(maps))
 # switching off heads beside those that are off already.
 
 # %%
-orders = causal.pruning_orders(entropies, draws, seed)
-change = causal.ablation(loaded.model, prompts, ablation, batch_size)
-pruned = causal.prune(
+orders = heads.pruning_orders(entropies, draws, seed)
+change = heads.ablation(loaded.model, prompts, ablation, batch_size)
+pruned = heads.prune(
     loaded.model, prompts, orders, percentages,
     change=change, published=published, batch_size=batch_size,
 )  # fmt: skip
 run.table("pruning", pruned)
-averaged = run.table("pruning_averaged", causal.average_draws(pruned))
+averaged = run.table("pruning_averaged", heads.average_draws(pruned))
 run.figure("pruning", figures.pruning_curves(averaged))
 
 # %%
-paper = results.paper_table("fig9", k=k)
-results.show(
+paper = paper.paper_table("fig9", k=k)
+display.show(
     paper.pivot(index="percentage", columns="order", values="value").reset_index()
 )
 
@@ -123,10 +129,8 @@ results.show(
 # lists as they come, with all heads (Figs 12 and 13). A layer that has lost all its heads has no lines.
 
 # %%
-removed = causal.heads_removed(
-    flow_percentage, entropies.size.size, published=published
-)
-off = causal.heads_off(orders["position entropy"][0], removed, entropies.size.shape)
+removed = heads.heads_removed(flow_percentage, entropies.size.size, published=published)
+off = heads.heads_off(orders["position entropy"][0], removed, entropies.size.shape)
 case = number_prompts(
     loaded.tokenizer, loaded.positions, pool, arranged, task.answers(arranged)
 )
@@ -162,8 +166,8 @@ flow.interactive(flows)
 
 # %%
 heights = task.heights(numbers)
-found = edges.knock_out(
-    loaded.model, prompts, edges.edge_sets(heights, seed), spans,
+found = knockout.knock_out(
+    loaded.model, prompts, knockout.edge_sets(heights, seed), spans,
     renormalise=renormalise, resamples=resamples, seed=seed, batch_size=batch_size,
 )  # fmt: skip
 run.table("knock_out", found.table)
@@ -182,14 +186,14 @@ run.figure("knock_out", figures.knock_out_effects(found.table, found.guess))
 # lists that it reads better should lose more.
 
 # %%
-settings = probe.Settings(neighbours, folds=folds, resamples=resamples, seed=seed)
-simplified = features.scale_examples(by_head.mean(axis=-1))
-correctness = edges.probe_correctness(
-    heights, probe.predict(simplified, heights, settings=settings)
+settings = knn.ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
+simplified = inference.scale_examples(by_head.mean(axis=-1))
+correctness = knockout.probe_correctness(
+    heights, knn.predict(simplified, heights, settings=settings)
 )
-agreed = edges.agreement(correctness, found, resamples=resamples, seed=seed)
+agreed = knockout.agreement(correctness, found, resamples=resamples, seed=seed)
 run.table("agreement", agreed)
-results.show(agreed[agreed.statistic == "Spearman"])
+display.show(agreed[agreed.statistic == "Spearman"])
 
 # %% [markdown]
 # ## Why not roll-out?
@@ -209,14 +213,14 @@ run.figure("rollout", figures.rollout_curve(rolled))
 # %%
 small = {name: values < 0.7 for name, values in maps.items()}
 top = rolled.iloc[-1]
-results.summary(
+display.bullets(
     f"Of {entropies.size.size} heads, {small['position entropy'].sum()} have a position entropy below "
     f"0.7 (the smallest is {entropies.position.min():.2f}), {small['size entropy'].sum()} a size "
     f"entropy below 0.7 (smallest {entropies.size.min():.2f}), "
     f"{(small['position entropy'] & small['size entropy']).sum()} both; in the paper's GPT-2 67, 24 "
     "and none of 144.",
-    *causal.pruning_sentences(averaged),
-    *edges.sentences(found, agreed),
+    *sentences.pruning_sentences(averaged),
+    *sentences.knockout_sentences(found, agreed),
     f"Rolled out over {top.layer:.0f} layers, the first token holds {top.first_token:.3f} of the last "
     f"one, {top.first_token / top.one_token:.1f} times one token's even share; attention spread "
     f"evenly in every layer would give it {top.first_token_if_even:.3f}. The bound of appendix A "

@@ -53,15 +53,18 @@ batch_size: int = 16  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda, map
 
 # %%
-from mplib import figures, finetune, language, language_tables, probe, results
-from mplib.tasks.theories import ProofWriter
-from mplib.training_data import start_model
+from mplib.probe import knn
+from mplib.report import display, figures, sentences
+from mplib.runs import record
+from mplib.studies import checkpoints, language, language_tables
+from mplib.studies.training_data import start_model
+from mplib.tasks.proofwriter.task import ProofWriter
 
-run = results.start("05_probe_proofwriter", globals())
+run = record.start_run("05_probe_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
-settings = probe.Settings(neighbours, 1, folds, resamples, seed)
+settings = knn.ProbeSettings(neighbours, 1, folds, resamples, seed)
 plan = {"batch_size": batch_size, "settings": settings, "seed": seed}
-how = language.Protocol("proofwriter", shared_shots, twins, **plan)
+how = language.Procedure("proofwriter", shared_shots, twins, **plan)
 
 # %% [markdown]
 # ## The questions
@@ -70,7 +73,7 @@ how = language.Protocol("proofwriter", shared_shots, twins, **plan)
 
 # %%
 sets = language.theory_sets(task, "test", examples, [shots, *shot_counts])
-results.show(language_tables.preview(sets))
+display.show(language_tables.preview(sets))
 
 # %% [markdown]
 # ## The models
@@ -79,7 +82,7 @@ results.show(language_tables.preview(sets))
 
 # %%
 start = start_model(task, model, dtype=dtype, device=device, seed=seed)
-tuned = finetune.finetuned_models(
+tuned = checkpoints.finetuned_models(
     run.parameters, {"name": "ProofWriter"}, device, required=False
 )
 subjects = [language.Subject(f"{shots}-shot", start, shots)] + [
@@ -101,7 +104,7 @@ f"{len(how.layers) if how.layers else 'All'} layers are probed."
 # %%
 readings = language.read_sets(subjects, sets, how)
 answers = run.table("accuracy", language_tables.accuracy_table(readings))
-results.show(answers)
+display.show(answers)
 
 # %% [markdown]
 # ## Scores over both baselines
@@ -120,7 +123,7 @@ run.figure("scores", figures.score_points(language_tables.by_set(everywhere)))
 # The F1s behind the scores: the model, its twin, the text, and permuted labels.
 
 # %%
-results.show(language_tables.f1_overview(f1))
+display.show(language_tables.f1_overview(f1))
 
 # %% [markdown]
 # ## Among rules alone
@@ -132,7 +135,7 @@ results.show(language_tables.f1_overview(f1))
 rules = scores[scores["among"] == "rules alone"]
 if len(rules):
     run.figure("rules", figures.score_points(language_tables.by_set(rules)))
-results.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
+display.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
 
 # %% [markdown]
 # ## Layer by layer
@@ -154,7 +157,7 @@ run.figure("heights", figures.height_curves(heights))
 # %%
 by_shots = language_tables.shots_table(start, sets, shot_counts, shot_examples, how)
 run.table("shots", by_shots)
-results.show(by_shots)
+display.show(by_shots)
 
 # %% [markdown]
 # ## The published protocol
@@ -164,18 +167,18 @@ results.show(by_shots)
 
 # %%
 published = run.table("published", language_tables.published_table(readings))
-results.show(published)
+display.show(published)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on the official data (Tables 2 and 8).
 
 # %%
 depths = sorted({one.depth for one in sets})
-results.show(language_tables.paper_figures("proofwriter", depths))
+display.show(language_tables.paper_figures("proofwriter", depths))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(*remarks, *language_tables.sentences(answers, scores))
+display.bullets(*remarks, *sentences.language_sentences(answers, scores))
 run.finish()

@@ -52,17 +52,20 @@ batch_size: int = 16  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda, map
 
 # %%
-from mplib import figures, language, language_tables, probe, results
-from mplib.models import load_model
-from mplib.tasks.science import Science
+from mplib.models.loading import load_model
+from mplib.probe import knn
+from mplib.report import display, figures, sentences
+from mplib.runs import record
+from mplib.studies import language, language_tables
+from mplib.tasks.science.task import Science
 
-run = results.start("06_probe_arc", globals())
+run = record.start_run("06_probe_arc", globals())
 task = Science(
     questions, train_questions, tuple(depths), conclusions, distractors, order, seed
 )
-settings = probe.Settings(neighbours, 1, folds, resamples, seed)
+settings = knn.ProbeSettings(neighbours, 1, folds, resamples, seed)
 plan = {"batch_size": batch_size, "settings": settings, "seed": seed}
-how = language.Protocol(template, shared_shots, twins, **plan)
+how = language.Procedure(template, shared_shots, twins, **plan)
 
 # %% [markdown]
 # ## The questions
@@ -71,7 +74,7 @@ how = language.Protocol(template, shared_shots, twins, **plan)
 
 # %%
 sets = language.question_sets(task, examples, [shots, *shot_counts])
-results.show(language_tables.preview(sets))
+display.show(language_tables.preview(sets))
 
 # %% [markdown]
 # ## Answers
@@ -86,7 +89,7 @@ how, chosen, _ = language.choose_layers(subject, [], layers, how)
 run.table("layers", chosen)
 readings = language.divide(language.read_sets([subject], sets[-1:], how)[0], sets)
 answers = run.table("accuracy", language_tables.accuracy_table(readings))
-results.show(answers)
+display.show(answers)
 
 # %% [markdown]
 # ## Scores over both baselines
@@ -104,7 +107,7 @@ run.figure("scores", figures.score_points(language_tables.by_set(scores)))
 # The F1s behind the scores: the model, its twin, the text, and permuted labels.
 
 # %%
-results.show(language_tables.f1_overview(f1))
+display.show(language_tables.f1_overview(f1))
 
 # %% [markdown]
 # ## Layer by layer
@@ -126,7 +129,7 @@ run.figure("heights", figures.height_curves(heights))
 # %%
 by_shots = language_tables.shots_table(start, sets, shot_counts, shot_examples, how)
 run.table("shots", by_shots)
-results.show(by_shots)
+display.show(by_shots)
 
 # %% [markdown]
 # ## The published protocol
@@ -136,17 +139,17 @@ results.show(by_shots)
 
 # %%
 published = run.table("published", language_tables.published_table(readings))
-results.show(published)
+display.show(published)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on ARC (Tables 2 and 8).
 
 # %%
-results.show(language_tables.paper_figures("arc", depths))
+display.show(language_tables.paper_figures("arc", depths))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(*language_tables.sentences(answers, scores))
+display.bullets(*sentences.language_sentences(answers, scores))
 run.finish()

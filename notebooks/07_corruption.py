@@ -59,22 +59,17 @@ batch_size: int = 64  # problems a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
 # %%
-from mplib import (
-    corruption,
-    corruption_study,
-    figures,
-    probe,
-    resampling,
-    results,
-    robustness,
-)
-from mplib.edges import probe_correctness
-from mplib.training_data import choose_task
+from mplib.probe import draws, knn
+from mplib.report import display, figures, paper, sentences
+from mplib.runs import record
+from mplib.studies import corruption, robustness
+from mplib.studies.knockout import probe_correctness
+from mplib.studies.training_data import choose_task
 
-run = results.start("07_corruption", globals())
+run = record.start_run("07_corruption", globals())
 chosen = choose_task(run.parameters)
 power = 2 if task == "ksmallest" else 1
-settings = probe.Settings(neighbours, power, folds, resamples, seed)
+settings = knn.ProbeSettings(neighbours, power, folds, resamples, seed)
 
 # %% [markdown]
 # ## Corruptions
@@ -83,9 +78,9 @@ settings = probe.Settings(neighbours, power, folds, resamples, seed)
 # it means to hit a useless statement but always takes the first.
 
 # %%
-subject = corruption_study.subject(run.parameters, chosen)
-asked = corruption_study.ask(run.parameters, chosen, subject, settings)
-results.show(asked.shown)
+subject = corruption.subject(run.parameters, chosen)
+asked = corruption.ask(run.parameters, chosen, subject, settings)
+display.show(asked.shown)
 
 # %% [markdown]
 # ## What each corruption does
@@ -109,7 +104,7 @@ run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
 # %%
 differences = effects[effects.minus != ""]
 run.figure("differences", figures.corruption_effects(differences))
-results.show(differences)
+display.show(differences)
 
 # %% [markdown]
 # ## Draws
@@ -117,20 +112,20 @@ results.show(differences)
 # Random draws of examples; accuracy, change in accuracy and both scores of each draw.
 
 # %%
-drawn = resampling.draws(
+drawn = draws.draws(
     asked.clean, asked.features, asked.heights, twins=asked.twins, corrupted=asked.corrupted,
     groups=asked.groups, count=draw_count, sizes=(draw_sizes[0], draw_sizes[-1]), settings=settings,
 )  # fmt: skip
 run.table("draws", drawn.table)
 correlations = robustness.correlations(drawn, seed=seed)
 run.table("correlations", correlations)
-results.show(correlations)
+display.show(correlations)
 
 # %% [markdown]
 # The paper's correlations, LLaMA-7B with 4 shots on ProofWriter of depth 1 (Table 3).
 
 # %%
-results.show(results.paper_table("table3"))
+display.show(paper.paper_table("table3"))
 
 # %% [markdown]
 # ## Change in accuracy by S_P2
@@ -149,18 +144,18 @@ run.figure("bins", figures.change_by_bin(binned))
 # lose it by a corruption? Logistic regression, log-odds for one standard deviation.
 
 # %%
-predicted = probe.predict(asked.features, asked.heights, asked.groups, settings)
+predicted = knn.predict(asked.features, asked.heights, asked.groups, settings)
 measures = probe_correctness(asked.heights, predicted)
 regressed = robustness.per_example(
     measures, asked.clean, asked.corrupted, groups=asked.groups, seed=seed
 )
 run.table("per_example", regressed)
-results.show(regressed)
+display.show(regressed)
 
 # %% [markdown]
 # ## Summary
 
 # %%
 clean = asked.clean.correct.mean()
-results.summary(*corruption_study.sentences(effects, correlations, clean))
+display.bullets(*sentences.corruption_sentences(effects, correlations, clean))
 run.finish()

@@ -29,9 +29,10 @@
 profile: str = "quick"  # whose runs are gathered
 
 # %%
-from mplib import figures, results, summary
+from mplib.report import display, figures, sentences, summary
+from mplib.runs import record
 
-run = results.start("08_summary", globals())
+run = record.start_run("08_summary", globals())
 found, made = summary.gather(profile)
 pooled = summary.pool_seeds(found)
 
@@ -58,7 +59,7 @@ if along:
     paper = summary.paper_curves(profile, along)
     run.figure("curves", figures.sweep_curves(pooled, along, paper))
 else:
-    results.summary("This profile sweeps over no number.")
+    display.bullets("This profile sweeps over no number.")
 
 # %% [markdown]
 # ## Every setting
@@ -67,7 +68,7 @@ else:
 # baseline leaves nothing to be told.
 
 # %%
-results.show(summary.by_setting(pooled))
+display.show(summary.by_setting(pooled))
 
 # %% [markdown]
 # ## What an intervention costs
@@ -75,7 +76,7 @@ results.show(summary.by_setting(pooled))
 # Change in accuracy when statements are corrupted, or cut off from the last token.
 
 # %%
-results.show(summary.by_intervention(pooled))
+display.show(summary.by_intervention(pooled))
 
 # %% [markdown]
 # ## Runs
@@ -86,11 +87,11 @@ results.show(summary.by_intervention(pooled))
 # %%
 # Without the times, so that equal results are equal files.
 run.table("runs", made.drop(columns=["seconds", "device"]))
-results.show(made)
+display.show(made)
 
 # %% [markdown]
 # ## Summary
 
 # %%
-results.summary(*summary.sentences(pooled, made))
+display.bullets(*sentences.summary_sentences(pooled, made))
 run.finish()

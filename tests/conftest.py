@@ -30,7 +30,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from mplib.prompts import Prompts
+from mplib.models.prompts import Prompts
 
 VOCABULARY = 61
 WINDOW = 5

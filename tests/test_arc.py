@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mplib.errors import InputError
-from mplib.tasks import Example, arc
-from mplib.trees import ReasoningTree
+from mplib.tasks.examples import Example
+from mplib.tasks.science import formats
+from mplib.tasks.trees import ReasoningTree
 
 SHARED = Path(os.environ.get("MPLIB_SHARED", Path(__file__).parents[2] / "shared"))
 BANK = [SHARED / "data" / "entailmentbank" / f"task_{task}-dev.jsonl" for task in (1, 2)]
-SCIENCE = Path(arc.__file__).parents[1] / "data" / "science.jsonl"
+SCIENCE = Path(formats.__file__).parents[1] / "data" / "science.jsonl"
 needs_bank = pytest.mark.skipif(
     not all(path.is_file() for path in BANK),
     reason=f"no EntailmentBank in {SHARED} (set MPLIB_SHARED)",
@@ -80,7 +81,7 @@ def by_text(example: Example) -> tuple[object, ...]:
 
 
 def test_both_formats_give_the_same_tree(tmp_path: Path) -> None:
-    bank, street = arc.examples(write(tmp_path, BANK_LINE, STREET_LINE))
+    bank, street = formats.examples(write(tmp_path, BANK_LINE, STREET_LINE))
     assert by_text(bank) == by_text(street)
     assert by_text(bank) == (
         [
@@ -104,7 +105,7 @@ def test_both_formats_give_the_same_tree(tmp_path: Path) -> None:
 
 
 def test_question_answer_and_choices(tmp_path: Path) -> None:
-    bank, street = arc.examples(write(tmp_path, BANK_LINE, STREET_LINE), order="given")
+    bank, street = formats.examples(write(tmp_path, BANK_LINE, STREET_LINE), order="given")
     assert (bank.question, bank.answer, bank.choices) == ("What does a nail conduct?", "Heat", ())
     assert street.question == "What does a nail conduct? " + " ".join(STREET_LINE["options"])
     assert (street.answer, street.choices) == ("B", ("A", "B", "C", "D"))
@@ -118,7 +119,7 @@ def test_question_answer_and_choices(tmp_path: Path) -> None:
 def test_hidden_conclusions_are_contracted_into_the_facts_of_their_step(
     tmp_path: Path, line: dict[str, Any]
 ) -> None:
-    (example,) = arc.examples(write(tmp_path, line), conclusions=False, distractors=False)
+    (example,) = formats.examples(write(tmp_path, line), conclusions=False, distractors=False)
     assert by_text(example) == (
         [("a nail is made of iron", 0), ("iron is a metal", 0), ("metals conduct heat", 1)],
         [
@@ -131,7 +132,7 @@ def test_hidden_conclusions_are_contracted_into_the_facts_of_their_step(
 
 def contracted(proof: str) -> dict[str, int]:
     facts = " ".join(f"sent{i}: s{i}" for i in range(1, 8))
-    question = arc.parse(BANK_LINE | {"context": facts, "proof": proof})
+    question = formats.parse(BANK_LINE | {"context": facts, "proof": proof})
     example = question.example(conclusions=False, distractors=True, order="given", seed=0)
     return {example.statements[node]: height for node, height in example.tree.heights.items()}
 
@@ -150,7 +151,7 @@ def test_contraction_of_shared_facts_and_of_steps_without_facts() -> None:
 
 def test_contracted_edges_join_neighbouring_steps_alone() -> None:
     chain = "sent1 & sent2 -> int1: a; int1 & sent3 -> int2: b; int2 & sent4 -> hypothesis; "
-    question = arc.parse(BANK_LINE | {"proof": chain})
+    question = formats.parse(BANK_LINE | {"proof": chain})
     tree = question.example(conclusions=False, distractors=True, order="given", seed=0).tree
     assert tree.edges == ((0, 2), (1, 2), (2, 3))
 
@@ -158,12 +159,12 @@ def test_contracted_edges_join_neighbouring_steps_alone() -> None:
 def test_edges_of_one_conclusion_are_joined() -> None:
     first, second, last = STREET_LINE["reasoning_graph_edges"]
     split = [{"antecedents": [premise], "consequent": 9} for premise in second["antecedents"]]
-    joined = arc.parse(STREET_LINE | {"reasoning_graph_edges": [first, *split, last]})
-    assert joined == arc.parse(STREET_LINE)
+    joined = formats.parse(STREET_LINE | {"reasoning_graph_edges": [first, *split, last]})
+    assert joined == formats.parse(STREET_LINE)
 
 
 def test_steps_that_do_not_lead_to_the_answer_are_distractors() -> None:
-    question = arc.parse(
+    question = formats.parse(
         BANK_LINE | {"proof": "sent1 & sent3 -> hypothesis; sent2 & sent4 -> int1: idle; "}
     )
     assert question.depth == 1
@@ -172,20 +173,20 @@ def test_steps_that_do_not_lead_to_the_answer_are_distractors() -> None:
 
 def test_order_is_reproducible_and_does_not_change_the_tree(tmp_path: Path) -> None:
     path = write(tmp_path, BANK_LINE)
-    drawn = {seed: arc.examples(path, seed=seed)[0] for seed in range(5)}
-    assert drawn[3] == arc.examples(path, seed=3)[0]
+    drawn = {seed: formats.examples(path, seed=seed)[0] for seed in range(5)}
+    assert drawn[3] == formats.examples(path, seed=3)[0]
     assert len({example.statements for example in drawn.values()}) > 1
     assert len({str(by_text(example)) for example in drawn.values()}) == 1
     with pytest.raises(InputError, match="order='sorted'"):
-        arc.examples(path, order="sorted")
+        formats.examples(path, order="sorted")
 
 
 def test_depths_select_by_the_tree_and_an_empty_choice_is_an_error(tmp_path: Path) -> None:
     wrongly_stated = BANK_LINE | {"depth_of_proof": 1}
     path = write(tmp_path, wrongly_stated)
-    assert len(arc.examples(path, depths=(2,))) == len(arc.examples(path, depths=None)) == 1
+    assert len(formats.examples(path, depths=(2,))) == len(formats.examples(path, depths=None)) == 1
     with pytest.raises(InputError, match=r"depths \(1,\): it has depths \[2\]"):
-        arc.examples(path, depths=(1,))
+        formats.examples(path, depths=(1,))
 
 
 UNITS = STREET_LINE["textual_logical_units"]
@@ -230,18 +231,18 @@ def edges(*more: tuple[list[int], int]) -> list[dict[str, object]]:
 def test_error_names_file_and_line(tmp_path: Path, record: object, words: str) -> None:
     path = write(tmp_path, STREET_LINE, "", record)
     with pytest.raises(InputError, match=words) as caught:
-        arc.examples(path)
+        formats.examples(path)
     assert str(caught.value).startswith(f"{path}, line 3: ")
 
 
 def test_check_counts_what_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, BANK_LINE, STREET_LINE, json.dumps(STREET_LINE)[:99])
-    assert arc.main(["check", str(path)]) == 1
+    assert formats.main(["check", str(path)]) == 1
     out, err = capsys.readouterr()
     assert out == "loaded 2 of 3\ndepth 2: 2\n"
     assert "line 3: not a whole JSON object" in err
-    assert arc.main(["check", str(tmp_path / "absent")]) == arc.main([]) == 2
-    assert arc.main(["check", str(write(tmp_path, BANK_LINE | {"depth_of_proof": 3}))]) == 0
+    assert formats.main(["check", str(tmp_path / "absent")]) == formats.main([]) == 2
+    assert formats.main(["check", str(write(tmp_path, BANK_LINE | {"depth_of_proof": 3}))]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("loaded 1 of 1\ndepth 3: 1\n")
     assert "longest way through the steps: 1 of depth 2" in out
@@ -273,7 +274,7 @@ def test_any_proof_gives_the_tree_of_its_steps(
     text = "; ".join(f"{' & '.join(new.get(p, p) for p in ps)} -> {c}: {c}" for ps, c in steps)
     facts = {new[f"sent{i}"]: f"fact {i}" for i in range(1, n_facts + 1)}
     context = " ".join(f"{name}: {facts[name]}" for name in sorted(facts))
-    question = arc.parse(
+    question = formats.parse(
         BANK_LINE | {"context": context, "proof": text + "; ", "hypothesis": "hypothesis"}
     )
     # The expected tree, straight from the steps: the ancestors of the hypothesis.
@@ -312,25 +313,25 @@ def test_any_proof_gives_the_tree_of_its_steps(
 @needs_bank
 @pytest.mark.parametrize("path", BANK, ids=lambda path: path.stem)
 def test_entailment_bank_loads_whole(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert arc.main(["check", str(path)]) == 0
+    assert formats.main(["check", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     stated = dict(enumerate((51, 62, 30, 17, 14, 7, 6), start=1))
     assert lines[:8] == ["loaded 187 of 187", *(f"depth {d}: {n}" for d, n in stated.items())]
     # By the longest way the counts are those of the paper's table 7: 51, 64, 28, 18 and 26 above.
-    depths = Counter(question.depth for question in arc.questions(path))
+    depths = Counter(question.depth for question in formats.questions(path))
     assert [depths[d] for d in range(1, 8)] == [51, 64, 28, 18, 13, 7, 6]
-    assert len(arc.examples(path)) == 51 + 64
+    assert len(formats.examples(path)) == 51 + 64
 
 
 @needs_bank
 @pytest.mark.parametrize("conclusions", [True, False])
 def test_tasks_1_and_2_have_the_same_trees(conclusions: bool) -> None:
-    first, second = (arc.examples(path, depths=None, conclusions=conclusions) for path in BANK)
+    first, second = (formats.examples(path, depths=None, conclusions=conclusions) for path in BANK)
     assert [e.group for e in first] == [e.group for e in second]
     assert [by_text(e) for e in first] == [by_text(e) for e in second]
     assert all(len(e.tree.useful) == len(e.statements) for e in first)  # no distractors there
     assert all(len(e.tree.useful) < len(e.statements) for e in second[:20])
-    bare = arc.examples(BANK[1], depths=None, conclusions=conclusions, distractors=False)
+    bare = formats.examples(BANK[1], depths=None, conclusions=conclusions, distractors=False)
     assert [sorted(e.statements) for e in bare] == [sorted(e.statements) for e in first]
 
 
@@ -338,14 +339,14 @@ def test_tasks_1_and_2_have_the_same_trees(conclusions: bool) -> None:
 def test_real_questions_have_the_same_trees_in_streets_format() -> None:
     for line in BANK[1].read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
-        question = arc.parse(record)
-        units = [*question.units, "asked", "right", arc.ANSWER]
+        question = formats.parse(record)
+        units = [*question.units, "asked", "right", formats.ANSWER]
         number = {name: i for i, name in enumerate(units, start=1)}
-        steps = question.steps | {arc.ANSWER: ("hypothesis", "asked", "right")}
+        steps = question.steps | {formats.ANSWER: ("hypothesis", "asked", "right")}
         texts = question.units | {
             "asked": record["question"],
             "right": record["answer"],
-            arc.ANSWER: "The answer is A)",
+            formats.ANSWER: "The answer is A)",
         }
         rewritten = {
             "id": record["id"],
@@ -361,13 +362,14 @@ def test_real_questions_have_the_same_trees_in_streets_format() -> None:
         }
         for conclusions in (True, False):
             one, other = (
-                q.example(conclusions, True, "random", 0) for q in (question, arc.parse(rewritten))
+                q.example(conclusions, True, "random", 0)
+                for q in (question, formats.parse(rewritten))
             )
             assert by_text(one) == by_text(other)
 
 
 def test_science_questions_are_many_and_balanced() -> None:
-    questions = list(arc.questions(SCIENCE))
+    questions = list(formats.questions(SCIENCE))
     records = [json.loads(line) for line in SCIENCE.read_text(encoding="utf-8").splitlines()]
     assert Counter(question.depth for question in questions) == {1: 24, 2: 24, 3: 16}
     assert Counter(question.answer for question in questions) == dict.fromkeys("ABCD", 16)
@@ -377,7 +379,7 @@ def test_science_questions_are_many_and_balanced() -> None:
         facts = [name for name in question.units if name not in question.steps]
         assert record["context"] == " ".join(question.units[name] for name in facts)
         assert 1 <= len(set(facts) - question.useful) <= 3
-        assert {*question.steps} - {arc.ANSWER} <= question.useful
+        assert {*question.steps} - {formats.ANSWER} <= question.useful
         assert len({*question.units.values()}) == len(question.units)
         assert question.choices == ("A", "B", "C", "D")
         last = max(record["textual_logical_units"], key=int)
@@ -399,12 +401,12 @@ def test_length_of_an_option_does_not_give_the_answer_away() -> None:
 
 
 def test_science_questions_by_default_and_on_demand() -> None:
-    assert len(arc.science_questions()) == 48
-    deep = arc.science_questions(depths=(3,), conclusions=False)
+    assert len(formats.science_questions()) == 48
+    deep = formats.science_questions(depths=(3,), conclusions=False)
     assert len(deep) == 16
     # One fact or more at every height: the contracted tree is one lower than the annotated one.
     assert {e.tree.depth for e in deep} == {2}
-    shown = arc.science_questions(depths=None)
+    shown = formats.science_questions(depths=None)
     # One statement at each height above 0, as in the trees of the paper.
     for example in shown:
         above = [height for height in example.tree.heights.values() if height]

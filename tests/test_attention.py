@@ -26,10 +26,11 @@ from transformers import (
 )
 from transformers.masking_utils import eager_mask
 
-from mplib.attention import Intervention, Reduction, backend, forward
 from mplib.errors import InputError
-from mplib.features import attention_features, full_attention
-from mplib.prompts import Prompts
+from mplib.models.attention import Intervention, Reduction, backend
+from mplib.models.inference import attention_features, full_attention
+from mplib.models.passes import forward
+from mplib.models.prompts import Prompts
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 LAYERS, HEADS = 3, 4

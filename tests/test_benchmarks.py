@@ -5,7 +5,7 @@ import pytest
 from benchmarks import harness
 from benchmarks.growth import exponent, growth_row
 from benchmarks.harness import Row
-from mplib import readme
+from mplib.report import readme
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 1.2, 2])

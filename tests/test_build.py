@@ -15,10 +15,10 @@ import psutil
 import pytest
 import yaml
 
-from mplib import profiles
-from mplib.locks import exclusive
-from mplib.notebooks import Notebook
-from mplib.paths import ROOT
+from mplib.files import ROOT
+from mplib.runs import profiles
+from mplib.runs.locks import exclusive
+from mplib.runs.notebooks import Notebook
 
 # One worker runs all of these: they share a build, and each uses all cores.
 pytestmark = [pytest.mark.xdist_group("build"), pytest.mark.slow]

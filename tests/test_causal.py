@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 from scipy.stats import entropy, pointbiserialr, spearmanr
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig
 
-from mplib import causal, edges, figures, flow
-from mplib.attention import Intervention, backend, forward
 from mplib.errors import InputError
-from mplib.estimates import example_weights
-from mplib.evaluation import predicted_tokens
-from mplib.features import full_attention
-from mplib.probe import Predictions
-from mplib.prompts import NumberTokens, Prompts
+from mplib.models.attention import Intervention, backend
+from mplib.models.inference import full_attention, predicted_tokens
+from mplib.models.passes import forward
+from mplib.models.prompts import NumberTokens, Prompts
+from mplib.probe.knn import Predictions
+from mplib.report import figures, sentences
+from mplib.stats import example_weights
+from mplib.studies import flow, heads, knockout
 from mplib.tasks.ksmallest import KSmallest
-from mplib.trees import PADDING, USELESS
+from mplib.tasks.trees import PADDING, USELESS
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / os.environ.get("MPLIB_GOLDEN", "../shared/golden/ksmallest")
@@ -51,7 +52,7 @@ PROMPTS = numbers(TASK, LISTS)
 def test_entropies_are_those_of_the_mean_attention_by_place_and_by_rank():
     rng = np.random.default_rng(0)
     attention = rng.dirichlet(np.full(7, 0.2), size=(40, 2, 3)).transpose(0, 3, 1, 2)
-    found = causal.head_entropies(attention, TASK.order(LISTS))
+    found = heads.head_entropies(attention, TASK.order(LISTS))
     for layer, head in np.ndindex(2, 3):
         by_place, by_rank = np.zeros(7), np.zeros(7)
         for row, weights in zip(LISTS, attention[:, :, layer, head], strict=True):
@@ -67,7 +68,7 @@ def test_entropies_are_those_of_the_mean_attention_by_place_and_by_rank():
 def test_a_head_that_looks_at_one_rank_has_size_entropy_zero():
     smallest = (LISTS.min(axis=1, keepdims=True) == LISTS).astype(float)
     attention = np.stack([smallest, np.full_like(smallest, 1 / 7)], axis=-1)[:, :, None]
-    found = causal.head_entropies(attention, TASK.order(LISTS))
+    found = heads.head_entropies(attention, TASK.order(LISTS))
     np.testing.assert_allclose(found.size, [[0, 1]], atol=1e-12)
     assert found.position[0, 0] > 0.8  # the smallest number stands anywhere
 
@@ -76,23 +77,23 @@ def test_a_head_that_looks_at_one_rank_has_size_entropy_zero():
 
 
 @pytest.mark.parametrize(
-    ("percentage", "heads", "exact", "published"),
+    ("percentage", "count", "exact", "published"),
     [(0, 144, 0, 0), (10, 144, 14, 15), (90, 144, 130, 130), (100, 144, 144, 144),
      (10, 16, 2, 2), (20, 16, 3, 4), (40, 16, 6, 7), (80, 16, 13, 13), (30, 10, 3, 4)],
 )  # fmt: skip
-def test_exact_head_counts(percentage, heads, exact, published):
-    assert causal.heads_removed(percentage, heads) == exact
-    assert causal.heads_removed(percentage, heads, published=True) == published
+def test_exact_head_counts(percentage, count, exact, published):
+    assert heads.heads_removed(percentage, count) == exact
+    assert heads.heads_removed(percentage, count, published=True) == published
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 99))
-def test_orders_are_permutations_and_their_masks_nested(layers, heads, seed):
+def test_orders_are_permutations_and_their_masks_nested(layers, count, seed):
     rng = np.random.default_rng(seed)
-    found = causal.Entropies(*rng.random((2, layers, heads)))
-    for name, draws in causal.pruning_orders(found, draws=3, seed=seed).items():
+    found = heads.Entropies(*rng.random((2, layers, count)))
+    for name, draws in heads.pruning_orders(found, draws=3, seed=seed).items():
         for order in draws:
-            assert sorted(order) == list(range(layers * heads))
-            masks = [causal.heads_off(order, n, (layers, heads)) for n in range(order.size + 1)]
+            assert sorted(order) == list(range(layers * count))
+            masks = [heads.heads_off(order, n, (layers, count)) for n in range(order.size + 1)]
             assert [mask.sum() for mask in masks] == list(range(order.size + 1))
             assert all((a <= b).all() for a, b in pairwise(masks))
         if name != "random":
@@ -101,8 +102,8 @@ def test_orders_are_permutations_and_their_masks_nested(layers, heads, seed):
 
 
 def test_random_orders_differ_from_draw_to_draw_and_follow_the_seed():
-    found = causal.Entropies(*np.random.default_rng(0).random((2, 3, 4)))
-    first, again, other = (causal.pruning_orders(found, 10, seed)["random"] for seed in (0, 0, 1))
+    found = heads.Entropies(*np.random.default_rng(0).random((2, 3, 4)))
+    first, again, other = (heads.pruning_orders(found, 10, seed)["random"] for seed in (0, 0, 1))
     assert len({order.tobytes() for order in first}) == 10
     assert (first == again).all() and (first != other).any()
 
@@ -113,19 +114,19 @@ def test_pruning_gives_the_accuracy_of_the_model_without_these_heads(family, kin
     model = build(family)
     # Answers that the whole model gives, so that what is lost can be counted.
     prompts = replace(PROMPTS, answers=predicted_tokens(model, PROMPTS))
-    change = causal.ablation(model, prompts, kind)
-    found = causal.Entropies(*np.random.default_rng(0).random((2, 3, 4)))
-    orders = causal.pruning_orders(found, draws=3)
-    table = causal.prune(model, prompts, orders, [0, 25, 100], change=change, batch_size=16)
+    change = heads.ablation(model, prompts, kind)
+    found = heads.Entropies(*np.random.default_rng(0).random((2, 3, 4)))
+    orders = heads.pruning_orders(found, draws=3)
+    table = heads.prune(model, prompts, orders, [0, 25, 100], change=change, batch_size=16)
     assert len(table) == 5 * 3
     assert (table[table.percentage == 0].accuracy == 1).all()
     assert table[table.percentage == 25].accuracy.min() < 1
     for row in table.itertuples():
-        off = causal.heads_off(orders[row.order][row.draw], row.heads_removed, (3, 4))
+        off = heads.heads_off(orders[row.order][row.draw], row.heads_removed, (3, 4))
         without = replace(change, heads_off=torch.from_numpy(off))
         correct = predicted_tokens(model, prompts, intervention=without) == prompts.answers
         assert row.accuracy == correct.mean() and row.low <= row.accuracy <= row.high
-    averaged = causal.average_draws(table).set_index(["order", "percentage"])
+    averaged = heads.average_draws(table).set_index(["order", "percentage"])
     draws = table[(table.order == "random") & (table.percentage == 25)].accuracy
     row = averaged.loc[("random", 25)]
     assert row.accuracy == pytest.approx(draws.mean())
@@ -142,7 +143,7 @@ def test_equal_sets_are_evaluated_once_and_share_their_lower_layers(gpt2):
     ]
     # The last layer's heads first: 3 % of 12 heads are none, 100 % are all of every order.
     orders = {"downwards": np.arange(12)[None, ::-1], "upwards": np.arange(12)[None]}
-    causal.prune(gpt2, PROMPTS[:4], orders, [0, 3, 100 / 3, 100])
+    heads.prune(gpt2, PROMPTS[:4], orders, [0, 3, 100 / 3, 100])
     for hook in hooks:
         hook.remove()
     # Sets: none, the last layer's, the first layer's, all.
@@ -153,7 +154,7 @@ def test_equal_sets_are_evaluated_once_and_share_their_lower_layers(gpt2):
 def test_pruning_among_choices(gpt2):
     choices = np.unique(PROMPTS.answers)[:3]
     prompts = PROMPTS[np.isin(PROMPTS.answers, choices)]
-    found = causal.prune(gpt2, prompts, {"any": np.arange(12)[None]}, [0], choices=choices)
+    found = heads.prune(gpt2, prompts, {"any": np.arange(12)[None]}, [0], choices=choices)
     expected = predicted_tokens(gpt2, prompts, choices=choices) == prompts.answers
     assert found.accuracy[0] == expected.mean()
 
@@ -174,10 +175,10 @@ def outputs_of(model, prompts: Prompts) -> np.ndarray:
 
 @pytest.mark.parametrize("batch_size", [2, 64])
 def test_mean_outputs_are_means_over_examples_at_each_token_from_the_end(gpt2, batch, batch_size):
-    found = causal.mean_outputs(gpt2, batch, batch_size).numpy()
-    layers, tokens, heads, size = found.shape
-    assert (layers, tokens, heads, size) == (3, 14, 4, 8)
-    outputs = outputs_of(gpt2, batch).reshape(3, 4, 14, heads, size)
+    found = heads.mean_outputs(gpt2, batch, batch_size).numpy()
+    layers, tokens, count, size = found.shape
+    assert (layers, tokens, count, size) == (3, 14, 4, 8)
+    outputs = outputs_of(gpt2, batch).reshape(3, 4, 14, count, size)
     for token in range(tokens):
         real = batch.attention_mask[:, token]
         np.testing.assert_allclose(
@@ -192,12 +193,12 @@ def test_ablation_by_mean_and_by_zero_differ_and_by_the_mean_of_one_example_is_n
         whole = forward(gpt2, one).logits
         found = {
             kind: forward(
-                gpt2, one, intervention=replace(causal.ablation(gpt2, prompts, kind),
+                gpt2, one, intervention=replace(heads.ablation(gpt2, prompts, kind),
                                                 heads_off=everything)
             ).logits
             for kind, prompts in (("mean", one), ("zero", one))
         }  # fmt: skip
-        over_all = replace(causal.ablation(gpt2, PROMPTS, "mean"), heads_off=everything)
+        over_all = replace(heads.ablation(gpt2, PROMPTS, "mean"), heads_off=everything)
         of_two = forward(gpt2, PROMPTS[:2], intervention=over_all).logits
     torch.testing.assert_close(found["mean"], whole, rtol=1e-4, atol=1e-4)
     assert (found["zero"] - whole).abs().max() > 0.1
@@ -206,7 +207,7 @@ def test_ablation_by_mean_and_by_zero_differ_and_by_the_mean_of_one_example_is_n
 
 def test_means_stand_in_prompts_shorter_than_the_longest(gpt2, batch):
     change = replace(
-        causal.ablation(gpt2, batch, "mean"), heads_off=torch.ones(3, 4, dtype=torch.bool)
+        heads.ablation(gpt2, batch, "mean"), heads_off=torch.ones(3, 4, dtype=torch.bool)
     )
     with backend(gpt2):
         together = forward(gpt2, batch, intervention=change).logits
@@ -223,7 +224,7 @@ def test_edge_sets_follow_the_tree():
         [USELESS, 2, 1, 0, USELESS, PADDING],
         [0, USELESS, PADDING, PADDING, PADDING, PADDING],
     ])  # fmt: skip
-    sets = edges.edge_sets(heights, seed=3)
+    sets = knockout.edge_sets(heights, seed=3)
     assert {name: chosen.astype(int).tolist() for name, chosen in sets.items()} == {
         "useful statements": [[1, 1, 0, 0, 0, 1], [0, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]],
         "root alone": [[0, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]],
@@ -231,7 +232,7 @@ def test_edge_sets_follow_the_tree():
         "as many useless": [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]],
     }
     # One number is the whole tree: nothing else is left to cut but useless ones.
-    assert list(edges.edge_sets(KSmallest(1, m=7).heights(LISTS))) == [
+    assert list(knockout.edge_sets(KSmallest(1, m=7).heights(LISTS))) == [
         "useful statements", "as many useless",
     ]  # fmt: skip
 
@@ -239,7 +240,7 @@ def test_edge_sets_follow_the_tree():
 @given(st.integers(0, 50), st.integers(1, 7))
 def test_the_useless_ones_are_as_many_and_drawn_anew(seed, k):
     heights = KSmallest(k, m=7, pool=VOCABULARY).heights(LISTS)
-    drawn = edges.edge_sets(heights, seed).get("as many useless")
+    drawn = knockout.edge_sets(heights, seed).get("as many useless")
     if k == 7:
         assert drawn is None
         return
@@ -252,20 +253,20 @@ def test_edges_are_cut_from_the_question_on_to_the_statements_tokens():
     prompts = make_prompts(
         [9, 6], [[(0, 2), (2, 5)], [(1, 3)]], [(6, 8), (4, 6)]
     )  # the shorter prompt has three tokens of padding
-    cut = edges.cut_edges(prompts, np.array([[False, True], [True, False]])).int().numpy()
+    cut = knockout.cut_edges(prompts, np.array([[False, True], [True, False]])).int().numpy()
     assert cut.shape == (2, 9, 9)
     expected = np.zeros((2, 9, 9), dtype=int)
     expected[0, 6:, 2:5] = 1
     expected[1, 7:, 4:6] = 1
     np.testing.assert_array_equal(cut, expected)
-    last = edges.cut_edges(PROMPTS[:1], np.eye(7, dtype=bool)[2:3])
+    last = knockout.cut_edges(PROMPTS[:1], np.eye(7, dtype=bool)[2:3])
     assert last.nonzero().tolist() == [[0, 6, 2]]
 
 
 def test_cutting_nothing_changes_no_answer(gpt2):
     nothing = np.zeros(LISTS.shape, dtype=bool)
-    whole = edges.answer(gpt2, PROMPTS)
-    cut = edges.answer(gpt2, PROMPTS, statements=nothing, batch_size=7)
+    whole = knockout.answer(gpt2, PROMPTS)
+    cut = knockout.answer(gpt2, PROMPTS, statements=nothing, batch_size=7)
     np.testing.assert_allclose(cut.log_probability, whole.log_probability, rtol=1e-4)
     assert (cut.correct == whole.correct).all()
     with backend(gpt2):
@@ -277,9 +278,9 @@ def test_cutting_nothing_changes_no_answer(gpt2):
 def test_answers_among_choices(gpt2):
     choices = np.unique(PROMPTS.answers)[:2]
     chosen = PROMPTS[np.isin(PROMPTS.answers, choices)]
-    found = edges.answer(gpt2, chosen, choices=choices)
+    found = knockout.answer(gpt2, chosen, choices=choices)
     other = np.where(chosen.answers == choices[0], choices[1], choices[0])
-    beside = edges.answer(gpt2, replace(chosen, answers=other), choices=choices)
+    beside = knockout.answer(gpt2, replace(chosen, answers=other), choices=choices)
     sums = np.exp(found.log_probability) + np.exp(beside.log_probability)
     np.testing.assert_allclose(sums, 1, rtol=1e-5)
     expected = predicted_tokens(gpt2, chosen, choices=choices) == chosen.answers
@@ -287,18 +288,20 @@ def test_answers_among_choices(gpt2):
 
 
 def test_windows_slide_over_all_layers():
-    assert edges.windows(3, [2, 3]) == [(1, 2), (2, 3), (1, 3)]
+    assert knockout.windows(3, [2, 3]) == [(1, 2), (2, 3), (1, 3)]
     for size in (0, 4):
         with pytest.raises(InputError, match=f"window of {size} layers.*from 1 to 3"):
-            edges.windows(3, [size])
+            knockout.windows(3, [size])
 
 
 def test_changes_are_paired_and_stated_with_their_window(gpt2):
-    sets = edges.edge_sets(TASK.heights(LISTS))
-    found = edges.knock_out(gpt2, PROMPTS, sets, [(2, 2), (1, 3)], renormalise=False, resamples=200)
+    sets = knockout.edge_sets(TASK.heights(LISTS))
+    found = knockout.knock_out(
+        gpt2, PROMPTS, sets, [(2, 2), (1, 3)], renormalise=False, resamples=200
+    )
     assert len(found.table) == len(sets) * 2 * 3 and not found.table.renormalised.any()
     for (name, span), damage in found.damage.items():
-        cut = edges.answer(gpt2, PROMPTS, statements=sets[name], layers=span, renormalise=False)
+        cut = knockout.answer(gpt2, PROMPTS, statements=sets[name], layers=span, renormalise=False)
         np.testing.assert_allclose(damage, found.whole.log_probability - cut.log_probability)
         rows = found.table[(found.table.cut == name) & (found.table.first_layer == span[0])]
         rows = rows.set_index("measure")
@@ -320,10 +323,10 @@ def test_whole_groups_are_drawn_by_the_bootstrap():
 # The probe and the damage
 
 
-def knocked_out(damage: np.ndarray) -> edges.Knockout:
+def knocked_out(damage: np.ndarray) -> knockout.Knockout:
     """A knock-out in one window with a given damage."""
-    whole = edges.Answers(np.ones(len(damage), dtype=bool), np.zeros(len(damage)))
-    return edges.Knockout(pd.DataFrame(), {("useful statements", (1, 2)): damage}, whole, 0.1)
+    whole = knockout.Answers(np.ones(len(damage), dtype=bool), np.zeros(len(damage)))
+    return knockout.Knockout(pd.DataFrame(), {("useful statements", (1, 2)): damage}, whole, 0.1)
 
 
 def test_agreement_is_the_correlation_and_states_where_there_is_none():
@@ -331,7 +334,7 @@ def test_agreement_is_the_correlation_and_states_where_there_is_none():
     right, damage = rng.integers(2, size=200).astype(float), rng.normal(size=200)
     damage += right
     share = rng.random(200)
-    found = edges.agreement(
+    found = knockout.agreement(
         {"tree": right, "share": share, "same": np.ones(200)}, knocked_out(damage)
     )
     rows = found.set_index(["probe", "statistic"])
@@ -343,7 +346,7 @@ def test_agreement_is_the_correlation_and_states_where_there_is_none():
     assert ("share", "point-biserial") not in rows.index
     none = rows.loc[("same", "Spearman")]
     assert np.isnan(none.value) and "undefined: the probe's correctness" in none.note
-    flat = edges.agreement({"tree": right}, knocked_out(np.zeros(200)))
+    flat = knockout.agreement({"tree": right}, knocked_out(np.zeros(200)))
     assert flat.value.isna().all() and flat.note.str.contains("undefined: the damage").all()
 
 
@@ -353,7 +356,7 @@ def test_correctness_of_the_probe_counts_only_what_it_was_asked():
         useful=np.array([[1, 1, 0, 1], [1, 1, 0, PADDING], [1, 1, 1, 0]]),
         height=np.array([[0, 1, PADDING, PADDING], [1, 0, PADDING, PADDING], [0, 0, 0, PADDING]]),
     )
-    found = edges.probe_correctness(heights, predictions)
+    found = knockout.probe_correctness(heights, predictions)
     assert found["whole tree right"].tolist() == [0, 1, 0]
     assert found["share of statements right"].tolist() == [0.75, 1, 1]
 
@@ -369,9 +372,9 @@ def test_the_trained_model_needs_the_useful_edges_and_not_the_useless_ones():
     lists = flow.without_repeats(np.array(about["lists"]))[:200]
     model = AutoModelForCausalLM.from_pretrained(GOLDEN, use_safetensors=True).eval()
     heights = task.heights(lists)
-    sets = edges.edge_sets(heights)
+    sets = knockout.edge_sets(heights)
     for renormalise in (True, False):
-        found = edges.knock_out(
+        found = knockout.knock_out(
             model, numbers(task, lists), sets, [(1, 2)], renormalise=renormalise, batch_size=64
         )
         rows = found.table.set_index(["cut", "measure"])
@@ -382,7 +385,7 @@ def test_the_trained_model_needs_the_useful_edges_and_not_the_useless_ones():
         assert rows.loc[("useful statements", "change in log-probability"), "high"] < -3
         assert rows.loc[("as many useless", "change in log-probability"), "low"] > -0.5
         assert rows.loc[("root alone", "accuracy"), "value"] < 0.5
-    lines = edges.sentences(found, edges.agreement({}, found))
+    lines = sentences.knockout_sentences(found, knockout.agreement({}, found))
     assert f"accuracy **{useful.value:.3f}**" in lines[1]
     assert "in layers 1 to 2" in lines[1]
 
@@ -509,18 +512,18 @@ def no_heads():
 @pytest.mark.parametrize("build", [no_layers, no_heads])
 def test_a_model_without_heads_is_refused(build):
     with pytest.raises(InputError, match="has no attention heads to switch off"):
-        causal.prune(build(), PROMPTS, {}, [0])
+        heads.prune(build(), PROMPTS, {}, [0])
 
 
 @pytest.mark.parametrize("percentage", [-1, 101, 1e9, float("nan")])
 def test_percentages_outside_0_to_100(gpt2, percentage):
     with pytest.raises(InputError, match="must be from 0 to 100"):
-        causal.prune(gpt2, PROMPTS, {}, [10, percentage])
+        heads.prune(gpt2, PROMPTS, {}, [10, percentage])
 
 
 def test_another_kind_of_ablation(gpt2):
     with pytest.raises(InputError, match="ablation='median': use 'zero' or 'mean'"):
-        causal.ablation(gpt2, PROMPTS, "median")
+        heads.ablation(gpt2, PROMPTS, "median")
 
 
 @pytest.mark.parametrize(

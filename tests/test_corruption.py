@@ -7,23 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mplib.corruption import (
-    CORRUPTIONS,
-    DIFFERENCES,
-    NUMBERS,
-    Outcome,
-    corrupt,
-    corrupt_all,
-    effects,
-    replace_number,
-    spread,
-)
 from mplib.errors import InputError
-from mplib.fewshot import TEMPLATES, few_shot, write
-from mplib.tasks import Example, theory_generator
+from mplib.models.fewshot import TEMPLATES, few_shot, write
+from mplib.studies.corruption import DIFFERENCES, Outcome, effects, spread
+from mplib.tasks.corruptions import CORRUPTIONS, NUMBERS, corrupt, corrupt_all, replace_number
+from mplib.tasks.examples import Example
 from mplib.tasks.ksmallest import KSmallest
-from mplib.tasks.theory import Rule, read, read_fact, read_theory
-from mplib.trees import USELESS, ReasoningTree
+from mplib.tasks.proofwriter import generator
+from mplib.tasks.proofwriter.logic import Rule, read, read_fact, read_theory
+from mplib.tasks.trees import USELESS, ReasoningTree
 
 KINDS = [
     {"depth": 0, "n_statements": 3},
@@ -36,7 +28,7 @@ KINDS = [
 DRAWN = [
     (example, kind.get("world", "closed"))
     for kind in KINDS
-    for example in theory_generator.examples(12, **kind)
+    for example in generator.examples(12, **kind)
 ]
 some_theory = st.sampled_from(DRAWN)
 REWORDED = sorted({*CORRUPTIONS} - {"shuffled", "useful removed", "useless removed"})
@@ -168,7 +160,7 @@ def test_the_text_that_the_model_reads_is_changed_there_alone(drawn, name, templ
 def test_prompts_hold_the_corrupted_statement_behind_clean_demonstrations(
     word_tokenizer, template, name
 ):
-    *shown, example = theory_generator.examples(4, depth=2, n_statements=8)
+    *shown, example = generator.examples(4, depth=2, n_statements=8)
     found = corrupt(example, name)
     other = found.example
     prompts, choices = few_shot(word_tokenizer, [other], [shown], template=template)
@@ -355,7 +347,7 @@ def word_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     texts = [write(x, t).text for x, _ in DRAWN for t in TEMPLATES]
-    drawn = theory_generator.examples(4, depth=2, n_statements=8)
+    drawn = generator.examples(4, depth=2, n_statements=8)
     for name in CORRUPTIONS:
         texts += [write(found.example, "plain").text for x in drawn if (found := corrupt(x, name))]
     words = sorted({word for text in texts for word in text.split()} | {"True", "False"})

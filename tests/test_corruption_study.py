@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mplib import corruption, corruption_study, fewshot, language, training_data
-from mplib.corruption import CORRUPTIONS, NUMBERS, corrupt, replace_number
-from mplib.corruption_study import ask_examples, ask_numbers
 from mplib.errors import InputError
-from mplib.features import read
-from mplib.language import Protocol, Subject
-from mplib.models import load_model
-from mplib.probe import Settings
-from mplib.prompts import number_prompts
+from mplib.models import fewshot
+from mplib.models.inference import read
+from mplib.models.loading import load_model
+from mplib.models.prompts import number_prompts
+from mplib.probe.knn import ProbeSettings
+from mplib.studies import corruption, language, training_data
+from mplib.studies.corruption import ask_examples, ask_numbers
+from mplib.studies.language import Procedure, Subject
+from mplib.tasks.corruptions import CORRUPTIONS, NUMBERS, corrupt, replace_number
 from mplib.tasks.ksmallest import KSmallest
-from mplib.tasks.theories import ProofWriter
+from mplib.tasks.proofwriter.task import ProofWriter
 
 SAMPLE = Path(__file__).parents[2] / "shared/data/proofwriter/official_cwa_sample.jsonl"
 NUMBERS_TASK = KSmallest(2, m=6, pool=20)
@@ -73,7 +74,7 @@ def test_without_leaves_no_leaf_is_replaced(nano):
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "redrawn"])
 def test_corrupted_examples_stand_behind_the_demonstrations_of_the_clean_ones(asker, one, shared):
-    how = Protocol("proofwriter", shared=shared, twins=0)
+    how = Procedure("proofwriter", shared=shared, twins=0)
     asked = ask_examples(asker, one, ["useless negated", "paraphrased"], how)
     shown = fewshot.demonstrate(one.train, 2, len(one.examples), shared=shared, seed=0)
     for name, outcome in asked.corrupted.items():
@@ -94,16 +95,16 @@ def test_corrupted_examples_stand_behind_the_demonstrations_of_the_clean_ones(as
 
 def test_corruptions_of_another_task_are_refused(nano, asker, one):
     with pytest.raises(InputError, match=r"'root replaced'.*useful negated"):
-        ask_examples(asker, one, ["root replaced"], Protocol("proofwriter"))
+        ask_examples(asker, one, ["root replaced"], Procedure("proofwriter"))
     with pytest.raises(InputError, match="'shuffled'"):
         ask_numbers(nano, NUMBERS_TASK, NUMBERS_TASK.draw(5, 0), ["shuffled"])
-    assert corruption_study.chosen_corruptions([], list(CORRUPTIONS)) == list(CORRUPTIONS)
+    assert corruption.chosen_corruptions([], list(CORRUPTIONS)) == list(CORRUPTIONS)
 
 
 def test_numbers_are_asked_of_a_finetuned_model_only():
     given = {"finetuned": False, "device": "cpu", "trainable": "all"}
     with pytest.raises(InputError, match="finetuned=False"):
-        corruption_study.subject(given, NUMBERS_TASK)
+        corruption.subject(given, NUMBERS_TASK)
 
 
 def test_more_examples_than_there_are(nano, tmp_path):
@@ -112,7 +113,7 @@ def test_more_examples_than_there_are(nano, tmp_path):
     }  # fmt: skip
     numbers = Subject("finetuned", nano, 0)
     with pytest.raises(InputError, match="examples=11: lists=1000 leaves 10 test lists"):
-        corruption_study.ask(given, NUMBERS_TASK, numbers, Settings(resamples=2))
+        corruption.ask(given, NUMBERS_TASK, numbers, ProbeSettings(resamples=2))
 
 
 @pytest.mark.skipif(not SAMPLE.is_file(), reason="the official sample is not here")
@@ -123,4 +124,4 @@ def test_more_questions_than_a_file_has():
     task = ProofWriter(data=str(SAMPLE), cases=("d0",))
     subject = Subject("0-shot", training_data.start_model(task, "llama-nano", device="cpu"), 0)
     with pytest.raises(InputError, match=r"examples=1000000: there are \d+ test questions of "):
-        corruption_study.ask(given, task, subject, Settings(resamples=2))
+        corruption.ask(given, task, subject, ProbeSettings(resamples=2))

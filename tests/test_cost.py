@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mplib import cost
-from mplib.notebooks import Notebook
-from mplib.paths import ROOT
-from mplib.profiles import Job
+from mplib.files import ROOT
+from mplib.runs import cost
+from mplib.runs.notebooks import Notebook
+from mplib.runs.profiles import Job
 
 SPEED = 150e9
 """Operations a second of the machine that made the kept results."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mplib.errors import InputError
 from mplib.tasks import custom
-from mplib.trees import USELESS
+from mplib.tasks.trees import USELESS
 
 GOOD = {
     "statements": ["Rex is a dog.", "Dogs bark.", "Tom is a cat.", "Rex barks."],

@@ -160,7 +160,7 @@ def test_make_env_refuses_other_pythons(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_what_results_hold() -> None:
-    from mplib import readme
+    from mplib.report import readme
 
     text = (ROOT / "README.md").read_text()
     assert readme.render(text) == text, "run `python -m mplib keep` and commit README.md"

@@ -9,10 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mplib.attention import Reduction
-from mplib.features import attention_features, full_attention, order_statements, scale_examples
-from mplib.models import load_model
-from mplib.prompts import number_prompts
+from mplib.models.attention import Reduction
+from mplib.models.inference import (
+    attention_features,
+    full_attention,
+    order_statements,
+    scale_examples,
+)
+from mplib.models.loading import load_model
+from mplib.models.prompts import number_prompts
 from mplib.tasks.ksmallest import KSmallest
 
 

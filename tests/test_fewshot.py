@@ -23,13 +23,14 @@ from transformers import (
 )
 
 from mplib.errors import InputError
-from mplib.evaluation import predicted_tokens
-from mplib.features import read
-from mplib.fewshot import answer_tokens, demonstrate, few_shot, write
-from mplib.models import PACKAGED
-from mplib.tasks import Example, arc, custom
-from mplib.tasks.theory_generator import examples as theories
-from mplib.trees import ReasoningTree
+from mplib.models.fewshot import answer_tokens, demonstrate, few_shot, write
+from mplib.models.inference import predicted_tokens, read
+from mplib.models.loading import PACKAGED
+from mplib.tasks import custom
+from mplib.tasks.examples import Example
+from mplib.tasks.proofwriter.generator import examples as theories
+from mplib.tasks.science import formats
+from mplib.tasks.trees import ReasoningTree
 
 ASKS = {"proofwriter": "True or False?", "arc": "The answer is:", "plain": ""}
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -65,11 +66,11 @@ def load(task: str, folder: Path) -> list[Example]:
             *theories(8, depth=2, giveaway=False, negation=True, world="open"),
         ]
     if task == "science":
-        return arc.science_questions(depths=None)
+        return formats.science_questions(depths=None)
     if task == "bank":
         if not BANK[1].is_file():
             pytest.skip(f"no {BANK[1]}: set MPLIB_SHARED to the folder that holds data/")
-        return arc.examples(BANK[1], depths=None)
+        return formats.examples(BANK[1], depths=None)
     path = folder / "own.jsonl"
     path.write_text("\n".join(map(json.dumps, OWN)), encoding="utf-8")
     return custom.examples(path)
@@ -87,7 +88,7 @@ def trained(kind: str) -> PreTrainedTokenizerFast:
         # Else pieces would reach over the spaces between words.
         mark = pre_tokenizers.Split("▁", "merged_with_next")
         start.backend_tokenizer.pre_tokenizer = mark
-    known = [*theories(20), *arc.science_questions()]
+    known = [*theories(20), *formats.science_questions()]
     texts = [x for e in known for x in (*e.statements, f"{e.question} is: A B C D True False no")]
     return start.train_new_from_iterator(texts, 1200, show_progress=False)
 

@@ -21,12 +21,13 @@ from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
-from mplib import finetune as ft
 from mplib.errors import InputError
-from mplib.evaluation import predicted_tokens
-from mplib.finetune import Training, finetune, read_training, require_checkpoint
-from mplib.models import LoadedModel, load_model, number_tokenizer
-from mplib.prompts import Prompts, number_tokens
+from mplib.models.inference import predicted_tokens
+from mplib.models.loading import LoadedModel, load_model, number_tokenizer
+from mplib.models.prompts import Prompts, number_tokens
+from mplib.studies import finetune as training_loop
+from mplib.studies.checkpoints import read_training, require_checkpoint
+from mplib.studies.finetune import Training, finetune
 from mplib.tasks.ksmallest import KSmallest
 
 TASK = KSmallest(2, m=4, pool=12)
@@ -89,11 +90,11 @@ def test_a_finished_training_is_not_done_again(tmp_path):
 
 def test_every_epoch_shows_each_example_once():
     how = replace(QUICK, batch_size=7)
-    order = np.concatenate([ft._batch_indices(10, step, how) for step in range(1, 11)])
+    order = np.concatenate([training_loop._batch_indices(10, step, how) for step in range(1, 11)])
     epochs = order.reshape(7, 10)
     assert (np.sort(epochs, axis=1) == np.arange(10)).all()
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 7
-    assert (ft._batch_indices(10, 3, replace(how, batch_size=23)) < 10).all()
+    assert (training_loop._batch_indices(10, 3, replace(how, batch_size=23)) < 10).all()
 
 
 # What one step computes
@@ -106,8 +107,8 @@ def test_micro_batches_add_up_to_the_whole_batch(family, micro):
     prompts = make_prompts(lengths, [[(0, 1)]] * 8, [(n - 1, n) for n in lengths])
     model = build(family)
     whole, parts = copy.deepcopy(model), copy.deepcopy(model)
-    loss = ft._step(whole, prompts, QUICK, len(prompts))
-    other = ft._step(parts, prompts, QUICK, micro)
+    loss = training_loop._step(whole, prompts, QUICK, len(prompts))
+    other = training_loop._step(parts, prompts, QUICK, micro)
     torch.testing.assert_close(other, loss, rtol=1e-6, atol=1e-6)
     gradients = {name: p.grad for name, p in parts.named_parameters()}
     for name, parameter in whole.named_parameters():
@@ -126,7 +127,7 @@ def test_the_loss_is_cross_entropy_at_the_answer_only(llama):
         with torch.no_grad():
             logits = llama(torch.from_numpy(single.input_ids)).logits[:, -1]
         expected.append(cross_entropy(logits, torch.from_numpy(single.answers)))
-    loss = ft._step(copy.deepcopy(llama), prompts, QUICK, len(prompts))
+    loss = training_loop._step(copy.deepcopy(llama), prompts, QUICK, len(prompts))
     torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
 
 

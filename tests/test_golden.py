@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM
 
-from mplib import causal, features
-from mplib.attention import Reduction
-from mplib.evaluation import predicted_tokens
-from mplib.prompts import NumberTokens
-from mplib.published import published_f1
+from mplib.models import inference
+from mplib.models.attention import Reduction
+from mplib.models.inference import predicted_tokens
+from mplib.models.prompts import NumberTokens
+from mplib.probe.published import published_f1
+from mplib.studies import heads
 from mplib.tasks.ksmallest import KSmallest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,8 +41,8 @@ class Study:
         self.prompts = NumberTokens(ids, ids, ids).prompts(
             self.lists, self.task.answers(self.lists)
         )
-        self.features = features.attention_features(self.model, self.prompts, batch_size=128)
-        self.scaled = features.scale_examples(self.features)
+        self.features = inference.attention_features(self.model, self.prompts, batch_size=128)
+        self.scaled = inference.scale_examples(self.features)
         self.is_distinct = np.array([len(set(row)) == m for row in self.lists.tolist()])
 
 
@@ -77,7 +78,7 @@ def test_the_f1s_of_every_prefix_of_layers(study):
 
 def test_mean_attention_by_rank_and_by_position(study):
     values = study.features[study.is_distinct]
-    ordered = features.order_statements(values, study.task.order(study.lists[study.is_distinct]))
+    ordered = inference.order_statements(values, study.task.order(study.lists[study.is_distinct]))
     np.testing.assert_allclose(ordered.mean(0), study.distinct["attn_rank"], **CLOSE)
     np.testing.assert_allclose(values.mean(0), study.distinct["attn_pos"], **CLOSE)
 
@@ -90,12 +91,12 @@ def test_accuracy(study):
 
 
 @pytest.fixture(scope="module")
-def entropies(study) -> causal.Entropies:
+def entropies(study) -> heads.Entropies:
     rows = np.flatnonzero(study.is_distinct)
-    attention = features.attention_features(
+    attention = inference.attention_features(
         study.model, study.prompts[rows], reduction=Reduction(heads="keep")
     )
-    return causal.head_entropies(attention, study.task.order(study.lists[rows]))
+    return heads.head_entropies(attention, study.task.order(study.lists[rows]))
 
 
 def test_head_entropies(study, entropies):
@@ -108,14 +109,14 @@ def test_head_entropies(study, entropies):
 )
 def test_pruned_heads_and_the_accuracy_without_them(study, entropies, key, order):
     expected = study.distinct["prune"][key]
-    (heads,) = causal.pruning_orders(entropies)[order]
+    (ordered,) = heads.pruning_orders(entropies)[order]
     prompts = study.prompts[np.flatnonzero(study.is_distinct)]
-    found = causal.prune(
-        study.model, prompts, {order: heads[None]}, [int(p) for p in expected], published=True
+    found = heads.prune(
+        study.model, prompts, {order: ordered[None]}, [int(p) for p in expected], published=True
     )
     for row in found.itertuples():
         wanted = expected[str(row.percentage)]
         assert row.heads_removed == wanted["heads_removed"]
-        off = causal.heads_off(heads, row.heads_removed, entropies.size.shape)
+        off = heads.heads_off(ordered, row.heads_removed, entropies.size.shape)
         np.testing.assert_array_equal(~off, np.array(wanted["mask"], dtype=bool))
         assert abs(row.accuracy - wanted["accuracy"]) < 1.5 / study.distinct["n"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mplib import gpus
 from mplib.errors import InputError
+from mplib.runs import gpus
 
 BORROW = """
 import os, sys, time

@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 
 from mplib.errors import InputError
 from mplib.tasks.ksmallest import KSmallest
-from mplib.trees import USELESS
+from mplib.tasks.trees import USELESS
 
 
 @st.composite

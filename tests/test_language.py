@@ -5,18 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mplib import language, language_tables, training_data
 from mplib.errors import InputError
-from mplib.features import Reading, attention_features
-from mplib.finetune import Training, finetune
-from mplib.language import ExampleSet, Protocol, Readings, Subject
-from mplib.models import random_twin
-from mplib.probe import Settings
-from mplib.tasks.theories import ProofWriter
-from mplib.trees import PADDING, USELESS
+from mplib.models.inference import Reading, attention_features
+from mplib.models.loading import random_twin
+from mplib.probe.knn import ProbeSettings
+from mplib.report import sentences
+from mplib.studies import language, language_tables, training_data
+from mplib.studies.finetune import Training, finetune
+from mplib.studies.language import ExampleSet, Procedure, Readings, Subject
+from mplib.tasks.proofwriter.task import ProofWriter
+from mplib.tasks.trees import PADDING, USELESS
 
 TASK = ProofWriter(cases=("d1 s4", "d2 s8"))
-HOW = Protocol("proofwriter", twins=2, settings=Settings(metric_power=1, resamples=50))
+HOW = Procedure("proofwriter", twins=2, settings=ProbeSettings(metric_power=1, resamples=50))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_layers_are_chosen_by_number_or_left_alone_where_the_answers_say_nothing
 def test_the_summary_takes_every_number_from_the_tables(readings):
     answers = language_tables.accuracy_table(readings)
     _, scores = language_tables.probe_tables(readings, HOW)
-    lines = language_tables.sentences(answers, scores)
+    lines = sentences.language_sentences(answers, scores)
     assert len(lines) == 2 + 3
     assert f"{answers.accuracy[0] * 100:.1f} %" in lines[0] and "100%" in lines[0]
     row = scores[(scores.kind == "model") & scores.value.notna()].iloc[0]

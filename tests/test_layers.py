@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from mplib import layers
-from mplib.attention import Intervention
 from mplib.errors import InputError
-from mplib.estimates import accuracy
-from mplib.evaluation import predicted_tokens
-from mplib.layers import height_prefixes, parse_layers, select_layers, write_layers
-from mplib.probe import Settings, compare
-from mplib.prompts import Prompts
-from mplib.trees import PADDING, USELESS
+from mplib.models.attention import Intervention
+from mplib.models.inference import predicted_tokens
+from mplib.models.prompts import Prompts
+from mplib.probe.knn import ProbeSettings
+from mplib.probe.scores import compare
+from mplib.stats import accuracy
+from mplib.studies import layers
+from mplib.studies.layers import height_prefixes, parse_layers, select_layers, write_layers
+from mplib.tasks.trees import PADDING, USELESS
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(4, 15, size=50)
@@ -288,7 +289,7 @@ def test_layers_are_written_as_they_are_read(chosen):
 # Heights layer by layer
 
 
-FAST = Settings(resamples=100)
+FAST = ProbeSettings(resamples=100)
 
 
 def planted(n: int = 100, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -316,7 +317,7 @@ def test_each_height_is_found_from_the_layer_on_that_shows_it():
 def test_height_by_height_is_the_first_classifier_without_the_other_heights():
     features, heights = planted()
     groups = np.repeat(np.arange(50), 2)
-    how = Settings(metric_power=1, folds=3, neighbours=5, seed=4, resamples=500)
+    how = ProbeSettings(metric_power=1, folds=3, neighbours=5, seed=4, resamples=500)
     found = height_prefixes(features, heights, groups=groups, settings=how)
     for row in found.itertuples():
         left = heights.copy()

@@ -10,13 +10,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from mplib.causal import mean_outputs
 from mplib.errors import InputError
-from mplib.evaluation import predicted_tokens
-from mplib.features import attention_features
-from mplib.finetune import Training, finetune
-from mplib.models import load_model
-from mplib.prompts import Prompts, number_prompts
+from mplib.models.inference import attention_features, predicted_tokens
+from mplib.models.loading import load_model
+from mplib.models.prompts import Prompts, number_prompts
+from mplib.studies.finetune import Training, finetune
+from mplib.studies.heads import mean_outputs
 from mplib.tasks.ksmallest import KSmallest
 
 

@@ -9,8 +9,8 @@ import torch
 from conftest import FAMILIES, build
 
 from mplib.errors import InputError
-from mplib.models import PACKAGED, PRESETS, load_model, number_tokenizer, random_twin
-from mplib.paths import home
+from mplib.files import home
+from mplib.models.loading import PACKAGED, PRESETS, load_model, number_tokenizer, random_twin
 
 
 @pytest.fixture

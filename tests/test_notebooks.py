@@ -6,8 +6,8 @@ import json
 import pytest
 
 from mplib.errors import InputError
-from mplib.notebooks import Notebook, write_pairs
-from mplib.paths import ROOT
+from mplib.files import ROOT
+from mplib.runs.notebooks import Notebook, write_pairs
 
 NOTEBOOKS = Notebook.all()
 

@@ -10,23 +10,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from mplib.errors import InputError
-from mplib.probe import (
-    Settings,
-    class_f1,
-    compare,
-    compare_prefixes,
-    confusions,
-    predict,
-    sentences,
-    tidy_predictions,
-    useful_heights,
-    usefulness,
-)
-from mplib.published import compare_published, published_f1
+from mplib.probe import knn
+from mplib.probe.knn import ProbeSettings, class_f1, confusions, predict, useful_heights, usefulness
+from mplib.probe.published import compare_published, published_f1
+from mplib.probe.scores import compare, compare_prefixes, tidy_predictions
+from mplib.report.sentences import probe_sentences
 from mplib.tasks.ksmallest import KSmallest
-from mplib.trees import PADDING, USELESS
+from mplib.tasks.trees import PADDING, USELESS
 
-FAST = Settings(resamples=200)
+FAST = ProbeSettings(resamples=200)
 
 
 def problem(n: int = 120, m: int = 6, k: int = 3, seed: int = 0):
@@ -116,7 +108,7 @@ def test_padding_is_ignored():
 def test_small_folds_do_with_fewer_neighbours():
     heights = np.array([[0, 1, USELESS]] * 4, dtype=np.int8)
     features = np.tile(np.array([0.0, 5.0, 9.0])[None, :, None], (4, 1, 2))
-    found = predict(features, heights, settings=Settings(neighbours=8, folds=2))
+    found = predict(features, heights, settings=ProbeSettings(neighbours=8, folds=2))
     assert (found.height[:, :2] == heights[:, :2]).all()
 
 
@@ -126,7 +118,7 @@ def test_impossible_input_is_refused():
     with pytest.raises(InputError, match="4 groups of examples for 5 folds"):
         predict(features, heights)
     with pytest.raises(InputError, match="1 groups"):
-        predict(features, heights, groups=np.zeros(4), settings=Settings(folds=2))
+        predict(features, heights, groups=np.zeros(4), settings=ProbeSettings(folds=2))
     with pytest.raises(InputError, match="shape"):
         predict(features[:, 1:], heights)
 
@@ -209,7 +201,7 @@ def test_a_perfect_baseline_leaves_the_score_undefined():
     over_oracle = found.scores[found.scores.over == "text (oracle)"]
     assert len(over_oracle) == 3 and over_oracle.value.isna().all()
     assert over_oracle.note.str.contains("the baseline is perfect").all()
-    assert any("undefined" in line for line in sentences(found))
+    assert any("undefined" in line for line in probe_sentences(found))
 
 
 def test_one_height_gives_no_figure_for_heights():
@@ -233,7 +225,6 @@ def test_the_same_seed_gives_the_same_tables():
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     # The interval is over examples for a probe that is not fitted on them anew, so the truth here
     # is the accuracy-like F1 of fixed predictions, known from a large sample.
-    from mplib import probe
 
     rng = np.random.default_rng(0)
     right = np.array([[0.8, 0.2], [0.3, 0.7]])
@@ -253,7 +244,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         counts = sample(150)
         draws = rng.multinomial(150, np.full(150, 1 / 150), size=300)
         weights = np.vstack([np.ones(150), draws])
-        estimate = probe._estimate("f1", probe._resampled_f1(counts, weights)[0])
+        estimate = knn._estimate("f1", knn._resampled_f1(counts, weights)[0])
         covered.append(estimate["low"] <= truth <= estimate["high"])
     assert 0.89 <= np.mean(covered) <= 0.99
 
@@ -315,7 +306,7 @@ def test_sentences_say_which_way_a_score_points():
         text={"value": noisy(heights, rng, 0.5)},
         settings=FAST,
     )
-    lines = sentences(found)
+    lines = probe_sentences(found)
     (good,) = [x for x in lines if x.startswith("model: S_P1 over the random twin")]
     assert "tells more than the random twin" in good
     assert (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mplib import pipeline, profiles
 from mplib.errors import InputError
-from mplib.paths import ROOT
-from mplib.profiles import Job
+from mplib.files import ROOT
+from mplib.runs import engine, profiles
+from mplib.runs.profiles import Job
 
 
 def test_every_profile_can_be_planned() -> None:
@@ -124,22 +124,22 @@ def test_what_is_due(profile: Callable[[str], str]) -> None:
         "all: {k: [1, 2]}\nnotebooks: {01_finetune: {}, 03_probe_ksmallest: {}, 08_summary: {}}"
     )
     jobs = profiles.plan(name)
-    assert pipeline.due(name) == jobs
+    assert engine.due(name) == jobs
     for job in jobs:
         finish(job)
-    assert pipeline.due(name) == []
+    assert engine.due(name) == []
     # A training made anew makes its probe old, and that the summary.
     first, second, probe, other, summary = profiles.plan(name)
     newer = probe.executed.stat().st_mtime + 10
     (trained,) = first.trained
     os.utime(trained, (newer, newer))
-    assert pipeline.due(name) == [probe, summary]
+    assert engine.due(name) == [probe, summary]
     os.utime(probe.executed, (newer + 1, newer + 1))
-    assert pipeline.due(name) == [summary]
+    assert engine.due(name) == [summary]
     # A checkpoint that was removed is made again, with all that was made from it.
     (lost,) = second.trained
     lost.unlink()
-    assert pipeline.due(name) == [second, other, summary]
+    assert engine.due(name) == [second, other, summary]
 
 
 def test_another_version_of_a_notebook_makes_its_runs_old(profile: Callable[[str], str]) -> None:
@@ -153,28 +153,28 @@ def test_another_version_of_a_notebook_makes_its_runs_old(profile: Callable[[str
 def test_cores_and_gpus_are_shared_out(
     monkeypatch: pytest.MonkeyPatch, profile: Callable[[str], str]
 ) -> None:
-    monkeypatch.setattr(pipeline, "visible", lambda: ["a", "b"])
-    engine = pipeline.Engine(cores=16)
-    assert engine.threads == 8
-    assert engine.options() == [
+    monkeypatch.setattr(engine, "visible", lambda: ["a", "b"])
+    shared = engine.Engine(cores=16)
+    assert shared.threads == 8
+    assert shared.options() == [
         "threads=8", "force=0", "--cores", "16", "--resources", "gpu=2",
     ]  # fmt: skip
-    assert engine.at_once(profile("notebooks: {08_summary: {}}")) == 2
-    assert engine.at_once("smoke") == 16, "its notebooks ask for one thread each"
-    monkeypatch.setattr(pipeline, "visible", list)
-    assert pipeline.Engine(cores=3, force=True).options() == [
+    assert shared.at_once(profile("notebooks: {08_summary: {}}")) == 2
+    assert shared.at_once("smoke") == 16, "its notebooks ask for one thread each"
+    monkeypatch.setattr(engine, "visible", list)
+    assert engine.Engine(cores=3, force=True).options() == [
         "threads=3", "force=1", "--cores", "3", "--forceall",
     ]  # fmt: skip
 
 
 def test_clusters_are_folders_with_settings() -> None:
-    options = pipeline.Engine(cores=4, cluster="slurm").options()
+    options = engine.Engine(cores=4, cluster="slurm").options()
     assert options[-1] == str(ROOT / "cluster" / "slurm")
     assert "--cores" not in options, (
         "cores are a notebook's there, and the profile says how many run"
     )
     with pytest.raises(InputError, match=r"unknown cluster 'slrum'.*Did you mean 'slurm'"):
-        pipeline.Engine(cluster="slrum").options()
+        engine.Engine(cluster="slrum").options()
     for path in (ROOT / "cluster").glob("*/config.yaml"):
         settings = yaml.safe_load(path.read_text())
         assert {"executor", "jobs", "default-resources"} <= set(settings)

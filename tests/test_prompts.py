@@ -17,8 +17,8 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 from mplib.errors import InputError
-from mplib.models import number_tokenizer
-from mplib.prompts import Prompts, encode, number_prompts, number_tokens
+from mplib.models.loading import number_tokenizer
+from mplib.models.prompts import Prompts, encode, number_prompts, number_tokens
 
 WORDS = ["Bob", "is", "quiet", "the", "naïve", "cow's", "12", "if", "then", "réd—", "🙂", "x"]
 SEEN = [word for word in WORDS if word.isascii()]

@@ -17,12 +17,13 @@ from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from mplib.errors import InputError
-from mplib.tasks import Example, proofwriter
-from mplib.tasks.proofwriter import clean, parse_proofs, to_examples
-from mplib.tasks.textfeatures import feature_names, text_features
-from mplib.tasks.theory import NAF, Proof, read, read_fact, read_theory
-from mplib.tasks.theory_generator import examples, generate, represent
-from mplib.trees import ReasoningTree, stack_labels
+from mplib.tasks.examples import Example
+from mplib.tasks.proofwriter import release
+from mplib.tasks.proofwriter.generator import examples, generate, represent
+from mplib.tasks.proofwriter.logic import NAF, Proof, read, read_fact, read_theory
+from mplib.tasks.proofwriter.release import clean, parse_proofs, to_examples
+from mplib.tasks.textbaseline import feature_names, text_features
+from mplib.tasks.trees import ReasoningTree, stack_labels
 
 NAMES = ("triple1", "triple2", "triple3", "rule1", "rule2")
 
@@ -172,8 +173,8 @@ def test_official_sample_is_cleaned_as_documented() -> None:
         "Q1": "kept", "Q3": "OR", "Q4": "NAF", "Q5": "kept", "Q7": "no proof", "Q11": "no proof",
     }  # fmt: skip
     assert Counter(reasons[0].values()) == {"kept": 5, "no proof": 2}
-    assert len([*proofwriter.examples(path)]) == 7
-    both = [*proofwriter.examples(path, alternatives="first", order="given")]
+    assert len([*release.examples(path)]) == 7
+    both = [*release.examples(path, alternatives="first", order="given")]
     assert len(both) == 8
     (tiger,) = (e for e in both if e.question == "The tiger visits the dog.")
     assert {tiger.statements[i] for i in tiger.tree.useful} == {
@@ -366,7 +367,7 @@ def write_release(root: Path, world: str = "CWA", folders: tuple[str, ...] = ("d
     total = 0
     for number, folder in enumerate(folders):
         (root / world / folder).mkdir(parents=True)
-        for split in proofwriter.SPLITS:
+        for split in release.SPLITS:
             drawn = generate(3, seed=number, depth=1, n_statements=6, questions=2)
             lines = [json.dumps(record) for record in drawn]
             (root / world / folder / f"meta-{split}.jsonl").write_text("\n".join(lines) + "\n")
@@ -378,13 +379,13 @@ def test_reads_a_release_split_by_split(tmp_path: Path) -> None:
     total = write_release(tmp_path, folders=("depth-1", "depth-3"))
     (tmp_path / "CWA" / "depth-3ext").mkdir()  # repeats others and is not read
     (tmp_path / "CWA" / "depth-3ext" / "meta-dev.jsonl").write_text("{")
-    assert len([*proofwriter.examples(tmp_path)]) == total == 36
-    assert len([*proofwriter.examples(tmp_path, splits=("dev",))]) == 12
+    assert len([*release.examples(tmp_path)]) == total == 36
+    assert len([*release.examples(tmp_path, splits=("dev",))]) == 12
     one = tmp_path / "CWA" / "depth-1" / "meta-test.jsonl"
-    shown = [*proofwriter.examples(one)]
+    shown = [*release.examples(one)]
     assert len(shown) == 6 and len({e.group for e in shown}) == 3
     assert {e.choices for e in shown} == {("True", "False")}
-    stream = proofwriter.examples(tmp_path)
+    stream = release.examples(tmp_path)
     one.write_text("{")  # read later than the first example: the reader does not read ahead
     next(stream)
 
@@ -439,7 +440,7 @@ def test_cleaning_and_counts(tmp_path: Path) -> None:
     assert [why for _, why, _ in clean(record, "first")] == reasons
     file = tmp_path / "meta-dev.jsonl"
     file.write_text(json.dumps(record) + "\n\n" + json.dumps(record) + "\n")
-    table = proofwriter.counts(file).set_index(["split", "depth"])
+    table = release.counts(file).set_index(["split", "depth"])
     assert table.loc[("dev", 1)].to_dict() == {
         "questions": 10, "no NAF": 4, "OR": 2, "loop": 0, "wrong depth": 0, "kept": 2,
     }  # fmt: skip
@@ -451,22 +452,22 @@ def test_cleaning_and_counts(tmp_path: Path) -> None:
 
 
 def test_whole_release_is_counted_beside_table_6(tmp_path: Path) -> None:
-    write_release(tmp_path, folders=proofwriter.DEPTH_FOLDERS)
-    table = proofwriter.counts(tmp_path)
+    write_release(tmp_path, folders=release.DEPTH_FOLDERS)
+    table = release.counts(tmp_path)
     assert [*table["split"].unique()] == ["train", "dev", "test"]
     assert table["questions"].sum() == table["kept"].sum() == 90
     assert [*table[table["depth"] == 1]["paper"]] == [41_718, 6_101, 12_044]
     # the paper's source counts before it drops alternatives and loops
-    assert sum(sum(proofwriter.TABLE_6[s]) for s in proofwriter.SPLITS) == 177_425 + 25_884 + 51_182
+    assert sum(sum(release.TABLE_6[s]) for s in release.SPLITS) == 177_425 + 25_884 + 51_182
     (tmp_path / "CWA" / "depth-0" / "meta-dev.jsonl").unlink()
-    assert "paper" not in proofwriter.counts(tmp_path)
+    assert "paper" not in release.counts(tmp_path)
 
 
 def test_broken_files_are_named_with_their_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not the ProofWriter release"):
-        next(proofwriter.examples(tmp_path))
+        next(release.examples(tmp_path))
     with pytest.raises(InputError, match="nowhere is not the ProofWriter release"):
-        next(proofwriter.examples(tmp_path / "nowhere"))
+        next(release.examples(tmp_path / "nowhere"))
     good = next(generate(1, depth=1, n_statements=6))
     no_text = good | {"triples": {"triple1": {}}}
     no_proof = good | {"questions": {"Q1": {"question": "Bob is red."}}}
@@ -481,7 +482,7 @@ def test_broken_files_are_named_with_their_line(tmp_path: Path) -> None:
     ]:
         file = tmp_path / "meta-train.jsonl"
         file.write_text(json.dumps(good) + "\n" + line + "\n")
-        stream = proofwriter.examples(file)
+        stream = release.examples(file)
         next(stream)
         with pytest.raises(InputError, match=re.escape(f"{file}, line 2")) as caught:
             next(stream)
@@ -514,7 +515,7 @@ def questions_file(path: Path, world: str, wrong: int = 0) -> int:
 def test_check_answers_from_the_text_alone(tmp_path: Path) -> None:
     file = tmp_path / "questions.json"
     for world in ("open", "closed"):
-        assert proofwriter.check(file) == (45, []) if questions_file(file, world) else False
+        assert release.check(file) == (45, []) if questions_file(file, world) else False
     questions_file(file, "open", wrong=2)
     done = command("check", file)
     assert done.stdout.splitlines()[0] == "agree 43 of 45"
@@ -540,7 +541,7 @@ def test_check_names_what_it_cannot_read(tmp_path: Path) -> None:
     ]:
         file.write_text(content)
         with pytest.raises(InputError) as caught:
-            proofwriter.check(file)
+            release.check(file)
         assert named in str(caught.value) and str(file) in str(caught.value)
     done = command("check", tmp_path / "none.json")
     assert done.returncode == 2 and done.stderr.startswith("error: ")

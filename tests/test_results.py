@@ -9,10 +9,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from mplib import profiles, results
 from mplib.errors import InputError
-from mplib.notebooks import Notebook
-from mplib.paths import ROOT, checkpoint_folder
+from mplib.files import ROOT
+from mplib.report import paper
+from mplib.runs import profiles, record
+from mplib.runs.notebooks import Notebook
+from mplib.studies.checkpoints import checkpoint_folder
 
 NOTEBOOK = Notebook.find("03_probe_ksmallest")
 
@@ -33,7 +35,7 @@ def test_the_key_depends_on_values_not_on_how_they_are_given() -> None:
 
 
 def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
-    run = results.start(NOTEBOOK.name, scope)
+    run = record.start_run(NOTEBOOK.name, scope)
     run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}))
     run.figure("plot", plt.figure())
     assert not run.folder.exists()
@@ -48,10 +50,10 @@ def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
 
 
 def test_a_failing_run_leaves_the_earlier_results(scope: dict[str, object]) -> None:
-    first = results.start(NOTEBOOK.name, scope)
+    first = record.start_run(NOTEBOOK.name, scope)
     first.table("scores", pd.DataFrame({"value": [1.0]}))
     first.finish()
-    second = results.start(NOTEBOOK.name, scope)
+    second = record.start_run(NOTEBOOK.name, scope)
     second.table("scores", pd.DataFrame({"value": [2.0]}))
     # It dies here, before finish().
     assert pd.read_csv(first.folder / "scores.csv").value[0] == 1.0
@@ -59,13 +61,13 @@ def test_a_failing_run_leaves_the_earlier_results(scope: dict[str, object]) -> N
 
 def test_a_wrong_type_by_hand_is_refused_too(scope: dict[str, object]) -> None:
     with pytest.raises(InputError, match="k='3' is str, expected int"):
-        results.start(NOTEBOOK.name, scope | {"k": "3"})
+        record.start_run(NOTEBOOK.name, scope | {"k": "3"})
 
 
 def test_a_place_that_takes_no_files_is_named(scope: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where a folder is wanted")
     with pytest.raises(InputError, match=r"cannot write .*MPLIB_HOME"):
-        results.start(NOTEBOOK.name, scope)
+        record.start_run(NOTEBOOK.name, scope)
 
 
 def test_a_full_disk_gives_one_error_and_keeps_the_old_file(tmp_path: Path) -> None:
@@ -96,5 +98,5 @@ def test_checkpoint_names_are_filled_in(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_papers_tables_are_read() -> None:
-    table = results.paper_table("table4", k=2)
+    table = paper.paper_table("table4", k=2)
     assert table[(table.source == "finetuned") & (table.quantity == "V")].value.item() == 0.9677

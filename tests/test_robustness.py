@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
-from mplib.corruption import Outcome
 from mplib.errors import InputError
-from mplib.probe import Settings, compare, confusions, predict, useful_heights, usefulness
-from mplib.resampling import Draws, change, draws
-from mplib.robustness import all_bins, by_bin, correlations, per_example
+from mplib.probe.draws import Draws, change, draws
+from mplib.probe.knn import ProbeSettings, confusions, predict, useful_heights, usefulness
+from mplib.probe.scores import compare
+from mplib.studies.corruption import Outcome
+from mplib.studies.robustness import all_bins, by_bin, correlations, per_example
 from mplib.tasks.ksmallest import KSmallest
-from mplib.trees import PADDING, USELESS
+from mplib.tasks.trees import PADDING, USELESS
 
 NAME = "useless negated"
 
@@ -79,7 +80,7 @@ def expect_the_probes_numbers(found: Draws, features, heights, twins, groups, ho
 def test_every_draw_has_the_probes_own_predictions(power, layers):
     clean, features, heights, twins = study(layers=layers, padded=True)
     features, twins = features.astype(np.float32), [x.astype(np.float32) for x in twins]
-    how = Settings(metric_power=power, folds=3, seed=5)
+    how = ProbeSettings(metric_power=power, folds=3, seed=5)
     groups = np.array([f"theory {i}" for i in np.arange(40) // 2])
     found = draws(
         clean, features, heights, twins=twins, groups=groups, count=10, sizes=(20, 60), settings=how
@@ -96,7 +97,7 @@ def test_equal_features_and_equal_votes_are_judged_alike(seed):
     rng = np.random.default_rng(seed)
     features = rng.integers(0, 3, size=features.shape).astype(float)
     twins = [rng.integers(0, 3, size=features.shape).astype(float)]
-    how = Settings(neighbours=100, folds=4, metric_power=1)
+    how = ProbeSettings(neighbours=100, folds=4, metric_power=1)
     found = draws(clean, features, heights, twins=twins, count=8, sizes=(8, 12), settings=how)
     for row, members in zip(found.table.itertuples(), found.members, strict=True):
         own = drawn(members)
@@ -111,7 +112,7 @@ def test_neighbours_are_found_however_far_they_are():
     groups = np.arange(60) // 20
     far = 100 * groups[:, None, None]
     features, twins = features + far, [x + far for x in twins]
-    how = Settings(folds=3, neighbours=4)
+    how = ProbeSettings(folds=3, neighbours=4)
     found = draws(
         clean, features, heights, twins=twins, groups=groups, count=8, sizes=(50, 60), settings=how
     )
@@ -126,7 +127,7 @@ def test_draws_hang_on_the_seed_alone():
     assert (first.members == second.members).all()
     fewer = draws(clean, features, heights, **{**case, "count": 10})
     pd.testing.assert_frame_equal(fewer.table, first.table[:10])
-    other = draws(clean, features, heights, **case, settings=Settings(seed=1))
+    other = draws(clean, features, heights, **case, settings=ProbeSettings(seed=1))
     assert not (other.members == first.members).all()
 
 
@@ -231,7 +232,7 @@ def test_the_naive_interval_misses_what_the_other_holds():
         clean, features, heights, twins = study(n=80, statements=3, seed=seed, noise=0.5)
         found = draws(
             clean, features, heights, twins=twins[:1], count=300, sizes=(25, 50),
-            settings=Settings(folds=2, seed=seed),
+            settings=ProbeSettings(folds=2, seed=seed),
         )  # fmt: skip
         table = correlations(found, resamples=100)
         table = table[table["first"] == "accuracy"]

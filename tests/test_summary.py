@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mplib import figures, profiles, summary
 from mplib.errors import InputError
+from mplib.report import figures, sentences, summary
+from mplib.runs import profiles
 
 PROFILE = """
 all: {k: [2, 3], seed: [0, 1, 2], m: 8}
@@ -105,7 +106,9 @@ def test_one_seed_keeps_its_interval_and_undefined_stays(profile: str) -> None:
     assert pooled[["value", "low", "high", "seeds"]].iloc[0].tolist() == [0.3, 0.3, 0.3, 1]
     assert pooled.seeds.tolist() == [1, 0]
     assert pooled.value.isna().tolist() == [False, True]
-    assert any("undefined" in line for line in summary.sentences(pooled, no_runs(profile)))
+    assert any(
+        "undefined" in line for line in sentences.summary_sentences(pooled, no_runs(profile))
+    )
 
 
 def test_a_row_for_each_setting(profile: str) -> None:
@@ -171,7 +174,7 @@ def test_interventions_are_told_by_what_they_change() -> None:
         for s, v in rows
     ])  # fmt: skip
     made = pd.DataFrame({"state": ["finished"], "seconds": [3.0]})
-    said = summary.sentences(pooled, made)
+    said = sentences.summary_sentences(pooled, made)
     assert said[0] == "1 of 1 runs are finished; they took 3 s."
     assert "*useful replaced* (theories) changes accuracy most: -0.900" in said[1]
     assert "*useless negated*" in said[2]

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from mplib.errors import InputError
-from mplib.language import question_sets
-from mplib.language_tables import by_negation
-from mplib.tasks import theory
-from mplib.tasks.science import Science
-from mplib.tasks.theories import SPLITS, Case, ProofWriter
-from mplib.tasks.theory_generator import generate
+from mplib.studies.language import question_sets
+from mplib.studies.language_tables import by_negation
+from mplib.tasks.proofwriter import logic
+from mplib.tasks.proofwriter.generator import generate
+from mplib.tasks.proofwriter.task import SPLITS, Case, ProofWriter
+from mplib.tasks.science.task import Science
 
 SAMPLE = Path(__file__).parents[2] / "shared/data/proofwriter/official_cwa_sample.jsonl"
 
@@ -86,9 +86,9 @@ def test_in_hidden_open_theories_rules_about_the_question_contradict_each_other(
     settings = {"depth": 1, "n_statements": 12, "giveaway": False}
     heads = []
     for record in generate(100, world="open", negation=True, **settings):
-        told = theory.read_theory(record["theory"], "open").statements
-        asked = theory.read_fact(record["questions"]["Q1"]["question"])
-        rules = [s for s in told if isinstance(s, theory.Rule)]
+        told = logic.read_theory(record["theory"], "open").statements
+        asked = logic.read_fact(record["questions"]["Q1"]["question"])
+        rules = [s for s in told if isinstance(s, logic.Rule)]
         heads.append({r.head.polarity for r in rules if r.head[:3] == asked[:3]})
     assert sum(len(polarities) == 2 for polarities in heads) > 50
 

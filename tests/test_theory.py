@@ -12,7 +12,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mplib.errors import InputError
-from mplib.tasks.theory import (
+from mplib.tasks.proofwriter.generator import (
+    ANIMALS,
+    ATTRIBUTES,
+    NAMES,
+    RELATIONS,
+    generate,
+    represent,
+)
+from mplib.tasks.proofwriter.logic import (
     NAF,
     SOMETHING,
     Literal,
@@ -24,14 +32,6 @@ from mplib.tasks.theory import (
     read_fact,
     read_theory,
     write,
-)
-from mplib.tasks.theory_generator import (
-    ANIMALS,
-    ATTRIBUTES,
-    NAMES,
-    RELATIONS,
-    generate,
-    represent,
 )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mplib.errors import InputError
-from mplib.trees import PADDING, USELESS, ReasoningTree, stack_labels
+from mplib.tasks.trees import PADDING, USELESS, ReasoningTree, stack_labels
 
 
 @st.composite

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mplib.errors import InputError, suggest
-from mplib.tasks import Example
-from mplib.trees import ReasoningTree
+from mplib.tasks.examples import Example
+from mplib.tasks.trees import ReasoningTree
 
 HIGHEST = 126
 """The greatest height of a tree: labels are 8-bit numbers."""

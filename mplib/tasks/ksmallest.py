@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mplib.errors import InputError
-from mplib.tasks import Example
-from mplib.trees import USELESS, ReasoningTree
+from mplib.tasks.examples import Example
+from mplib.tasks.trees import USELESS, ReasoningTree
 
 
 @dataclass(frozen=True)

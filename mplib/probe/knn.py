@@ -1,0 +1,162 @@
+"""TODO."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn import config_context
+from sklearn.model_selection import GroupKFold
+from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_limits
+
+from mplib.errors import InputError
+from mplib.stats import group_weights
+from mplib.tasks.trees import PADDING, USELESS
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How the classifiers are fitted and how sure the scores are.
+
+    Attributes:
+        neighbours: number of neighbours; each counts by the inverse of its distance.
+        metric_power: 2 for the Euclidean distance (numbers), 1 for Manhattan (language).
+        folds: cross-validation folds; all statements of a group stand in one fold.
+        resamples: bootstrap resamples of the groups behind each 95 % interval.
+        seed: of the folds, the permutation and the resamples.
+    """
+
+    neighbours: int = 8
+    metric_power: int = 2
+    folds: int = 5
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Out-of-fold predictions for one source of features; ``PADDING`` where nothing is predicted.
+
+    Attributes:
+        useful: 1 useful, 0 useless, shape (examples, statements).
+        height: predicted height of the statements that are useful, shape (examples, statements).
+    """
+
+    useful: np.ndarray
+    height: np.ndarray
+
+
+def usefulness(heights: np.ndarray) -> np.ndarray:
+    """Gold labels of the first classifier from heights: 1 useful, 0 useless, else ``PADDING``."""
+    return np.where(heights == PADDING, PADDING, heights != USELESS).astype(np.int8)
+
+
+def useful_heights(heights: np.ndarray) -> np.ndarray:
+    """Gold labels of the second classifier: heights of useful statements, else ``PADDING``."""
+    return np.where(heights == USELESS, PADDING, heights)
+
+
+def predict(
+    features: np.ndarray,
+    heights: np.ndarray,
+    groups: np.ndarray | None = None,
+    settings: ProbeSettings | None = None,
+) -> Predictions:
+    """Fits both classifiers in cross-validation and predicts every statement out of fold.
+
+    Args:
+        features: shape (examples, statements, features).
+        heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
+        groups: group of each example, shape (examples,); each its own if None.
+        settings: of the classifiers.
+
+    Raises:
+        InputError: shapes disagree, or there are fewer groups than folds.
+    """
+    return Predictions(
+        _out_of_fold(features, usefulness(heights), groups, settings),
+        _out_of_fold(features, useful_heights(heights), groups, settings),
+    )
+
+
+def _out_of_fold(
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    settings: ProbeSettings | None,
+) -> np.ndarray:
+    """Predicted label of each statement that has one, from folds that do not hold its group."""
+    how = settings or ProbeSettings()
+    if features.shape[:2] != labels.shape:
+        raise InputError(f"features of shape {features.shape} for heights of shape {labels.shape}")
+    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    if (found := len(np.unique(groups))) < how.folds:
+        raise InputError(
+            f"{found} groups of examples for {how.folds} folds: use more examples or fewer folds"
+        )
+    example, statement = np.nonzero(labels != PADDING)
+    rows, gold, group = features[example, statement], labels[example, statement], groups[example]
+    predicted = np.full_like(labels, PADDING)
+    folds = GroupKFold(how.folds, shuffle=True, random_state=how.seed)
+    # Many small searches: threads that share one would wait for each other more than they work.
+    with threadpool_limits(1), config_context(skip_parameter_validation=True):
+        for train, test in folds.split(rows, gold, group):
+            classifier = KNeighborsClassifier(
+                min(how.neighbours, len(train)), weights="distance", p=how.metric_power
+            )
+            predicted[example[test], statement[test]] = classifier.fit(
+                rows[train], gold[train]
+            ).predict(rows[test])
+    return predicted
+
+
+def usefulness_f1(
+    features: np.ndarray,
+    heights: np.ndarray,
+    groups: np.ndarray | None = None,
+    settings: ProbeSettings | None = None,
+) -> dict[str, float]:
+    """Macro-F1 of the first classifier alone with its 95 % interval: ``f1``, ``low``, ``high``.
+
+    Arguments and errors are those of ``predict``.
+    """
+    how = settings or ProbeSettings()
+    gold = usefulness(heights)
+    predicted = _out_of_fold(features, gold, groups, how)
+    counts = confusions(gold, predicted, np.arange(len(gold)) if groups is None else groups)
+    weights = group_weights(len(counts), how.resamples, np.random.default_rng(how.seed))
+    return _estimate("f1", _resampled_f1(counts, weights)[0])
+
+
+def confusions(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Confusion counts of each group, shape (groups, classes, classes), gold first."""
+    example, statement = np.nonzero(gold != PADDING)
+    truth, guess = gold[example, statement], predicted[example, statement]
+    members = np.unique(groups, return_inverse=True)[1]
+    counts = np.zeros((members.max() + 1, *(int(truth.max(initial=0)) + 1,) * 2))
+    np.add.at(counts, (members[example], truth, guess), 1)
+    return counts
+
+
+def class_f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of each class from confusion counts; shape (..., classes) from (..., classes, classes).
+
+    >>> class_f1(np.array([[2.0, 1.0], [1.0, 4.0]])).round(3).tolist()
+    [0.667, 0.8]
+    """
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    total = counts.sum(-1) + counts.sum(-2)
+    return np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
+
+
+def _resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Macro-F1 and top-class F1 for each row of weights over groups; two arrays (resamples,)."""
+    totals = np.tensordot(weights, counts, axes=1)
+    occurs = counts.sum(axis=(0, 2)) > 0
+    f1 = class_f1(totals)
+    return f1[..., occurs].mean(-1), f1[..., -1]
+
+
+def _estimate(name: str, values: np.ndarray) -> dict[str, float]:
+    """Point estimate (first entry) and percentile interval (the others)."""
+    low, high = np.percentile(values[1:], [2.5, 97.5]) if len(values) > 1 else (np.nan, np.nan)
+    return {name: float(values[0]), "low": float(low), "high": float(high)}

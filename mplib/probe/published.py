@@ -1,0 +1,112 @@
+"""The published protocols: what the paper's source computes, for comparison only."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from mplib.probe.knn import useful_heights, usefulness
+from mplib.tasks.trees import PADDING, USELESS
+
+
+def published_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
+    """The two F1s that the paper's source prints for the k-th smallest, quirk by quirk.
+
+    Two folds cut after the first ``len(features) // 2`` rows of statements, not of examples, so
+    that the first fold trains on a few examples; the F1s of the folds are averaged. Heights are
+    labelled in two columns (useful, root) of which the first never varies, so G is
+    (1 + F1 of the root) / 2.
+
+    Args:
+        features: scaled by each example's maximum over all layers, shape (examples, statements,
+            layers).
+        heights: with only the first copy of a repeated number labelled, (examples, statements).
+
+    Returns:
+        ``V`` and ``G`` as printed, and ``G_root``, the F1 of the root behind the latter.
+    """
+    useful = heights != USELESS
+    root = (heights == heights.max())[useful]
+    cut = len(features) // 2
+    rows = features.reshape(-1, features.shape[-1])
+    f1_useful = _two_folds(rows, useful.reshape(-1).astype(int), cut)
+    f1_root = _two_folds(features[useful], np.stack([np.ones_like(root), root], 1).astype(int), cut)
+    return {"V": f1_useful, "G": f1_root, "G_root": 2 * f1_root - 1}
+
+
+def _two_folds(rows: np.ndarray, labels: np.ndarray, cut: int) -> float:
+    """Mean macro-F1 of training on either side of the cut and testing on the other."""
+    sides = [slice(0, cut), slice(cut, None)]
+    return float(np.mean([
+        f1_score(
+            labels[test],
+            KNeighborsClassifier(8, weights="distance")
+            .fit(rows[train], labels[train])
+            .predict(rows[test]),
+            average="macro",
+            zero_division=0,
+        )
+        for train, test in (sides, sides[::-1])
+    ]))  # fmt: skip
+
+
+def published_language_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
+    """The two F1s that the paper's source prints for language: five folds over statements.
+
+    Statements of one example, and examples of one theory, stand on both sides of a cut; the rows
+    are not shuffled; the F1s of the folds are averaged. The source's labels lose every premise of a
+    step but the first (it becomes a root); the labels here are the whole tree's.
+
+    Args:
+        features: shape (examples, statements, layers).
+        heights: gold heights, shape (examples, statements).
+
+    Returns:
+        ``V`` and ``G``; NaN for ``G`` where a fold would have one height only.
+    """
+    labels = {"V": usefulness(heights), "G": useful_heights(heights)}
+    found = {}
+    for target, gold in labels.items():
+        rows, classes = features[gold != PADDING], gold[gold != PADDING]
+        if np.unique(classes, return_counts=True)[1].min() < 5 or len(np.unique(classes)) < 2:
+            found[target] = np.nan
+            continue
+        # Eight neighbours of the Manhattan distance, as the source has them.
+        classifier = KNeighborsClassifier(8, weights="distance", p=1)
+        found[target] = float(
+            cross_val_score(classifier, rows, classes, cv=5, scoring="f1_macro").mean()
+        )
+    return found
+
+
+def compare_published(
+    models: Mapping[str, np.ndarray],
+    twins: Sequence[np.ndarray],
+    heights: np.ndarray,
+    protocol: Callable[[np.ndarray, np.ndarray], dict[str, float]] = published_f1,
+) -> pd.DataFrame:
+    """A published protocol's F1s of models and twins, and the scores that follow from them.
+
+    Args:
+        models: features of each model, shape (examples, statements, layers); for numbers scaled by
+            each example's maximum.
+        twins: features of random twins, likewise.
+        heights: gold heights; for numbers with only the first copy of a repeated one labelled.
+        protocol: ``published_f1`` (numbers) or ``published_language_f1``.
+    """
+    found = {name: protocol(values, heights) for name, values in models.items()}
+    twin_f1 = pd.DataFrame([protocol(values, heights) for values in twins]).mean()
+    found["random twin (mean)"] = dict(twin_f1)
+    rows = []
+    for source, f1 in found.items():
+        row: dict[str, object] = {"source": source, "F1 of V": f1["V"], "F1 of G": f1["G"]}
+        # Where the second label is the root's alone, so is the score.
+        second = "S_P2_root" if "G_root" in f1 else "S_P2"
+        for score, target in (("S_P1", "V"), (second, "G")):
+            base = twin_f1[target]
+            row[score] = (f1[target] - base) / (1 - base) if base < 1 else None
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,216 @@
+"""All runs of a profile gathered: its figures in one table, over seeds, along what was swept."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+from scipy.stats import t as student
+
+from mplib.errors import InputError
+from mplib.report.paper import paper_table
+from mplib.runs.profiles import PLUMBING, Job, plan
+
+FOUND = ["notebook", "task", "setting", "quantity", "over", "value", "low", "high"]
+"""Columns of every figure; parameters that a profile sweeps follow."""
+
+
+POOLED = [*FOUND, "spread", "seeds"]
+"""The same over seeds."""
+
+
+QUANTITIES = ("accuracy", "change in accuracy", "S_P1", "S_P2", "S_P2_root")
+
+
+def _accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies after finetuning, or of a language model on sets of questions."""
+    if "set" in table:
+        return _sets(table).rename(columns={"accuracy": "value"}).assign(quantity="accuracy")
+    table = table[table.model == "finetuned"].rename(columns={"accuracy": "value"})
+    return table.drop(columns="model").assign(quantity="accuracy", setting="finetuned")
+
+
+def _scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores of the models, not of their controls; over the text that tells most."""
+    table = table[table.kind == "model"].rename(columns={"score": "quantity"})
+    table = _sets(table) if "set" in table else table.assign(setting=table.source)
+    table = table.assign(over=table.over.str.partition(" (")[0])
+    table = table.sort_values("value").drop_duplicates(["setting", "quantity", "over"])
+    return table.sort_index()
+
+
+def _sets(table: pd.DataFrame) -> pd.DataFrame:
+    """Names the set, the subject and, where it is a part of them, the statements."""
+    among = table.among if "among" in table else "all statements"
+    named = table["set"] + ", " + table.subject + ", " + among
+    return table.assign(setting=named.str.removesuffix(", all statements"))
+
+
+def _changes(table: pd.DataFrame) -> pd.DataFrame:
+    """Changes in accuracy by corruption, or by the edges cut, in the window where most is lost."""
+    table = table[table.measure == "change in accuracy"].rename(columns={"measure": "quantity"})
+    if "corruption" in table:
+        return table[table.minus.isna()].rename(columns={"corruption": "setting"})
+    table = table.sort_values("value").drop_duplicates("cut").sort_index()
+    return table.assign(setting=table.cut + " cut, worst window")
+
+
+SOURCES: dict[str, dict[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "01_finetune": {"accuracy": _accuracy},
+    "03_probe_ksmallest": {"scores": _scores},
+    "04_causal": {"knock_out": _changes},
+    "05_probe_proofwriter": {"accuracy": _accuracy, "scores": _scores},
+    "06_probe_arc": {"accuracy": _accuracy, "scores": _scores},
+    "07_corruption": {"effects": _changes},
+}
+"""Which tables of a notebook hold its figures, and how they are read."""
+
+
+def runs(jobs: Sequence[Job]) -> pd.DataFrame:
+    """What has been run: notebook, task, what was swept, seconds, or where it failed."""
+    rows = []
+    for job in jobs:
+        path = job.folder / "manifest.json"
+        done = json.loads(path.read_text()) if path.is_file() and job.executed.is_file() else {}
+        state = "finished" if done else "failed" if job.failed.is_file() else "missing"
+        rows.append({
+            "notebook": job.notebook.name, "task": task(job), **swept(job, jobs), "state": state,
+            "seconds": done.get("seconds"), "device": done.get("device"), "run": job.folder.name,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def task(job: Job) -> str:
+    """What a run's model is asked."""
+    if "questions" in job.parameters:
+        return "science questions" if job.parameters["questions"] == "science" else "questions"
+    words = "cases" in job.parameters and job.parameters.get("task", "proofwriter") != "ksmallest"
+    return "theories" if words else f"k-th smallest of {job.parameters['m']}"
+
+
+def swept(job: Job, jobs: Sequence[Job]) -> dict[str, Any]:
+    """The parameters, with this run's values, in which runs of its notebook and task differ."""
+    others = [
+        other.parameters
+        for other in jobs
+        if other.notebook == job.notebook and _kind(other) == _kind(job)
+    ]
+    return {
+        name: " + ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in job.parameters.items()
+        if name not in PLUMBING and any(other[name] != value for other in others)
+    }
+
+
+def _kind(job: Job) -> Any:
+    """What runs must share to be points of one sweep."""
+    return job.parameters.get("task")
+
+
+def gather(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All figures of a profile's finished runs, and the runs.
+
+    Args:
+        profile: its name.
+
+    Returns:
+        The figures, a row for each with the columns of ``FOUND`` and what was swept; the table of
+        ``runs``.
+
+    Raises:
+        InputError: no run is finished.
+    """
+    jobs = [job for job in plan(profile) if not job.gathers]
+    made = runs(jobs)
+    parts = [part for job in jobs if job.executed.is_file() for part in _figures(job, jobs)]
+    if not parts:
+        raise InputError(
+            f"profile {profile!r} has no finished run: run `make sweep PROFILE={profile}` first"
+        )
+    return pd.concat(parts, ignore_index=True), made
+
+
+def _figures(job: Job, jobs: Sequence[Job]) -> Iterator[pd.DataFrame]:
+    """The figures of one run."""
+    for name, read in SOURCES.get(job.notebook.name, {}).items():
+        path = job.folder / f"{name}.csv"
+        if path.is_file():
+            table = read(pd.read_csv(path)).reindex(columns=FOUND)
+            about = {"notebook": job.notebook.name, "task": task(job), **swept(job, jobs)}
+            yield table.assign(over=table.over.astype(object).fillna(""), **about)
+
+
+def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, with a 95 % t-interval over them where there are several.
+
+    A single seed keeps its own interval, which is over examples. ``seeds`` says how many there are,
+    ``spread`` is their standard deviation.
+    """
+    keys = [name for name in figures if name not in ("value", "low", "high", "seed")]
+    rows = []
+    for key, part in figures.groupby(keys, sort=False, dropna=False):
+        known = part.dropna(subset="value")
+        row = dict(zip(keys, key, strict=True)) | {"seeds": len(known)}
+        if len(known) > 1:
+            mean, spread = known.value.mean(), known.value.std()
+            reach = student.ppf(0.975, len(known) - 1) * spread / len(known) ** 0.5
+            row |= {"value": mean, "low": mean - reach, "high": mean + reach, "spread": spread}
+        elif len(known):
+            row |= known.iloc[0][["value", "low", "high"]].to_dict()
+        rows.append(row)
+    return pd.DataFrame(rows).reindex(columns=[*keys, "value", "low", "high", "spread", "seeds"])
+
+
+def by_setting(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and scores with their intervals, a row for each setting, for a page."""
+    return _spread_out(pooled[pooled.quantity.isin(["accuracy", "S_P1", "S_P2"])])
+
+
+def by_intervention(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Changes in accuracy with their intervals, a row for each intervention, for a page."""
+    return _spread_out(pooled[pooled.quantity == "change in accuracy"])
+
+
+def _spread_out(figures: pd.DataFrame) -> pd.DataFrame:
+    """Figures in words, those of one setting side by side."""
+    keys = [name for name in figures if name not in POOLED or name == "task"]
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in figures.to_dict("records"):
+        about = {name: "" if pd.isna(row[name]) else str(row[name]) for name in [*keys, "setting"]}
+        column = f"{row['quantity']} over {row['over']}" if row["over"] else row["quantity"]
+        said = f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        if pd.isna(row["value"]):
+            said = "undefined"
+        rows.setdefault(tuple(about.values()), about)[column] = said
+    table = pd.DataFrame(rows.values())
+    found = [name for name in table if name not in (*keys, "setting")]
+    return table[[name for name in table if name not in found] + sorted(found, key=str.lower)]
+
+
+def numeric_axis(pooled: pd.DataFrame) -> str | None:
+    """The swept number with the most values, along which curves are drawn, if there is one."""
+    swept = pooled.drop(columns=POOLED, errors="ignore")
+    counts = swept.select_dtypes("number").nunique()
+    return str(counts.idxmax()) if len(counts) and counts.max() > 1 else None
+
+
+def paper_curves(profile: str, along: str) -> pd.DataFrame:
+    """The paper's curves for the length of the profile's lists: quantity, k, value, label.
+
+    None unless ``along`` is k. Table 1 for lists of 16 (GPT-2 small, pool 512), Figs 17 and 18 for
+    lists of 64.
+    """
+    lengths = {job.parameters["m"] for job in plan(profile) if "k" in job.parameters}
+    parts = []
+    if along != "k":
+        lengths = set()
+    if 16 in lengths:
+        found = paper_table("table1", source="finetuned", quantity=list(QUANTITIES))
+        parts.append(found.assign(label="paper: GPT-2 small, pool 512"))
+    if 64 in lengths:
+        found = paper_table("fig17")
+        label = "paper: " + found.model + ", pool " + found["pool"].astype(str)
+        parts.append(found.assign(quantity="accuracy", label=label))
+        parts.append(paper_table("fig18").assign(label="paper: GPT-2 small, pool 512"))
+    found = pd.concat(parts) if parts else pd.DataFrame(columns=["quantity", "k", "value", "label"])
+    return found[["quantity", "k", "value", "label"]].dropna()

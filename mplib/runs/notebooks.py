@@ -1,0 +1,170 @@
+"""Notebooks and their declared parameters."""
+
+import ast
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mplib.errors import InputError, suggest
+from mplib.files import ROOT
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "str": str,
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell.
+
+    Attributes:
+        name: the variable.
+        kind: its annotation, such as ``int`` or ``list[str]``.
+        default: the literal it is given.
+        comment: the comment behind it.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    comment: str
+
+    def check(self, value: Any) -> Any:
+        """Returns the value, an int made a float where a float is wanted.
+
+        Raises:
+            InputError: the value is of another type.
+        """
+        element = re.fullmatch(r"list\[(\w+)\]", self.kind)
+        values = value if element and isinstance(value, list) else [value]
+        wanted = TYPES[element[1] if element else self.kind]
+        fits = all(
+            isinstance(v, wanted) and (wanted is bool or not isinstance(v, bool)) for v in values
+        )
+        if not fits or (element and not isinstance(value, list)):
+            raise InputError(
+                f"{self.name}={value!r} is {type(value).__name__}, expected {self.kind} such as "
+                f"{self.default!r} ({self.comment})"
+            )
+        return float(value) if self.kind == "float" else value
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook of this project, by the path of its percent-format source."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Its name without suffix, such as ``03_probe_ksmallest``."""
+        return self.path.stem
+
+    @classmethod
+    def all(cls) -> list["Notebook"]:
+        """Every notebook, in order."""
+        return [cls(path) for path in sorted((ROOT / "notebooks").glob("*.py"))]
+
+    @classmethod
+    def find(cls, name: str) -> "Notebook":
+        """The notebook of that name or path.
+
+        Raises:
+            InputError: there is none.
+        """
+        known = {notebook.name: notebook for notebook in cls.all()}
+        stem = Path(name).stem
+        if stem not in known:
+            raise InputError(
+                f"unknown notebook {name!r}: expected one of {', '.join(known)}."
+                f"{suggest(stem, list(known))}"
+            )
+        return known[stem]
+
+    def read(self) -> "NotebookNode":
+        """The notebook as cells, without outputs, each cell named by its place."""
+        # Imported late: it is slow, and most of the command line needs no notebook.
+        import jupytext
+
+        notebook = jupytext.read(self.path)
+        for place, cell in enumerate(notebook.cells):
+            # Random ids would make every copy differ.
+            cell["id"] = f"cell-{place:02d}"
+        notebook.nbformat, notebook.nbformat_minor = 4, 5
+        return notebook
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of its source, so that results of another version of it can be told."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Declared parameters by name, in order."""
+        # Not through jupytext: its imports cost more than all else at the start of a run.
+        cells = re.split(r"^# %%", self.path.read_text(), flags=re.MULTILINE)
+        cells = [cell for cell in cells if re.match(r'.*\btags\b.*"parameters"', cell)]
+        if len(cells) != 1:
+            raise InputError(f"{self.path} needs one cell tagged 'parameters', found {len(cells)}")
+        source = cells[0].partition("\n")[2]
+        lines = source.splitlines()
+        found = {}
+        for node in ast.parse(source).body:
+            if not isinstance(node, ast.AnnAssign) or node.value is None:
+                raise InputError(
+                    f"{self.path}: `{ast.unparse(node)}` must be `name: type = literal`"
+                )
+            name = ast.unparse(node.target)
+            comment = lines[(node.end_lineno or 1) - 1].partition("#")[2].strip()
+            kind = ast.unparse(node.annotation)
+            found[name] = Parameter(name, kind, ast.literal_eval(node.value), comment)
+        return found
+
+    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters with their values, defaults where none is given.
+
+        Raises:
+            InputError: an unknown parameter, or a value of the wrong type.
+        """
+        if unknown := [name for name in given if name not in self.parameters]:
+            raise InputError(
+                f"{self.name} has no parameter {unknown[0]!r}: expected one of "
+                f"{', '.join(self.parameters)}.{suggest(unknown[0], list(self.parameters))}"
+            )
+        return {
+            name: parameter.check(given[name]) if name in given else parameter.default
+            for name, parameter in self.parameters.items()
+        }
+
+
+def write_pairs(*, check: bool = False) -> list[Path]:
+    """Writes the ``.ipynb`` of every notebook from its source, without outputs.
+
+    Args:
+        check: whether only to look.
+
+    Returns:
+        With ``check``, the pairs that are missing or differ from their source.
+    """
+    import jupytext
+
+    stale = []
+    for notebook in Notebook.all():
+        pair = notebook.path.with_suffix(".ipynb")
+        content = jupytext.writes(notebook.read(), fmt="ipynb") + "\n"
+        if not check:
+            pair.write_text(content)
+        elif not pair.exists() or pair.read_text() != content:
+            stale.append(pair)
+    return stale

@@ -1,0 +1,131 @@
+"""TODO."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from mplib.errors import InputError
+from mplib.files import ROOT, home
+from mplib.report import readme
+from mplib.runs.engine import Engine, _call, _run
+from mplib.runs.locks import exclusive
+from mplib.runs.profiles import Job, plan
+
+KEPT_BYTES = 500_000
+"""Files above this size, such as single predictions, are no reference tables."""
+
+
+def build_book(profile_name: str, engine: Engine | None = None, *, strict: bool = False) -> Path:
+    """Runs whatever a profile still lacks and renders the book; returns its first page.
+
+    Args:
+        profile_name: a file of ``profiles/``.
+        engine: how the notebooks are run.
+        strict: whether a warning of the book's builder is an error.
+
+    Raises:
+        InputError: a bad profile, or another build is at work here.
+        NotebookFailed: a notebook or the book failed.
+    """
+    jobs = plan(profile_name)
+    with exclusive(home() / "runs" / ".lock", wait=False) as lock:
+        _run(profile_name, jobs, engine or Engine(), lock)
+        return _render(_collect(jobs), strict, lock)
+
+
+def _collect(jobs: list[Job]) -> Path:
+    """Copies the executed notebooks into the book and lists them in its contents."""
+    book = home() / "book"
+    if book != ROOT / "book":
+        ignored = shutil.ignore_patterns("_build", "pages")
+        shutil.copytree(ROOT / "book", book, dirs_exist_ok=True, ignore=ignored)
+    pages = book / "pages"
+    # Another profile's pages too, or they would be published with this one's.
+    for old in (pages, book / "_build" / "html" / "pages"):
+        shutil.rmtree(old, ignore_errors=True)
+    pages.mkdir(parents=True)
+    by_notebook: dict[str, list[str]] = {}
+    for job in jobs:
+        taken = by_notebook.setdefault(job.notebook.name, [])
+        page = f"{job.notebook.name}-{job.folder.name}" if taken else job.notebook.name
+        nbformat.write(_page(job), pages / f"{page}.ipynb")
+        taken.append(f"pages/{page}")
+    (pages / "speed.md").write_text(readme.speed_page())
+    contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    for part in contents["parts"]:
+        part["chapters"] = [_chapter(c, by_notebook) for c in part["chapters"] if _exists(c, book)]
+    contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
+    (pages / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    return book
+
+
+def _exists(chapter: dict[str, Any], book: Path) -> bool:
+    """Whether a chapter's page is there; a profile need not run every notebook."""
+    return any(book.glob(f"{chapter['file']}.*"))
+
+
+def _chapter(chapter: dict[str, Any], made: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A chapter with the further runs of its notebook as sections."""
+    further = made.get(Path(chapter["file"]).name, [])[1:]
+    return {**chapter, "sections": [{"file": file} for file in further]} if further else chapter
+
+
+def _page(job: Job) -> nbformat.NotebookNode:
+    """An executed notebook without the runner's times, so that equal results give equal pages."""
+    notebook = nbformat.read(job.executed, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+    return notebook
+
+
+def _render(book: Path, strict: bool, lock: int) -> Path:
+    """Calls Jupyter Book."""
+    command = [
+        str(Path(sys.executable).with_name("jupyter-book")), "build", str(book), "--config",
+        str(ROOT / "_config.yml"), "--toc", str(book / "pages" / "_toc.yml"), "--quiet",
+        "--path-output", str(book),
+        *(["-W", "-n", "--keep-going"] if strict else []),
+    ]  # fmt: skip
+    _call(command, lock, "the book could not be built: the messages above say why")
+    return book / "_build" / "html" / "index.html"
+
+
+def keep(profile_name: str) -> list[Path]:
+    """Copies the small tables, figures and manifests of a profile's runs into ``results/``.
+
+    The README's tables are written anew from them.
+
+    Returns:
+        The folders written, one for each run.
+
+    Raises:
+        InputError: a run is missing.
+    """
+    jobs = plan(profile_name)
+    if missing := [job for job in jobs if not (job.folder / "manifest.json").is_file()]:
+        raise InputError(
+            f"{missing[0].name} has not been run: run `make book PROFILE={profile_name}` first"
+        )
+    folder = ROOT / "results" / Path(profile_name).stem
+    for name in {job.notebook.name for job in jobs}:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    kept = []
+    for job in jobs:
+        target = folder / job.notebook.name
+        if sum(other.notebook == job.notebook for other in jobs) > 1:
+            target /= job.folder.name
+        target.mkdir(parents=True)
+        pictures = job.folder.glob("figures/*.png")
+        for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:
+            if path.stat().st_size <= KEPT_BYTES:
+                shutil.copy(path, target)
+        kept.append(target)
+    readme.update()
+    return kept

@@ -1,0 +1,157 @@
+"""What a run leaves behind, all at once or not at all: tidy tables, figures and a manifest."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from matplotlib.figure import Figure
+
+from mplib.files import ROOT, _unwritable, home, write_atomically
+from mplib.runs.notebooks import Notebook
+from mplib.runs.profiles import PLUMBING, run_folder
+
+PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas")
+
+
+@dataclass
+class Run:
+    """One execution of a notebook: collects its results and puts them in place at the end."""
+
+    notebook: Notebook
+    parameters: dict[str, Any]
+    folder: Path
+    source: str
+    started: float = field(default_factory=time.time)
+
+    @property
+    def partial(self) -> Path:
+        """Where results lie until the run is finished."""
+        return self.folder.with_name(f".{self.folder.name}.partial")
+
+    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """Saves a tidy table as CSV with the run's parameters as columns; returns it without."""
+        scalars = {
+            key: value
+            for key, value in self.parameters.items()
+            if key not in table.columns and key not in PLUMBING and not isinstance(value, list)
+        }
+        write_atomically(self.partial / f"{name}.csv", table.assign(**scalars).to_csv(index=False))
+        return table
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Shows a figure in the page and saves it as PNG and as PDF."""
+        try:
+            (self.partial / "figures").mkdir(parents=True, exist_ok=True)
+            for suffix, options in (
+                ("png", {"dpi": 200}),
+                ("pdf", {"metadata": {"CreationDate": None}}),
+            ):
+                path = self.partial / "figures" / f"{name}.{suffix}"
+                figure.savefig(path, bbox_inches="tight", **options)
+        except OSError as error:
+            raise _unwritable(self.partial / "figures" / name, error) from error
+        display(figure)
+        plt.close(figure)
+
+    def finish(self) -> None:
+        """Writes the manifest, puts all results in place and says where they are."""
+        seconds = round(time.time() - self.started, 1)
+        manifest = {
+            "notebook": self.notebook.name,
+            "source": self.source,
+            "parameters": self.parameters,
+            "tables": sorted(path.name for path in self.partial.glob("*.csv")),
+            "seconds": seconds,
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **provenance(),
+        }
+        write_atomically(self.partial / "manifest.json", json.dumps(manifest, indent=1))
+        try:
+            replaced = self.folder.with_name(f".{self.folder.name}.replaced")
+            shutil.rmtree(replaced, ignore_errors=True)
+            if self.folder.exists():
+                self.folder.rename(replaced)
+            self.partial.rename(self.folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        where = self.folder.relative_to(home())
+        versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+        display(Markdown(
+            f"*Tables, figures and manifest: `{where}`. {seconds:.0f} s on {manifest['device']}; "
+            f"{versions}; code {manifest['code']}, commit {manifest['commit']}.*"
+        ))  # fmt: skip
+
+
+def start_run(name: str, scope: Mapping[str, Any]) -> Run:
+    """Opens a run from inside a notebook, after its parameters cell.
+
+    Args:
+        name: the notebook's name, such as ``03_probe_ksmallest``.
+        scope: the notebook's variables, ``globals()``.
+
+    Raises:
+        InputError: a parameter has the wrong type, or results cannot be written.
+    """
+    _quiet()
+    notebook = Notebook.find(name)
+    values = notebook.check({key: scope[key] for key in notebook.parameters})
+    run = Run(notebook, values, run_folder(notebook, values), notebook.hash)
+    try:
+        shutil.rmtree(run.partial, ignore_errors=True)
+        run.partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(run.partial, error) from error
+    return run
+
+
+def _quiet() -> None:
+    """Keeps progress bars and advice of libraries out of published pages."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    if os.environ.get("TQDM_DISABLE"):
+        logging.disable_progress_bar()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, code and machine behind a result."""
+    import torch
+
+    import mplib
+
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    device = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    )
+    return {
+        "versions": {
+            "Python": platform.python_version(),
+            "mplib": mplib.__version__,
+            **{name: version(name) for name in PACKAGES},
+        },
+        "commit": commit or "unknown",
+        "code": code_hash(),
+        "device": device,
+    }
+
+
+def code_hash() -> str:
+    """Hash of the package's own source, so that results made by other code can be told."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "mplib").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]

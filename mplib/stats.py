@@ -1,0 +1,107 @@
+"""How sure a figure is: estimates with their intervals, as columns and as text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from mplib.errors import InputError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    def columns(self, name: str = "value") -> dict[str, float]:
+        """The figure under a name of its own, with ``low`` and ``high``, for a row of a table."""
+        return {name: self.value, "low": self.low, "high": self.high}
+
+    def __format__(self, form: str) -> str:
+        """The figure with its interval, each in the given form.
+
+        >>> f"{Estimate(0.5, 0.25, 0.75):+.2f}"
+        '+0.50 [+0.25, +0.75]'
+        """
+        if not form:
+            return str(self)
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+    def __str__(self) -> str:
+        """As percentages, for a sentence: ``98.1 % [97.0, 98.8]``."""
+        return f"{self.value:.1%} [{self.low * 100:.1f}, {self.high * 100:.1f}]".replace("%", " %")
+
+
+def accuracy(correct: np.ndarray) -> Estimate:
+    """Share of correct answers with its Wilson interval.
+
+    Args:
+        correct: True where the answer was right, shape (examples,).
+    """
+    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
+    return Estimate(float(correct.mean()), interval.low, interval.high)
+
+
+def constant_guess(answers: np.ndarray) -> float:
+    """Accuracy of always giving the most frequent answer."""
+    return float(np.unique(answers, return_counts=True)[1].max() / len(answers))
+
+
+def percentile_interval(values: np.ndarray) -> Estimate:
+    """The first value, with the percentiles of the others as its 95 % interval.
+
+    Args:
+        values: the sample's own value, then those of its resamples; NaN where one is undefined.
+    """
+    low, high = np.nanpercentile(values[1:], [2.5, 97.5]) if len(values) > 1 else (np.nan, np.nan)
+    return Estimate(float(values[0]), float(low), float(high))
+
+
+def group_numbers(n: int, groups: np.ndarray | None) -> np.ndarray:
+    """Number of each example's group, shape (n,); each its own if ``groups`` is None.
+
+    Raises:
+        InputError: there are groups for another number of examples.
+    """
+    if groups is None:
+        return np.arange(n)
+    if len(groups) != n:
+        raise InputError(f"groups of {len(groups)} examples for {n} examples: give each its group")
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def group_weights(groups: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each group is drawn by a bootstrap, shape (1 + resamples, groups).
+
+    The first row is the sample itself, so point estimates and resamples share one computation.
+    """
+    drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    return np.vstack([np.ones(groups), drawn])
+
+
+def example_weights(n: int, groups: np.ndarray | None, resamples: int, seed: int) -> np.ndarray:
+    """How often each example is drawn with its group, shape (1 + resamples, n).
+
+    Args:
+        n: how many examples.
+        groups: group of each example; each its own if None.
+        resamples: bootstrap resamples; the first row is the sample itself.
+        seed: of the draws.
+    """
+    member = group_numbers(n, groups)
+    rng = np.random.default_rng(seed)
+    return group_weights(int(member.max()) + 1, resamples, rng)[:, member]
+
+
+def weighted_mean(values: np.ndarray, weights: np.ndarray) -> Estimate:
+    """Mean over examples with its 95 % percentile interval.
+
+    Args:
+        values: shape (examples,).
+        weights: of ``example_weights``; resamples that hold none of the examples are left out.
+    """
+    weights = weights[weights.sum(axis=1) > 0]
+    return percentile_interval(weights @ values / weights.sum(axis=1))

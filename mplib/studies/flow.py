@@ -1,0 +1,334 @@
+"""Full attention from layer to layer: mean flow over arranged lists, roll-out, a page to play with.
+
+Figures 12 and 13 of the paper, and its appendix A measured.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from mplib.errors import InputError
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.memory import fits_memory
+from mplib.models.passes import passes
+from mplib.models.prompts import Prompts
+from mplib.tasks.trees import USELESS
+
+
+def without_repeats(lists: np.ndarray) -> np.ndarray:
+    """The lists in which no number stands twice, in their order; shape (n, m).
+
+    Raises:
+        InputError: there is none.
+    """
+    distinct = lists[_is_distinct(lists)]
+    if not len(distinct):
+        raise InputError(
+            f"each of the {len(lists)} lists holds a number twice: take more lists, a larger pool "
+            "or repeats=False"
+        )
+    return distinct
+
+
+def _is_distinct(lists: np.ndarray) -> np.ndarray:
+    """Whether all numbers of a list differ, shape (n,)."""
+    return np.diff(np.sort(lists, axis=1), axis=1).min(axis=1) > 0
+
+
+def arrange(lists: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Swaps the smallest numbers of each list to fixed places (the arrangement of Fig 12).
+
+    One swap a number, each looking for its number anew, so that it also holds where one of them
+    stands in the place of another.
+
+    Args:
+        lists: shape (n, m), no number twice in a list.
+        places: where the smallest, the second smallest, ... shall stand, counted from 1.
+
+    Raises:
+        InputError: a place outside the list, a place named twice, or a list with a number twice.
+
+    >>> arrange(np.array([[7, 2, 5, 1]]), [2, 1]).tolist()
+    [[2, 1, 5, 7]]
+    """
+    m = lists.shape[1]
+    for place in places:
+        if not 1 <= place <= m:
+            raise InputError(f"position {place} for one of {m} numbers: it must be from 1 to {m}")
+    if len(set(places)) < len(places):
+        raise InputError(
+            f"positions {', '.join(map(str, places))}: two numbers cannot stand in one place"
+        )
+    if repeated := int((~_is_distinct(lists)).sum()):
+        raise InputError(
+            f"{repeated} of {len(lists)} lists hold a number twice, so that their smallest numbers "
+            "have no one place: leave those lists out"
+        )
+    arranged, rows = lists.copy(), np.arange(len(lists))
+    for rank, place in enumerate(places):
+        now = arranged.argsort(axis=1)[:, rank]
+        arranged[rows, now], arranged[rows, place - 1] = (
+            arranged[rows, place - 1],
+            arranged[rows, now],
+        )
+    return arranged
+
+
+def _full(
+    model: PreTrainedModel, prompts: Prompts, change: Intervention | None, batch_size: int
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Pairs of indices and all attention, shape (batch, layers, heads, tokens, tokens).
+
+    Raises:
+        InputError: the prompts are not equally long.
+    """
+    prompts = prompts.whole()
+    if not prompts.attention_mask.all():
+        raise InputError("attention can be averaged only over prompts that are equally long")
+    everything = np.broadcast_to([0, prompts.input_ids.shape[1]], (len(prompts), 2))
+    how = Reduction("tokens", "keep", "keep")
+    with passes(model, replace(prompts, question=everything), batch_size) as batches:
+        for chosen, _, run in batches:
+            found = run(reduction=how, intervention=change, logits=False)
+            assert found.attention is not None
+            yield chosen, found.attention
+
+
+@fits_memory
+def mean_flow(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    change: Intervention | None = None,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Mean attention from every token to every token, shape (layers, tokens, tokens).
+
+    The mean is over the examples and over the heads that are on; a layer without any gives zeros.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: examples of equal length.
+        change: heads that are off, if any.
+        batch_size: examples a forward pass.
+    """
+    total: Tensor | None = None
+    for _, attention in _full(model, prompts, change, batch_size):
+        on = torch.ones_like(attention[0, :, :, 0, 0])
+        if change is not None and change.heads_off is not None:
+            on = (~change.heads_off).to(on)
+        share = on / on.sum(dim=1, keepdim=True).clamp(min=1)
+        batch = torch.einsum("blhqk,lh->lqk", attention.double(), share.double())
+        total = batch if total is None else total + batch
+    assert total is not None
+    return (total / len(prompts)).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Attention roll-out, read at the last token (appendix A).
+
+    Attributes:
+        last: share of each token in the last one, after each layer, shape (examples, layers,
+            tokens); sums to one over the tokens.
+        even: the same for attention that is spread evenly over all tokens up to each one, shape
+            (layers, tokens): what the shape of the roll-out gives without any model.
+        epsilon: smallest share that any token behind the first takes from the first in any layer,
+            residual stream included, shape (examples,).
+    """
+
+    last: np.ndarray
+    even: np.ndarray
+    epsilon: np.ndarray
+
+    @property
+    def bound(self) -> np.ndarray:
+        """Least share of the first token by appendix A, shape (examples, layers)."""
+        layers = np.arange(1, self.last.shape[1] + 1)
+        return 1 - (1 - self.epsilon[:, None]) ** layers
+
+
+@fits_memory
+def rollout(model: PreTrainedModel, prompts: Prompts, batch_size: int = 64) -> Rollout:
+    """Multiplies head-averaged attention, half of it the residual stream, from layer to layer.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: examples of equal length.
+        batch_size: examples a forward pass.
+    """
+    last: list[np.ndarray] = [np.empty(0)] * len(prompts)
+    epsilon = np.empty(len(prompts))
+    for chosen, attention in _full(model, prompts, None, batch_size):
+        tokens = attention.shape[-1]
+        mixed = (attention.mean(dim=2).double() + torch.eye(tokens).to(attention.device)) / 2
+        epsilon[chosen] = mixed[:, :, 1:, 0].amin(dim=(1, 2)).cpu()
+        for index, rolled in zip(chosen, _roll(mixed).cpu().numpy(), strict=True):
+            last[index] = rolled
+    causal = torch.ones(tokens, tokens, dtype=torch.float64).tril()
+    spread = (causal / causal.sum(dim=1, keepdim=True) + torch.eye(tokens)) / 2
+    even = _roll(spread.expand(1, mixed.shape[1], -1, -1))[0].numpy()
+    return Rollout(np.stack(last), even, epsilon)
+
+
+def _roll(mixed: Tensor) -> Tensor:
+    """Last rows of the products of the first 1, 2, ... layers, shape (batch, layers, tokens)."""
+    joint, rows = mixed[:, 0], [mixed[:, 0, -1]]
+    for layer in range(1, mixed.shape[1]):
+        joint = mixed[:, layer] @ joint
+        rows.append(joint[:, -1])
+    return torch.stack(rows, dim=1)
+
+
+def rollout_table(found: Rollout, heights: np.ndarray) -> pd.DataFrame:
+    """Mean share of the first token and of the useful ones by layer, beside what to compare with.
+
+    Args:
+        found: the roll-out of prompts in which every token is a statement.
+        heights: gold heights, shape (examples, tokens).
+    """
+    useful = heights > USELESS
+    return pd.DataFrame({
+        "layer": np.arange(1, found.last.shape[1] + 1),
+        "first_token": found.last[:, :, 0].mean(axis=0),
+        "first_token_if_even": found.even[:, 0],
+        "bound": found.bound.mean(axis=0),
+        "one_token": 1 / heights.shape[1],
+        "useful": (found.last * useful[:, None]).sum(axis=2).mean(axis=0),
+        "useful_if_even": (found.even * useful[:, None]).sum(axis=2).mean(axis=0),
+    })  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow to be drawn.
+
+    Attributes:
+        name: what it is of.
+        weights: shape (layers, tokens, tokens), rows look at columns.
+        marks: what stands at certain places, counted from 1.
+    """
+
+    name: str
+    weights: np.ndarray
+    marks: Mapping[int, str] = field(default_factory=dict)
+
+
+EDGES_AT_FIRST = 150
+"""About how many edges of a flow the page shows before anything is chosen."""
+
+
+def interactive(flows: Sequence[Flow]) -> HTML:
+    """Flows as one page inside the page: choose list and layer, hide weak edges, point at a token.
+
+    Everything it needs is in it, so that it works offline and from a file; weights are rounded to
+    255 steps of the largest. It runs in a sandbox and all text is escaped.
+    """
+    data = []
+    for flow in flows:
+        top = float(flow.weights.max()) or 1.0
+        steps = np.rint(flow.weights / top * 255).astype(np.uint8)
+        least = int(np.sort(steps, axis=None)[-min(EDGES_AT_FIRST, steps.size)])
+        data.append({
+            "name": flow.name, "layers": steps.shape[0], "tokens": steps.shape[1], "top": top,
+            "least": max(1, least), "marks": {str(k): str(v) for k, v in flow.marks.items()},
+            "weights": base64.b64encode(steps.tobytes()).decode(),
+        })  # fmt: skip
+    # No "<" survives, so that no text can end the script.
+    page = PAGE.replace("DATA", json.dumps(data).replace("<", "\\u003c"))
+    layers = max(flow.weights.shape[0] for flow in flows)
+    return HTML(
+        f'<div><iframe title="Attention flow" sandbox="allow-scripts" srcdoc="{escape(page)}" '
+        f'style="width:100%;height:{170 + 62 * layers}px;border:0"></iframe></div>'
+    )
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Attention flow</title>
+<style>
+ body{font:14px system-ui,sans-serif;margin:0;color:#222;background:#fff}
+ label{margin-right:1.2em} svg{width:100%;display:block} p{margin:.3em 0;min-height:2.6em}
+ text{font-size:11px;fill:#222;text-anchor:middle} circle{fill:#888;cursor:pointer}
+ circle.marked{fill:#d55e00} circle:focus{outline:none;stroke:#000;stroke-width:2}
+ line{stroke:#0173b2;stroke-linecap:round} .faint line:not(.lit){opacity:.04!important}
+</style>
+<label>lists <select id="flow"></select></label>
+<label>layer <select id="layer"></select></label>
+<label>hide weights below <input id="least" type="range" min="1" max="255">
+ <output></output></label>
+<svg role="img" aria-label="tokens from layer to layer, edges by attention"></svg>
+<p aria-live="polite"></p>
+<script>
+const flows = DATA, $ = q => document.querySelector(q), svg = $("svg"), hint =
+  "Point at a token to see where it looks and who looks at it; at a line for its weight.";
+const bytes = flows.map(f => Uint8Array.from(atob(f.weights), c => c.charCodeAt(0)));
+const make = (name, attributes, parent) => {
+  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const key in attributes) e.setAttribute(key, attributes[key]);
+  return parent.appendChild(e);
+};
+const option = (list, value, text) => {
+  const o = document.createElement("option");
+  o.value = value; o.textContent = text; list.append(o);
+};
+const say = text => { $("p").textContent = text || hint; };
+flows.forEach((f, i) => option($("#flow"), i, f.name));
+function choose() {
+  const f = flows[$("#flow").value];
+  $("#layer").replaceChildren();
+  option($("#layer"), -1, "all");
+  for (let l = 0; l < f.layers; l++) option($("#layer"), l, l + 1);
+  $("#least").value = f.least;
+  draw();
+}
+function draw() {
+  const n = $("#flow").value, f = flows[n], w = bytes[n], T = f.tokens, L = f.layers;
+  const only = +$("#layer").value, least = +$("#least").value;
+  const x = i => 70 + i * 840 / Math.max(1, T - 1), y = l => 25 + (L - l) * 60;
+  const value = b => (b / 255 * f.top).toFixed(3);
+  const called = i => (i + 1) + (f.marks[i + 1] ? " (" + f.marks[i + 1] + ")" : "");
+  $("output").textContent = value(least);
+  svg.replaceChildren(); svg.classList.remove("faint"); say();
+  svg.setAttribute("viewBox", "0 0 960 " + (y(0) + 45));
+  const edges = [];
+  for (let l = 0; l < L; l++) for (let i = 0; i < T; i++) for (let j = 0; j <= i; j++) {
+    const b = w[(l * T + i) * T + j];
+    if (b < least || (only >= 0 && only !== l)) continue;
+    const line = make("line", {x1: x(j), y1: y(l), x2: x(i), y2: y(l + 1),
+      "stroke-width": 1 + 5 * b / 255, opacity: .15 + .85 * b / 255}, svg);
+    line.onmouseenter = () => say("Layer " + (l + 1) + ": position " + called(i) +
+      " looks at " + called(j) + ": " + value(b));
+    line.onmouseleave = () => say();
+    edges.push({l, i, j, b, line});
+  }
+  for (let l = 0; l <= L; l++) {
+    make("text", {x: 25, y: y(l) + 4}, svg).textContent = l ? "layer " + l : "tokens";
+    for (let i = 0; i < T; i++) {
+      const dot = make("circle", {cx: x(i), cy: y(l), r: 6, tabindex: 0}, svg);
+      if (f.marks[i + 1]) dot.classList.add("marked");
+      const show = () => {
+        const near = edges.filter(e => (e.l === l && e.j === i) || (e.l === l - 1 && e.i === i));
+        edges.forEach(e => e.line.classList.toggle("lit", near.includes(e)));
+        svg.classList.add("faint");
+        const looks = near.filter(e => e.l === l - 1).sort((a, b) => b.b - a.b).slice(0, 5);
+        say("Position " + called(i) + (l ? " after layer " + l : "") + (looks.length
+          ? " looks at " + looks.map(e => called(e.j) + ": " + value(e.b)).join(", ") : ""));
+      };
+      const rest = () => { svg.classList.remove("faint"); say(); };
+      dot.onmouseenter = dot.onfocus = show; dot.onmouseleave = dot.onblur = rest;
+    }
+  }
+  for (let i = 0; i < T; i++) {
+    make("text", {x: x(i), y: y(0) + 22}, svg).textContent = i + 1;
+    if (f.marks[i + 1]) make("text", {x: x(i), y: y(0) + 38}, svg).textContent = f.marks[i + 1];
+  }
+}
+$("#flow").onchange = choose; $("#layer").onchange = $("#least").oninput = draw; choose();
+</script></html>"""

@@ -1,0 +1,236 @@
+"""Which layers are probed: the pruning of layers the answers do not need, heights layer by layer.
+
+Paper, section 3.2 and appendix C.2, and Fig 7f.
+"""
+
+import re
+from dataclasses import dataclass
+from math import isqrt
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from mplib.errors import InputError
+from mplib.models.attention import Intervention
+from mplib.models.inference import judge
+from mplib.models.memory import fits_memory
+from mplib.models.passes import passes
+from mplib.models.prompts import Prompts
+from mplib.probe.knn import ProbeSettings, usefulness_f1
+from mplib.stats import Estimate, accuracy
+from mplib.studies.heads import LayersKept, head_shape
+from mplib.tasks.trees import PADDING, USELESS
+
+
+@dataclass(frozen=True)
+class LayerSelection:
+    """The layers whose attention the answers need, and how they were found.
+
+    Attributes:
+        kept: these layers, counted from 1, ascending; empty if no attention is needed at all.
+        table: a row for each layer in the order in which they were tried: ``layer``, from 1;
+            ``layers_off``, how many layers were off in this trial; ``accuracy`` with its interval
+            ``low``, ``high``; ``removed``, whether the layer stays off; ``examples``.
+        clean: accuracy of the whole model.
+        guess: accuracy of always giving the most frequent answer.
+        tolerance: accuracy that all removed layers together may cost.
+    """
+
+    kept: tuple[int, ...]
+    table: pd.DataFrame
+    clean: Estimate
+    guess: float
+    tolerance: float
+
+    @property
+    def after(self) -> Estimate:
+        """Accuracy with the kept layers' attention alone."""
+        removed = self.table[self.table.removed]
+        if removed.empty:
+            return self.clean
+        last = removed.iloc[-1]
+        return Estimate(last.accuracy, last.low, last.high)
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether the whole model answers better than chance, so that accuracy can be lost."""
+        return self.clean.low > self.guess
+
+    @property
+    def says(self) -> str:
+        """The selection in a sentence, for a page's summary."""
+        examples = f"{self.table.examples.iloc[0]} development prompts"
+        if not self.meaningful:
+            return (
+                f"The whole model answers {self.clean} of {examples}: no more, as far as can be "
+                f"told, than the {self.guess * 100:.1f} % of always giving the most frequent "
+                "answer, so which layers it needs cannot be found this way."
+            )
+        return (
+            f"{len(self.kept)} of {len(self.table)} layers keep their attention "
+            f"({write_layers(self.kept)}): accuracy on {examples} is {self.clean} with all layers "
+            f"and {self.after} with these, where a loss of {self.tolerance * 100:g} points was "
+            "allowed."
+        )
+
+
+@fits_memory
+def select_layers(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    choices: np.ndarray | None = None,
+    tolerance: float = 0.05,
+    batch_size: int = 256,
+) -> LayerSelection:
+    """Switches off the attention of each layer that the answers do not need, from the top down.
+
+    A layer without attention is its MLP alone. It stays so if the accuracy without it and without
+    all that went before is no more than the tolerance below that of the whole model.
+
+    Every layer is one more evaluation of all prompts. One layer's output is kept for all of them
+    (examples x tokens x width, where the model is), so that the trials above it begin there: about
+    two thirds of the computation is left at 30 layers, three quarters at 6.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: development examples, none of those that will be probed.
+        choices: token ids among which the answer is looked for; the whole vocabulary if None.
+        tolerance: accuracy that all removed layers together may cost, from 0 to 1.
+        batch_size: examples a forward pass.
+
+    Raises:
+        InputError: the tolerance is outside 0 to 1, or the model has no attention heads.
+    """
+    if not 0 <= tolerance <= 1:
+        raise InputError(f"tolerance={tolerance}: give a share of accuracy from 0 to 1, as 0.05")
+    layers, _ = head_shape(model)
+    prompts = prompts.whole()
+    rows: list[dict[str, object]] = []
+    memory: dict[int, dict] = {}
+    with LayersKept(model) as kept, tqdm(total=layers + 1, desc="layers", unit="trial") as progress:
+        kept.wanted = _kept_below(layers)
+        clean = _right(model, prompts, kept, memory, choices, batch_size)
+        progress.update()
+        for layer in reversed(range(layers)):
+            if layer in kept.wanted:  # from here on it is of no more use
+                memory.clear()
+                kept.wanted = _kept_below(layer)
+            kept.off[layer] = True
+            off = int(kept.off[:, 0].sum())
+            right = _right(model, prompts, kept, memory, choices, batch_size)
+            # Counted in examples, but for rounding: 0.9 - 0.05 is not quite 0.85.
+            removed = bool(clean.sum() - right.sum() <= tolerance * len(prompts) + 1e-6)
+            kept.off[layer] = removed
+            found = accuracy(right)
+            rows.append({
+                "layer": layer + 1, "layers_off": off, "accuracy": found.value, "low": found.low,
+                "high": found.high, "removed": removed, "examples": len(prompts),
+            })  # fmt: skip
+            progress.update()
+    guess = np.unique(prompts.answers, return_counts=True)[1].max() / len(prompts)
+    left = tuple(int(layer) + 1 for layer in np.flatnonzero(~kept.off[:, 0]))
+    return LayerSelection(left, pd.DataFrame(rows), accuracy(clean), float(guess), tolerance)
+
+
+def _kept_below(layer: int) -> frozenset[int]:
+    """The layer whose output is kept for the trials below: not far down, but for some of them."""
+    return frozenset({layer - isqrt(2 * layer)})
+
+
+def _right(
+    model: PreTrainedModel, prompts: Prompts, kept: LayersKept, memory: dict[int, dict],
+    choices: np.ndarray | None, batch_size: int,
+) -> np.ndarray:  # fmt: skip
+    """Whether each example is answered rightly without the heads that are off.
+
+    ``memory`` is what ``kept`` keeps of each batch, by the batch's number.
+    """
+    correct = np.empty(len(prompts), dtype=bool)
+    change = Intervention(heads_off=torch.from_numpy(kept.off))
+    with passes(model, prompts, batch_size) as batches:
+        for number, (chosen, batch, run) in enumerate(batches):
+            kept.last = memory.setdefault(number, {})
+            logits = run(intervention=change).logits
+            assert logits is not None
+            correct[chosen], _ = judge(logits, batch.answers, choices)
+    return correct
+
+
+def parse_layers(text: str, total: int) -> tuple[int, ...] | None:
+    """The layers that a notebook's parameter ``layers`` names, counted from 1, ascending.
+
+    Args:
+        text: ``all``; ``selected``; or numbers and ranges such as ``1-10,12``.
+        total: how many layers the model has.
+
+    Returns:
+        The layers; None for ``selected``, which is for ``select_layers`` to find.
+
+    Raises:
+        InputError: anything else, or a layer that the model does not have.
+
+    >>> parse_layers("1-3,5", 6), parse_layers("selected", 6)
+    ((1, 2, 3, 5), None)
+    """
+    if text == "selected":
+        return None
+    found: set[int] = set()
+    for part in [f"1-{total}"] if text == "all" else text.split(","):
+        match = re.fullmatch(r"\s*([0-9]+)(?:\s*-\s*([0-9]+))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last <= total:
+            raise InputError(
+                f"layers={text!r}: {part.strip()!r} is no layer and no rising range of layers from "
+                f"1 to {total}; write 'all', 'selected', or numbers and ranges such as '1-10,12'"
+            )
+        found |= {*range(first, last + 1)}
+    return tuple(sorted(found))
+
+
+def write_layers(layers: tuple[int, ...]) -> str:
+    """Layers as ``parse_layers`` reads them; ``none`` if there is none.
+
+    >>> write_layers((1, 2, 3, 5))
+    '1-3,5'
+    """
+    starts = [n for n in layers if n - 1 not in layers]
+    ends = [n for n in layers if n + 1 not in layers]
+    runs = (f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True))
+    return ",".join(runs) or "none"
+
+
+def height_prefixes(
+    features: np.ndarray,
+    heights: np.ndarray,
+    *,
+    groups: np.ndarray | None = None,
+    settings: ProbeSettings | None = None,
+) -> pd.DataFrame:
+    """How well the first l layers tell the useful statements of one height from the useless ones.
+
+    The first classifier for every l and height, the useful statements of other heights left out
+    (Fig 7f): are the statements that come first in the reasoning found in lower layers?
+
+    Args:
+        features: shape (examples, statements, layers).
+        heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
+        groups: group of each example, shape (examples,); each its own if None.
+        settings: of the classifier and its intervals.
+
+    Returns:
+        A row for each prefix and height: ``layers``, ``height``, and macro-F1 ``f1`` with its 95 %
+        interval ``low``, ``high``. No row where no statement is useless: there is nothing to tell.
+    """
+    known = np.unique(heights[heights > USELESS]) if (heights == USELESS).any() else ()
+    rows = []
+    for height in known:
+        others = (heights > USELESS) & (heights != height)
+        left = np.where(others, PADDING, heights)
+        for layers in range(1, features.shape[-1] + 1):
+            f1 = usefulness_f1(features[..., :layers], left, groups, settings)
+            rows.append({"layers": layers, "height": int(height), **f1})
+    return pd.DataFrame(rows, columns=["layers", "height", "f1", "low", "high"])

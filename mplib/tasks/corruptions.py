@@ -1,0 +1,279 @@
+"""Corruptions: one thing that a model is told is changed, to see what its answer hangs on.
+
+Statements in words are negated, removed, shuffled or reworded (paper, section 6); of a list of
+numbers one is replaced. The paper's text negates a useless statement, its source always the first
+one, useful or not; here each kind has its own name.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from mplib.errors import InputError, suggest
+from mplib.tasks.examples import Example
+from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.proofwriter.generator import FORMS
+from mplib.tasks.proofwriter.logic import Rule, read, write
+from mplib.tasks.trees import USELESS, ReasoningTree
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """An example after a corruption.
+
+    Attributes:
+        example: what the model is asked now. Its answer is the clean example's, so accuracy tells
+            how often a model still gives that. Its tree is what is left of the clean one: useful
+            statements keep their heights, and where the root was removed the highest of the others
+            takes its place.
+        hit: index, in the clean example, of the statement that was reworded or removed; None where
+            only the order changed.
+    """
+
+    example: Example
+    hit: int | None
+
+
+def _useful(example: Example) -> list[int]:
+    return sorted(example.tree.useful)
+
+
+def _useless(example: Example) -> list[int]:
+    return sorted({*range(len(example.statements))} - example.tree.useful)
+
+
+def _arrange(example: Example, places: Sequence[int]) -> Example:
+    """The example with the statements of these places, in this order."""
+    new = {old: place for place, old in enumerate(places)}
+    tree = example.tree
+    heights = {new[i]: height for i, height in tree.heights.items() if i in new}
+    edges = tuple((new[a], new[b]) for a, b in tree.edges if a in new and b in new)
+    root = new[tree.root] if tree.root in new else max(heights, key=lambda i: heights[i])
+    return replace(
+        example,
+        statements=tuple(example.statements[i] for i in places),
+        kinds=tuple(example.kinds[i] for i in places) if example.kinds else (),
+        tree=ReasoningTree(len(places), heights, edges, root),
+    )
+
+
+def _shuffle(example: Example, rng: random.Random) -> Corrupted | None:
+    if len({*example.statements}) < 2:
+        return None
+    places = list(range(len(example.statements)))
+    while True:
+        rng.shuffle(places)
+        other = _arrange(example, places)
+        if other.statements != example.statements:
+            return Corrupted(other, None)
+
+
+def _remove(example: Example, which: Sequence[int], rng: random.Random) -> Corrupted | None:
+    # A tree has at least one statement, so the only useful one cannot be removed.
+    if not which or example.tree.useful == {which[0]}:
+        return None
+    hit = rng.choice(which)
+    rest = [i for i in range(len(example.statements)) if i != hit]
+    return Corrupted(_arrange(example, rest), hit)
+
+
+def _reword(
+    example: Example, wordings: Mapping[int, Sequence[str]], rng: random.Random
+) -> Corrupted | None:
+    """One of the statements in one of its new wordings."""
+    if not wordings:
+        return None
+    hit = rng.choice(sorted(wordings))
+    statements = list(example.statements)
+    statements[hit] = rng.choice(wordings[hit])
+    return Corrupted(replace(example, statements=tuple(statements)), hit)
+
+
+def _denials(example: Example, which: Iterable[int]) -> dict[int, list[str]]:
+    """Statements in the paper's words for their being false."""
+    texts = {i: example.statements[i].strip().removesuffix(".") for i in which}
+    return {i: [f"That {text} is false."] for i, text in texts.items()}
+
+
+def _rules(example: Example) -> dict[int, tuple[Rule, str, bool]]:
+    """Useful rules with their form; a rule that ``write`` would word otherwise is left out."""
+    found: dict[int, tuple[Rule, str, bool]] = {}
+    for i in _useful(example):
+        try:
+            rule = read(example.statements[i])
+        except InputError:
+            continue
+        for form, people in product(FORMS, (False, True)):
+            if isinstance(rule, Rule) and write(rule, form, people) == example.statements[i]:
+                found.setdefault(i, (rule, form, people))
+    return found
+
+
+def _negated_conclusions(example: Example) -> dict[int, list[str]]:
+    return {
+        i: [write(rule._replace(head=rule.head.negated()), form, people)]
+        for i, (rule, form, people) in _rules(example).items()
+    }
+
+
+def _paraphrases(example: Example) -> dict[int, list[str]]:
+    """Other forms of useful rules, where there are any and they say the same."""
+    found = {}
+    for i, (rule, _, people) in _rules(example).items():
+        texts = {write(rule, form, people) for form in FORMS} - {example.statements[i]}
+        if same := sorted(text for text in texts if read(text) == rule):
+            found[i] = same
+    return found
+
+
+CORRUPTIONS: dict[str, Callable[[Example, random.Random], Corrupted | None]] = {
+    "useful negated": lambda e, rng: _reword(e, _denials(e, _useful(e)), rng),
+    "useless negated": lambda e, rng: _reword(e, _denials(e, _useless(e)), rng),
+    "first negated": lambda e, rng: _reword(e, _denials(e, [0]), rng),
+    "useful removed": lambda e, rng: _remove(e, _useful(e), rng),
+    "useless removed": lambda e, rng: _remove(e, _useless(e), rng),
+    "conclusion negated": lambda e, rng: _reword(e, _negated_conclusions(e), rng),
+    "paraphrased": lambda e, rng: _reword(e, _paraphrases(e), rng),
+    "shuffled": _shuffle,
+}
+"""Corruptions of statements in words; ``first negated`` is what the paper's source does.
+
+``conclusion negated`` and ``paraphrased`` hit a useful rule and need ProofWriter's English; the
+latter keeps the meaning. Of one example and seed, the negated useful statement is the one that is
+removed, so that the two can be compared; likewise the useless one.
+"""
+
+
+def corrupt(example: Example, name: str, seed: int = 0) -> Corrupted | None:
+    """Corrupts an example, by chance that depends on its text and the seed alone.
+
+    Args:
+        example: the clean example.
+        name: one of ``CORRUPTIONS``.
+        seed: of the choice among its statements.
+
+    Returns:
+        The corrupted example; None where there is nothing to corrupt, such as no useless statement,
+        no rule that can be worded otherwise, or no other useful statement than the one to remove.
+
+    Raises:
+        InputError: no such corruption.
+
+    >>> tree = ReasoningTree.from_edges([(0, 1)], n_statements=3)
+    >>> told = ("Bob is red.", "Red things are big.", "Bob is kind.")
+    >>> found = corrupt(Example(told, "Bob is big.", "True", tree), "useless negated")
+    >>> found.hit, found.example.statements[found.hit]
+    (2, 'That Bob is kind is false.')
+    """
+    if name not in CORRUPTIONS:
+        raise InputError(
+            f"corruption {name!r}: expected one of {', '.join(CORRUPTIONS)}."
+            f"{suggest(name, list(CORRUPTIONS))}"
+        )
+    text = "\n".join([*example.statements, example.question])
+    return CORRUPTIONS[name](example, random.Random(f"{seed} {text}"))
+
+
+def corrupt_all(
+    examples: Sequence[Example], name: str, seed: int = 0
+) -> tuple[list[Corrupted], np.ndarray]:
+    """Corrupts every example where that is possible; see ``corrupt``.
+
+    Returns:
+        The corrupted examples, and which of the examples they come from: True where the corruption
+        was possible, shape (examples,).
+
+    Raises:
+        InputError: no such corruption, or none of the examples allows it.
+    """
+    found = [corrupt(example, name, seed) for example in examples]
+    done = [one for one in found if one is not None]
+    if not done:
+        raise InputError(
+            f"{name!r} is possible in none of the {len(examples)} examples: leave it out or take "
+            "other examples"
+        )
+    return done, np.array([one is not None for one in found])
+
+
+NUMBERS = ("root replaced", "leaf replaced", "useless replaced")
+"""Corruptions of lists of numbers."""
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Lists in each of which one number was replaced.
+
+    Attributes:
+        lists: shape (n, m); a list where that was impossible is unchanged.
+        positions: where the new number stands, -1 where the list is unchanged; shape (n,).
+        clean_answers: answers to the clean lists, shape (n,).
+        answers: answers to these lists, shape (n,): a new number may be the k-th smallest, or make
+            another one so.
+    """
+
+    lists: np.ndarray
+    positions: np.ndarray
+    clean_answers: np.ndarray
+    answers: np.ndarray
+
+    @property
+    def possible(self) -> np.ndarray:
+        """True where a number was replaced, shape (n,)."""
+        return self.positions >= 0
+
+
+def replace_number(
+    task: KSmallest, lists: np.ndarray, name: str, seed: int = 0, *, keep_order: bool = False
+) -> Replaced:
+    """Replaces one number of a kind, drawn uniformly, by another one of the pool.
+
+    Args:
+        task: which number is asked for; without its ``repeats`` the new number is not in the list.
+        lists: shape (n, m).
+        name: one of ``NUMBERS``.
+        seed: of numbers and replacements.
+        keep_order: whether the new number keeps the old one's place among the sorted numbers, so
+            that leaves stay leaves, useless numbers stay useless, and neither changes the answer.
+            Without it the new number is drawn uniformly from all that are allowed.
+
+    Raises:
+        InputError: no such corruption, or no list allows it.
+    """
+    if name not in NUMBERS:
+        raise InputError(
+            f"corruption {name!r}: expected one of {', '.join(NUMBERS)}."
+            f"{suggest(name, list(NUMBERS))}"
+        )
+    heights = task.heights(lists)
+    kinds = (heights == task.depth, (heights == 0) & (task.depth > 0), heights == USELESS)
+    smaller = np.where(lists[:, None] < lists[..., None], lists[:, None], -1).max(axis=2)
+    larger = np.where(lists[:, None] > lists[..., None], lists[:, None], task.pool).min(axis=2)
+    # The numbers strictly between low and high are candidates, but for those that are taken.
+    low, high = (smaller, larger) if keep_order else (-1, task.pool)
+    taken = 1 if keep_order or task.repeats else task.m
+    eligible = kinds[NUMBERS.index(name)] & (high - low - 1 - taken > 0)
+    possible = eligible.any(axis=1)
+    if not possible.any():
+        raise InputError(
+            f"{name!r} is possible in none of the {len(lists)} lists with k={task.k}, m={task.m}, "
+            f"pool={task.pool}, keep_order={keep_order}: there is no such number (k=1 has no "
+            "leaves, k=m nothing useless) or no other to put in its place; change k or raise pool"
+        )
+    rng = np.random.default_rng(seed)
+    position = np.where(eligible, rng.random(lists.shape), -1).argmax(axis=1)
+    row = np.arange(len(lists))
+    low, high = (np.broadcast_to(bound, lists.shape)[row, position] for bound in (low, high))
+    old = lists[row, position][:, None]
+    # Counted among the free numbers, the new one is found by skipping those taken below it.
+    gone = old if taken == 1 else np.sort(lists, axis=1)
+    free = rng.integers(np.maximum(1, high - low - 1 - taken))
+    skipped = (gone - (low[:, None] + 1) - np.arange(taken) <= free[:, None]).sum(axis=1)
+    changed = lists.copy()
+    changed[row[possible], position[possible]] = (low + 1 + free + skipped)[possible]
+    return Replaced(
+        changed, np.where(possible, position, -1), task.answers(lists), task.answers(changed)
+    )

@@ -1,0 +1,403 @@
+"""Theories drawn by chance, in the official release's format: ProofWriter without a download.
+
+The theories are like ProofWriter's (paper, section 4.2): facts and rules about people ("attribute")
+or animals ("relation"), a question with a proof of a chosen depth, distractors up to a chosen
+number of statements. With ``giveaway=False`` the text does not tell which statements the proof
+uses: all rules share the same words with the question, are equally long, and facts and rules are
+useful equally often; see ``_hidden``.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, pairwise
+from typing import Any
+
+from mplib.errors import InputError
+from mplib.tasks.examples import Example
+from mplib.tasks.proofwriter.logic import (
+    NAF,
+    SOMETHING,
+    WORLDS,
+    Literal,
+    Rule,
+    Statement,
+    Theory,
+    write,
+)
+from mplib.tasks.proofwriter.release import to_examples
+
+NAMES = ("Anne", "Bob", "Charlie", "Dave", "Erin", "Fiona", "Gary", "Harry")
+
+
+_ANIMALS = "bald eagle, bear, cat, cow, dog, lion, mouse, rabbit, squirrel, tiger"
+
+
+_ADJECTIVES = "big blue cold furry green kind nice quiet red rough round smart white young"
+
+
+ANIMALS = tuple(_ANIMALS.split(", "))
+
+
+ATTRIBUTES = tuple(_ADJECTIVES.split())
+
+
+RELATIONS = ("chases", "eats", "likes", "needs", "sees", "visits")
+
+
+Draft = tuple[list[Literal], list[Rule], Literal]  # facts, rules, what Q1 is about
+
+
+STYLES = ("attribute", "relation")
+
+
+FORMS = ("if", "all", "plain")
+
+
+_TRIES = 2_000
+
+
+_MOST_PROOFS = 32
+
+
+@dataclass(frozen=True)
+class TheorySettings:
+    """Which theories to draw.
+
+    Attributes:
+        depth: minimal depth of the first question's proof, 0 to 5.
+        n_statements: facts and rules together, the paper's |S|; at least depth + 1.
+        style: ``attribute`` ("Bob is red.") or ``relation`` ("The cat chases the dog." as well).
+        negation: whether "not" occurs. In the open world anywhere; in the closed world, as in the
+            release, only in conditions, and there only of rules that the proof does not use.
+            Elsewhere a question with a proof is false exactly if it says "not", as in the release.
+        world: ``closed`` or ``open``.
+        giveaway: False for theories whose text does not tell useful statements from others.
+        unique: whether every question has one proof only, so that cleaning keeps it.
+        questions: how many questions a theory is asked; the first has the chosen depth, others
+            any depth up to it.
+        forms: phrasings of rules to choose from: ``if``, ``all``, ``plain``.
+    """
+
+    depth: int = 1
+    n_statements: int = 8
+    style: str = "attribute"
+    negation: bool = False
+    world: str = "closed"
+    giveaway: bool = True
+    unique: bool = True
+    questions: int = 1
+    forms: Sequence[str] = FORMS
+
+    def __post_init__(self) -> None:
+        """Checks that such theories exist."""
+        if self.style not in STYLES or self.world not in WORLDS or not {*self.forms} <= {*FORMS}:
+            raise InputError(
+                f"style={self.style!r}, world={self.world!r}, forms={self.forms!r}: expected "
+                f"one of {STYLES}, one of {WORLDS}, some of {FORMS}"
+            )
+        if not 0 <= self.depth <= 5 or self.questions < 1 or not self.forms:
+            raise InputError("expected a depth from 0 to 5, one question or more, one form or more")
+        least, most = self.depth + 1, 40
+        if not self.giveaway:
+            least, most = 2 * least, 24
+            if self.depth == 0:
+                raise InputError("giveaway=False needs depth 1: a fact that is asked shows itself")
+            if self.negation and self.world == "closed":
+                raise InputError("giveaway=False with negation needs world='open'")
+            if self.questions > 1:
+                raise InputError("giveaway=False hides the proof of one question: set questions=1")
+        if not least <= self.n_statements <= most:
+            raise InputError(
+                f"n_statements={self.n_statements}: expected {least} to {most} at depth "
+                f"{self.depth} with giveaway={self.giveaway}"
+            )
+
+
+def generate(
+    n: int, *, seed: int = 0, answers: Sequence[str] | None = None, **settings: Any
+) -> Iterator[dict[str, Any]]:
+    """Draws theories, each a record in the format of the official release.
+
+    Args:
+        n: how many theories.
+        seed: record i depends on the seed, the settings and i alone, not on n.
+        answers: answers of the questions, each equally often; by default "True" and "False", in
+            the open world "Unknown" too.
+        settings: see ``TheorySettings``.
+
+    Yields:
+        A record with ``id``, ``maxD``, ``NFact``, ``NRule``, ``theory``, ``triples``, ``rules`` and
+        ``questions``, as ``mplib.tasks.proofwriter`` reads them. The release's other fields
+        (``allProofs`` and proofs with intermediate conclusions) are not written.
+
+    Raises:
+        InputError: the settings allow no theory.
+
+    >>> record = next(generate(1, depth=2, n_statements=8))
+    >>> record["NFact"] + record["NRule"], record["questions"]["Q1"]["QDep"]
+    (8, 2)
+    """
+    chosen = TheorySettings(**settings)
+    answers = answers or ("True", "False", "Unknown")[: 3 if chosen.world == "open" else 2]
+    for i in range(n):
+        rng = random.Random(f"{seed} {i} {chosen}")
+        for _ in range(_TRIES):
+            draft = (_natural if chosen.giveaway else _hidden)(rng, chosen)
+            if draft and (record := _record(rng, chosen, draft, answers, i)):
+                yield {"id": f"{_family(chosen)}-{seed}-{i}", **record}
+                break
+        else:
+            raise InputError(f"no theory found for {chosen}: ask for fewer questions or statements")
+
+
+def examples(n: int, *, seed: int = 0, order: str = "random", **settings: Any) -> list[Example]:
+    """Draws n theories and gives their questions, answered True or False, with their trees."""
+    drawn = generate(n, seed=seed, answers=("True", "False"), **settings)
+    return [example for record in drawn for example in to_examples(record, "first", order, seed)]
+
+
+def vocabulary() -> list[str]:
+    """Every word and mark that may occur in a drawn theory, its question or the answer to it."""
+    parts = [Literal(who, "is", what, "-") for who in (*NAMES, *ANIMALS) for what in ATTRIBUTES]
+    parts += [Literal("cat", verb, SOMETHING, sign) for verb in RELATIONS for sign in "+-"]
+    free = [
+        Rule((Literal(SOMETHING, *x), Literal(SOMETHING, *y)), Literal(SOMETHING, *x))
+        for x, y in (
+            (("is", "red", "-"), ("is", "big", "+")),
+            (("is", "red", "+"), ("is", "big", "+")),
+            *(((verb, "cat", "+"), (verb, SOMETHING, "-")) for verb in RELATIONS),
+        )
+    ]
+    texts = [write(part) for part in parts]
+    texts += [
+        write(rule, form, people) for rule in free for form in FORMS for people in (True, False)
+    ]
+    words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text)}
+    words |= {word[0].upper() + word[1:] for word in words} | {word.lower() for word in words}
+    return sorted(words | {"True", "False", "Unknown", "or", "?"})
+
+
+def represent(statement: Statement) -> str:
+    """The release's notation, ``("Bob" "is" "blue" "+")``; a condition is negated with ``~``."""
+    if isinstance(statement, Literal):
+        return "(" + " ".join(f'"{part}"' for part in statement) + ")"
+    body = (x._replace(polarity=x.polarity.replace("-", "~")) for x in statement.body)
+    return f"(({' '.join(map(represent, body))}) -> {represent(statement.head)})"
+
+
+def _family(chosen: TheorySettings) -> str:
+    kind = chosen.style[:3].capitalize() + ("Neg" if chosen.negation else "Noneg")
+    world = "OWA" if chosen.world == "open" else "CWA"
+    return f"{kind}-{world}-D{chosen.depth}-S{chosen.n_statements}"
+
+
+def _natural(rng: random.Random, chosen: TheorySettings) -> Draft | None:
+    """A theory like ProofWriter's: a chain of rules from a fact to the question, distractors."""
+    relations = rng.sample(RELATIONS, 3)
+    people = chosen.style == "attribute"
+    things = rng.sample(NAMES if people else ANIMALS, 6)
+    anywhere = chosen.negation and chosen.world == "open"
+
+    def literal(subject: str, negative: bool = anywhere) -> Literal:
+        polarity = "-" if negative and rng.random() < 0.25 else "+"
+        if people or rng.random() < 0.4:
+            return Literal(subject, "is", rng.choice(ATTRIBUTES), polarity)
+        other = rng.choice([thing for thing in things if thing != subject])
+        return Literal(subject, rng.choice(relations), other, polarity)
+
+    def rule(body: Sequence[Literal], head: Literal) -> Rule:
+        """About whatever the first condition is about, mostly; sometimes about that thing alone."""
+        subject = body[0].subject
+        if rng.random() < 0.85:
+            *body, head = (
+                x._replace(subject=SOMETHING) if x.subject == subject else x for x in (*body, head)
+            )
+        return Rule(tuple(body), head)
+
+    target = literal(rng.choice(things))
+    facts, seen = [target], {target[:3]}
+    rules: list[Rule] = []
+    for step in range(chosen.depth):
+        body = [target]
+        left = chosen.n_statements - len(facts) - len(rules) - (chosen.depth - step)
+        if left > 0 and rng.random() < 0.35:
+            extra = literal(target.subject)
+            if extra[:3] not in seen:
+                body.append(extra)
+                facts.append(extra)
+                seen.add(extra[:3])
+                rng.shuffle(body)
+        moves = not people and rng.random() < 0.25
+        target = literal(rng.choice(things) if moves else target.subject)
+        if target[:3] in seen:
+            return None
+        seen.add(target[:3])
+        rules.append(rule(body, target))
+    wanted = max(len(facts), round(rng.uniform(0.4, 0.6) * chosen.n_statements))
+    wanted = min(wanted, chosen.n_statements - len(rules))
+    for _ in range(_TRIES):
+        if len(facts) + len(rules) == chosen.n_statements:
+            return facts, rules, target
+        subject = rng.choice(things)
+        if len(facts) < wanted:
+            fact = literal(subject)
+            if fact not in facts and fact.negated() not in facts:
+                facts.append(fact)
+            continue
+        body = [literal(subject) for _ in range(rng.choice((1, 1, 2)))]
+        if chosen.negation and rng.random() < 0.3:
+            body.append(literal(subject, negative=True))
+        moves = not people and rng.random() < 0.25
+        new = rule(body, literal(rng.choice(things) if moves else subject))
+        parts = [part[:3] for part in (*new.body, new.head)]
+        if new not in rules and len({*parts}) == len(parts):
+            rules.append(new)
+    return None
+
+
+def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
+    """A theory in which shared words, length, position and kind say nothing about the proof.
+
+    The question is about a thing ("Bob") and a predicate ("is blue"). Every other statement is
+    about the thing with another predicate or about another thing with the predicate, and every
+    rule leads from one kind to the other (or to the question): "If Erin is blue then Bob is red."
+    So each rule shares the same words with the question, whether it is useful, at which height,
+    or not at all. Distractor rules conclude the question, or a step of the proof, from what cannot
+    be proven, or something idle from what can. Facts stand to rules as in the proof, so that
+    either kind is useful equally often.
+    """
+    people = chosen.style == "attribute"
+    things = list(NAMES) if people else [x for x in ANIMALS if " " not in x]
+    rng.shuffle(things)
+    subject, *others = things
+    if people:
+        predicates = [("is", x) for x in rng.sample(ATTRIBUTES, len(ATTRIBUTES))]
+    else:
+        relation, what = rng.choice(RELATIONS), others.pop()
+        predicates = [(r, x) for r in RELATIONS for x in others if r != relation]
+        rng.shuffle(predicates)
+        predicates.insert(0, (relation, what))
+
+    def draw(thing: str, predicate: tuple[str, str]) -> Literal:
+        negative = chosen.negation and rng.random() < 0.5
+        return Literal(thing, *predicate, "-" if negative else "+")
+
+    question = draw(subject, predicates[0])
+    pools = ([draw(x, predicates[0]) for x in others], [draw(subject, x) for x in predicates[1:20]])
+    side = rng.randrange(2)
+    steps = [question]
+    for step in range(chosen.depth):
+        steps.insert(0, pools[(side + step) % 2].pop())
+    share = chosen.n_statements / (chosen.depth + 1)
+    n_facts = min(int(share + rng.random()), chosen.n_statements - chosen.depth)
+    facts = [steps[0]]
+    while len(facts) < n_facts:
+        # two of each pool stay in reserve for what cannot be proven
+        facts.append(rng.choice([pool for pool in pools if len(pool) > 2]).pop())
+    idle = [pool.pop() for pool in pools for _ in range((len(pool) - 1) // 2)]
+    false = [literal for pool in pools for literal in pool]
+    rules = [Rule((body,), head) for body, head in pairwise(steps)]
+    true = [*facts, *steps[1:-1], *idle]
+    while len(rules) < chosen.n_statements - n_facts:
+        if rng.random() < 0.5:
+            body, head = rng.choice(false), rng.choice(steps[1:])
+            # Or any rule about the question would tell the answer by its own "not".
+            head = head.negated() if chosen.negation and rng.random() < 0.5 else head
+        else:
+            body, head = rng.choice(true), rng.choice([*facts[1:], *idle])
+        crosses = head[:3] == question[:3] or (body.subject == subject) != (head.subject == subject)
+        if crosses and Rule((body,), head) not in rules:
+            rules.append(Rule((body,), head))
+    return facts, rules, question
+
+
+def _record(
+    rng: random.Random, chosen: TheorySettings, draft: Draft, answers: Sequence[str], number: int
+) -> dict[str, Any] | None:
+    """The record of a draft; None where its logic is not what was asked for."""
+    facts, rules, target = draft
+    rng.shuffle(facts)
+    rng.shuffle(rules)
+    theory = Theory((*facts, *rules), chosen.world)
+    try:
+        depths = theory.depths
+    except InputError:  # circular negation
+        return None
+    if depths.get(target) != chosen.depth or any(x.negated() in depths for x in depths):
+        return None
+    if chosen.unique and not _is_clean(theory, target):
+        return None
+    rest = [x for x in depths if depths[x] <= chosen.depth and x != target]
+    rng.shuffle(rest)
+    provable = chain([target], (x for x in rest if not chosen.unique or _is_clean(theory, x)))
+    names = [f"triple{i}" for i, _ in enumerate(facts, 1)]
+    names += [f"rule{i}" for i, _ in enumerate(rules, 1)]
+    questions: dict[str, dict[str, Any]] = {}
+    for place in range(chosen.questions):
+        answer = answers[(number + place) % len(answers)]
+        about = _unknown(rng, theory) if answer == "Unknown" else next(provable, None)
+        if about is None:
+            return None
+        asked = about.negated() if answer == "False" else about
+        questions[f"Q{place + 1}"] = _question(theory, asked, names)
+    people = rng.random() < 0.5
+    texts = [write(x, rng.choice(chosen.forms), people) for x in theory.statements]
+    told = {
+        name: {"text": text, "representation": represent(statement)}
+        for name, text, statement in zip(names, texts, theory.statements, strict=True)
+    }
+    return {
+        "maxD": max(question["QDep"] for question in questions.values()),
+        "NFact": len(facts),
+        "NRule": len(rules),
+        "theory": " ".join(texts),
+        "triples": {name: told[name] for name in names[: len(facts)]},
+        "rules": {name: told[name] for name in names[len(facts) :]},
+        "questions": questions,
+    }
+
+
+def _is_clean(theory: Theory, literal: Literal) -> bool:
+    """Whether the literal has one proof only, without failures, whose tree is as deep as it."""
+    proofs = [*islice(theory.proofs(literal, len(theory.statements)), 2)]
+    edges = [*proofs[0].edges()]
+    if len(proofs) > 1 or any(premise == NAF.statement for premise, _ in edges):
+        return False
+    try:
+        return proofs[0].tree(len(theory.statements)).depth == theory.depths[literal]
+    except InputError:  # a rule above itself
+        return False
+
+
+def _unknown(rng: random.Random, theory: Theory) -> Literal | None:
+    """Something about the theory's things that it neither proves nor refutes."""
+    told = theory.statements
+    parts = [x for s in told for x in ((*s.body, s.head) if isinstance(s, Rule) else (s,))]
+    subjects = {x.subject for x in parts} - {SOMETHING}
+    said = {x[1:] for x in parts} | {("is", x, "+") for x in rng.sample(ATTRIBUTES, 2)}
+    literals = {Literal(thing, *what) for thing in subjects for what in said if thing not in what}
+    undecided = sorted(x for x in literals if theory.target(x) is None)
+    return rng.choice(undecided) if undecided else None
+
+
+def _question(theory: Theory, asked: Literal, names: Sequence[str]) -> dict[str, Any]:
+    target = theory.target(asked)
+    inverse = asked.polarity == "-" if target is None else target != asked
+    question: dict[str, Any] = {
+        "question": write(asked),
+        "answer": {"True": True, "False": False}.get(theory.truth(asked), "Unknown"),
+        "QDep": 0 if target is None else theory.depths[target],
+        "QLen": "",
+        "strategy": ("inv-" if inverse else "") + ("random" if target is None else "proof"),
+        "representation": represent(asked),
+    }
+    if target is None:
+        failed = write(asked._replace(polarity="+")) + "[CWA. Example of deepest failure = (FAIL)]"
+        return question | {"proofs": f"[@0: {failed}]"}
+    proofs = list(islice(theory.proofs(target), _MOST_PROOFS))  # the shallowest come first
+    deeper = theory.proofs(target, len(theory.statements))
+    proofs += [p for p in islice(deeper, _MOST_PROOFS) if p.depth > question["QDep"]]
+    text = " OR ".join(proof.text(names) for proof in proofs)
+    return question | {"QLen": proofs[0].size, "proofs": f"[({text})]"}
