@@ -3,34 +3,32 @@
 import json
 import sys
 
-from mplib.runs.profiles import plan, read_profile
+from mplib.runs.profiles import Profile
 
-PROFILE = read_profile(config["profile"])
-THREADS = PROFILE.get("threads", config["threads"])
-JOBS = plan(config["profile"])
-TRAINED = {path for job in JOBS if job.trains for path in job.trained}
+PROFILE = Profile.read(config["profile"])
+THREADS = PROFILE.threads or config["threads"]
+MADE = {path for job in PROFILE.jobs for path in (job.executed, *job.makes)}
 FORCE = "--force" if config.get("force") else ""
 
 
 rule all:
     input:
-        [job.executed for job in JOBS],
+        [job.executed for job in PROFILE.jobs],
 
 
-for job in JOBS:
+for job in PROFILE.jobs:
 
     rule:
         name:
             job.name
         input:
             job.notebook.path,
-            job.inputs if job.gathers else [path for path in job.inputs if path in TRAINED],
+            [path for path in job.inputs if path in MADE],
         output:
             # `update`, or Snakemake would remove a finished run before it asks for it again: the
             # runner itself knows what is finished, and a new training replaces the checkpoint
             # only when it is done.
-            update(job.executed),
-            [update(path) for path in job.trained] if job.trains else [],
+            [update(path) for path in (job.executed, *job.makes)],
         params:
             # A function, since braces in plain strings are wildcards.
             values=lambda _, job=job: json.dumps(job.parameters),
@@ -39,7 +37,7 @@ for job in JOBS:
         threads: THREADS
         resources:
             # Not gpu=0, which some executors refuse.
-            **({"gpu": PROFILE["gpus"]} if job.computes and PROFILE.get("gpus") else {}),
+            **({"gpu": PROFILE.gpus} if job.computes and PROFILE.gpus else {}),
         shell:
             "OMP_NUM_THREADS={params.threads} {sys.executable} -m mplib run {params.notebook}"
             " --params {params.values:q} --no-cost {FORCE} >/dev/null"

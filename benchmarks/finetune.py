@@ -10,7 +10,7 @@ from benchmarks import published
 from benchmarks.features import gpt2_small
 from benchmarks.harness import Row, alternate, speed_row
 from mplib.models.prompts import number_tokens
-from mplib.runs.cost import machine_speed
+from mplib.models.cost import machine_speed
 from mplib.studies import finetune
 from mplib.studies.finetune import Training
 from mplib.tasks.ksmallest import KSmallest

@@ -1,11 +1,15 @@
-"""The command line: ``python -m mplib run|book|keep|pair``."""
+"""The command line: ``python -m mplib run|book|sweep|keep|pair|check``."""
 
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError, NotebookFailed
-from mplib.runs import engine, pages
+
+if TYPE_CHECKING:
+    from mplib.models.cost import Cost
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     keep.add_argument("--profile", default="quick")
     pair = commands.add_parser("pair", help="write the .ipynb beside every notebook")
     pair.add_argument("--check", action="store_true", help="only tell whether they are in step")
+    check = commands.add_parser("check", help="tell what a file of questions holds")
+    check.add_argument("file")
     arguments = parser.parse_args(argv)
     try:
         return _dispatch(arguments)
@@ -47,10 +53,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         given = parse_parameters(arguments.params) | {n: parse_value(v) for n, v in arguments.p}
         if not arguments.no_cost:
             from mplib.runs.cost import line
-            from mplib.runs.notebooks import Notebook
+            from mplib.runs.profiles import Job
 
-            notebook = Notebook.find(arguments.notebook)
-            print(line(notebook, notebook.check(given)), file=sys.stderr)
+            print(line(Job.of(arguments.notebook, given), _estimate), file=sys.stderr)
         print(execute(arguments.notebook, given, force=arguments.force))
     elif arguments.command == "pair":
         from mplib.runs.notebooks import write_pairs
@@ -59,19 +64,47 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         for path in stale:
             print(f"{path} is not in step with its source: run `python -m mplib pair`")
         return int(bool(stale))
+    elif arguments.command == "check":
+        from mplib.tasks.check import check
+
+        said, refused, status = check(arguments.file)
+        print(*said, sep="\n")
+        print(*refused, sep="\n", end="\n" if refused else "", file=sys.stderr)
+        return status
     else:
-        if arguments.profile.endswith(".yaml"):
-            # Runs have working folders of their own.
-            arguments.profile = os.path.abspath(arguments.profile)
-        if arguments.command == "keep":
-            print(*pages.keep(arguments.profile), sep="\n")
-            return 0
-        how = engine.Engine(arguments.cores, arguments.force, arguments.cluster)
-        if arguments.command == "book":
-            print(pages.build_book(arguments.profile, how, strict=arguments.strict))
-        else:
-            engine.sweep(arguments.profile, how, dry_run=arguments.dry_run)
+        _run_profile(arguments)
     return 0
+
+
+def _run_profile(arguments: argparse.Namespace) -> None:
+    """The commands on all runs of a profile."""
+    from mplib.runs import engine, pages
+    from mplib.runs.profiles import Profile
+
+    # Runs have working folders of their own.
+    is_file = arguments.profile.endswith(".yaml")
+    profile = Profile.read(os.path.abspath(arguments.profile) if is_file else arguments.profile)
+    if arguments.command == "keep":
+        from mplib.report import readme
+
+        print(*pages.keep(profile), sep="\n")
+        readme.update()
+        return
+    settings = engine.Engine(arguments.cores, arguments.force, arguments.cluster, _estimate)
+    if arguments.command == "book":
+        from mplib.report import readme
+
+        extra = {"speed.md": readme.speed_page()}
+        print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))
+    else:
+        engine.sweep(profile, settings, dry_run=arguments.dry_run)
+
+
+def _estimate(work: Mapping[str, Any], parameters: Mapping[str, Any]) -> "Cost | None":
+    """The cost of a run; torch is imported when it is first asked for."""
+    from mplib.models.cost import estimate
+
+    return estimate(work, parameters)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Where things lie; ``MPLIB_HOME`` moves all that is written elsewhere."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mplib.errors import InputError
@@ -34,19 +35,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _discard(temporary)
-        raise _unwritable(path, error) from error
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
 
 
-def _discard(path: Path) -> None:
-    """Removes a file where that is possible."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
+def unwritable(path: Path, error: OSError) -> InputError:
     """The one error for a place that takes no files."""
     return InputError(
         f"cannot write {path} ({error.strerror}): make room or make it writable, or set MPLIB_HOME "

@@ -53,19 +53,23 @@ compile: bool = False  # compile the model first
 evaluations: int = 20  # how often to measure the dev accuracy and save the state
 device: str = "auto"  # auto, cpu, cuda
 
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import training_about
+
+about = training_about(task, globals())
+
 # %%
 import pandas as pd
 
-from mplib.models.inference import predicted_tokens
-from mplib.models.loading import load_model
-from mplib.report import display, figures
-from mplib.runs import record
+from mplib import answers, figures, load_model, report, start_run
+from mplib.report.sentences import training_sentences
 from mplib.stats import accuracy
-from mplib.studies import checkpoints, finetune, training_data
+from mplib.studies import finetune
 from mplib.studies.checkpoints import checkpoint_folder
+from mplib.tasks.task import task_of
 
-run = record.start_run("01_finetune", globals())
-chosen = training_data.choose_task(run.parameters)
+run = start_run("01_finetune", globals())
+chosen = task_of(run.parameters)
 
 # %% [markdown]
 # ## The task
@@ -73,10 +77,10 @@ chosen = training_data.choose_task(run.parameters)
 # Three problems as the model reads them, and the answer it should give.
 
 # %%
-start = training_data.start_model(chosen, model, seed=seed, device=device)
+start = load_model(model, vocabulary=chosen.vocabulary, seed=seed, device=device)
 count = lists if task == "ksmallest" else theory_questions
-parts = training_data.splits(chosen, start, count, seed)
-display.show(training_data.preview(start, parts.test))
+parts = finetune.split_prompts(chosen, start, count, seed)
+report.show(finetune.preview(start, parts.test))
 
 # %% [markdown]
 # ## Training
@@ -85,13 +89,10 @@ display.show(training_data.preview(start, parts.test))
 
 # %%
 test, choices = parts.test, parts.choices
-before = accuracy(predicted_tokens(start.model, test, choices=choices) == test.answers)
-training = finetune.Training(
-    steps, batch_size, micro_batch_size, learning_rate, weight_decay, warmup_steps, schedule,
-    trainable=trainable, precision=precision, compile=compile, evaluations=evaluations, seed=seed,
-)  # fmt: skip
-about = {"task": checkpoints.task_identity(chosen), "model": model, "lists": count}
-folder = checkpoint_folder(run.parameters)
+before = accuracy(answers(start.model, test, choices=choices).correct)
+training = finetune.Training.of(run.parameters)
+about = {"task": chosen.identity, "model": model, "lists": count}
+folder = checkpoint_folder(task, run.parameters)
 history = finetune.finetune(start, parts.train, parts.dev, training, folder, about)
 run.table("history", history)
 run.figure("training", figures.training_curves(history))
@@ -102,23 +103,16 @@ run.figure("training", figures.training_curves(history))
 
 # %%
 finetuned = load_model(str(folder), device=device)
-after = accuracy(
-    predicted_tokens(finetuned.model, test, choices=choices) == test.answers
-)
-table = run.table("accuracy", pd.DataFrame([
-    {"model": name, "accuracy": found.value, "low": found.low, "high": found.high, "examples": len(test)}
-    for name, found in {"before": before, "finetuned": after}.items()
-]))  # fmt: skip
-display.show(table)
+after = accuracy(answers(finetuned.model, test, choices=choices).correct)
+found = {"before": before, "finetuned": after}
+rows = [{"model": name, **each.columns("accuracy")} for name, each in found.items()]
+table = pd.DataFrame(rows).assign(examples=len(test))
+run.table("accuracy", table, summary="accuracy", readme="numbers")
+report.show(table)
 
 # %% [markdown]
 # ## Summary
 
 # %%
-display.bullets(
-    f"Test accuracy on {len(test):,} problems: **{after}**; before finetuning it was {before}.",
-    f"Best development accuracy {history.dev_accuracy.max():.1%} at step "
-    f"{history.step[history.dev_accuracy.idxmax()]:,} of {steps:,}.",
-    "The interval is Wilson's, over test problems; other seeds may give other models.",
-)
+report.bullets(*training_sentences(before, after, history, len(test), steps))
 run.finish()

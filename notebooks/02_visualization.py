@@ -36,32 +36,29 @@ checkpoint: str = "auto"  # folder of the finetuned model; auto names it after i
 batch_size: int = 256  # lists a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
-# %%
-from mplib.models import inference
-from mplib.models.loading import load_model
-from mplib.models.prompts import number_prompts
-from mplib.report import display, figures
-from mplib.runs import record
-from mplib.studies import checkpoints, heads
-from mplib.tasks.ksmallest import KSmallest
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
 
-run = record.start_run("02_visualization", globals())
+about = study_about("ksmallest", globals(), reads=2, probes=0)
+
+# %%
+from mplib import KSmallest, attention_features, figures, load_model, report, start_run
+from mplib.models.inference import full_attention, order_statements
+from mplib.report.sentences import map_sentences
+from mplib.studies.checkpoints import finetuned_models
+from mplib.studies.heads import tidy_maps
+
+run = start_run("02_visualization", globals())
 task = KSmallest(k, m, pool, repeats)
 
 # %%
-start = load_model(model, numbers=pool, seed=seed, device=device)
-tuned = checkpoints.finetuned_models(
-    run.parameters, checkpoints.task_identity(task), device
-)
-models = {"before": start} | {
-    f"finetuned: {part}": loaded for part, loaded in tuned.items()
-}
+start = load_model(model, vocabulary=pool, seed=seed, device=device)
+tuned = finetuned_models(run.parameters, task)
+models = {"before": start} | {f"finetuned: {part}": tuned[part] for part in tuned}
 numbers = task.splits(lists, seed)[2][:examples]
-prompts = number_prompts(
-    start.tokenizer, start.positions, pool, numbers, task.answers(numbers)
-)
+prompts, _ = task.prompts(numbers, start)
 attention = {
-    name: inference.attention_features(loaded.model, prompts, batch_size=batch_size)
+    name: attention_features(loaded.model, prompts, batch_size=batch_size)
     for name, loaded in models.items()
 }
 
@@ -73,10 +70,10 @@ attention = {
 # %%
 order = task.order(numbers)
 by_rank = {
-    name: inference.order_statements(values, order).mean(axis=0)
+    name: order_statements(values, order).mean(axis=0)
     for name, values in attention.items()
 }
-run.table("attention_by_rank", heads.tidy_maps(by_rank, "rank"))
+run.table("attention_by_rank", tidy_maps(by_rank, "rank"))
 run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 
 # %% [markdown]
@@ -88,7 +85,7 @@ run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 
 # %%
 by_position = {name: values.mean(axis=0) for name, values in attention.items()}
-run.table("attention_by_position", heads.tidy_maps(by_position, "position"))
+run.table("attention_by_position", tidy_maps(by_position, "position"))
 run.figure(
     "attention_by_position", figures.attention_maps(by_position, "position in the list")
 )
@@ -105,18 +102,12 @@ run.figure(
 
 # %%
 shown = next(iter(tuned.values()))
-heads = inference.full_attention(shown.model, prompts[:1])[0]
+heads = full_attention(shown.model, prompts[:1])[0]
 run.figure("heads", figures.head_thumbnails(heads, [str(n) for n in numbers[0]]))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-display.bullets(*(
-    f"{name}: the last token's attention on the number of rank {k} is largest in layer "
-    f"{values[k - 1].argmax() + 1} ({values[k - 1].max():.3f}; evenly spread would be {1 / m:.3f}), "
-    f"and on the numbers up to it in layer {values[:k].sum(axis=0).argmax() + 1} "
-    f"({values[:k].sum(axis=0).max():.3f}; evenly {k / m:.3f})."
-    for name, values in by_rank.items()
-))  # fmt: skip
+report.bullets(*map_sentences(by_rank, k))
 run.finish()

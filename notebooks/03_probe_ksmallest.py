@@ -44,22 +44,21 @@ resamples: int = 1000  # bootstrap resamples behind each interval
 batch_size: int = 256  # lists a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
+
+about = study_about("ksmallest", globals(), reads=1 + twins)
+
 # %%
-import pandas as pd
+from mplib import KSmallest, attention_features, figures, load_model, report, start_run
+from mplib.models.inference import scale_examples, twin_features
+from mplib.probe import ProbeSettings, published, scores
+from mplib.report.sentences import probe_sentences
+from mplib.studies.checkpoints import finetuned_models
 
-from mplib.models import inference
-from mplib.models.loading import load_model, random_twins
-from mplib.models.prompts import number_prompts
-from mplib.probe import knn, scores
-from mplib.probe.published import compare_published
-from mplib.report import display, figures, paper, sentences
-from mplib.runs import record
-from mplib.studies import checkpoints
-from mplib.tasks.ksmallest import KSmallest
-
-run = record.start_run("03_probe_ksmallest", globals())
+run = start_run("03_probe_ksmallest", globals())
 task = KSmallest(k, m, pool, repeats)
-settings = knn.ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
+settings = ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
 
 # %% [markdown]
 # ## Features
@@ -68,29 +67,20 @@ settings = knn.ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=
 # divided by its largest value, as in the paper's source. Models, twins and text see the same lists.
 
 # %%
-start = load_model(model, numbers=pool, seed=seed, device=device)
-tuned = checkpoints.finetuned_models(
-    run.parameters, checkpoints.task_identity(task), device
-)
-models = ({"pretrained": start} if start.pretrained else {}) | {
-    "finetuned": tuned[trainable]
-}
+start = load_model(model, vocabulary=pool, seed=seed, device=device)
+models = {"pretrained": start} if start.pretrained else {}
+models["finetuned"] = finetuned_models(run.parameters, task)[trainable]
 numbers = task.splits(lists, seed)[2][:examples]
 heights = task.heights(numbers)
-prompts = number_prompts(
-    start.tokenizer, start.positions, pool, numbers, task.answers(numbers)
-)
-twin_models = random_twins(start.model, twins, seed)
-model_features, twin_features = (
-    [
-        inference.scale_examples(
-            inference.attention_features(each, prompts, batch_size=batch_size)
-        )
-        for each in group
-    ]
-    for group in ([loaded.model for loaded in models.values()], twin_models)
-)
-by_model = dict(zip(models, model_features, strict=True))
+prompts, _ = task.prompts(numbers, start)
+features = {
+    name: scale_examples(
+        attention_features(loaded.model, prompts, batch_size=batch_size)
+    )
+    for name, loaded in models.items()
+}
+of_twins = twin_features(start.model, prompts, twins, seed, batch_size=batch_size)
+baseline = [scale_examples(values) for values in of_twins]
 
 # %% [markdown]
 # ## F1 of the classifiers
@@ -99,11 +89,9 @@ by_model = dict(zip(models, model_features, strict=True))
 # intervals over lists. *Permuted labels* is what the classifier reaches when there is nothing to learn.
 
 # %%
-text = task.baseline_features(numbers)
-found = scores.compare(
-    by_model, heights, twins=twin_features, text=text, settings=settings
-)
-run.table("f1", found.f1)
+text = task.text_baseline(numbers)
+found = scores.compare(features, heights, twins=baseline, text=text, settings=settings)
+run.table("f1", found.f1, readme="numbers")
 run.figure("f1", figures.f1_bars(found.f1))
 
 # %% [markdown]
@@ -114,9 +102,9 @@ run.figure("f1", figures.f1_bars(found.f1))
 # be near 0.
 
 # %%
-run.table("scores", found.scores)
+run.table("scores", found.scores, summary="scores", readme="numbers")
 run.figure("scores", figures.score_points(found.scores))
-display.show(found.scores)
+report.show(found.scores)
 
 # %% [markdown]
 # ## Layer by layer
@@ -125,9 +113,7 @@ display.show(found.scores)
 # become readable?
 
 # %%
-prefixes = scores.compare_prefixes(
-    by_model, heights, twins=twin_features, settings=settings
-)
+prefixes = scores.compare_prefixes(features, heights, twins=baseline, settings=settings)
 run.table("prefix_f1", prefixes.f1)
 run.table("prefix_scores", prefixes.scores)
 run.figure("prefixes", figures.prefix_curves(prefixes.scores))
@@ -143,9 +129,10 @@ run.figure("prefixes", figures.prefix_curves(prefixes.scores))
 # constant label column beside the root's, no intervals. For comparison with its tables only.
 
 # %%
-published = compare_published(by_model, twin_features, task.published_heights(numbers))
-run.table("published", published)
-display.show(published)
+labels = task.published_heights(numbers)
+as_published = published.compare_published(features, baseline, labels)
+run.table("published", as_published)
+report.show(as_published)
 
 # %% [markdown]
 # ## Predictions
@@ -153,10 +140,9 @@ display.show(published)
 # Every prediction is kept, so that other questions can be asked of the same run.
 
 # %%
-run.table("predictions", scores.tidy_predictions(found.predictions, heights, numbers))
-display.show(
-    pd.concat([paper.paper_table("table1", k=k), paper.paper_table("table4", k=k)])
-)
+tidy = scores.tidy_predictions(found.predictions, heights, numbers)
+run.table("predictions", tidy)
+report.show(report.paper_tables("table1", "table4", k=k))
 
 # %% [markdown]
 # The rows above are the paper's figures for this k with GPT-2 small (m = 16, pool 512).
@@ -165,5 +151,5 @@ display.show(
 # ## Summary
 
 # %%
-display.bullets(*sentences.probe_sentences(found))
+report.bullets(*probe_sentences(found))
 run.finish()

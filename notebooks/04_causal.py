@@ -48,19 +48,22 @@ resamples: int = 1000  # bootstrap resamples behind each interval
 batch_size: int = 256  # lists a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
+
+# Half a pass for each pruned model: the layers below the first change are shared.
+reads = 4 + (2 + draws) * len(percentages) / 2
+about = study_about("ksmallest", globals(), reads, by_layer=5 * len(window_sizes))
+
 # %%
-import torch
+from mplib import KSmallest, Reduction, attention_features, figures, report, start_run
+from mplib.models.inference import scale_examples
+from mplib.probe import ProbeSettings, predict
+from mplib.report.sentences import causal_sentences
+from mplib.studies import flow, heads, knockout
+from mplib.studies.checkpoints import finetuned_models
 
-from mplib.models import inference
-from mplib.models.attention import Intervention, Reduction
-from mplib.models.prompts import number_prompts
-from mplib.probe import knn
-from mplib.report import display, figures, paper, sentences
-from mplib.runs import record
-from mplib.studies import checkpoints, flow, heads, knockout
-from mplib.tasks.ksmallest import KSmallest
-
-run = record.start_run("04_causal", globals())
+run = start_run("04_causal", globals())
 task = KSmallest(k, m, pool, repeats)
 
 # %% [markdown]
@@ -71,24 +74,17 @@ task = KSmallest(k, m, pool, repeats)
 # belong to heads that look at certain places, or at certain ranks.
 
 # %%
-tuned = checkpoints.finetuned_models(
-    run.parameters, checkpoints.task_identity(task), device
-)
-loaded = tuned[trainable]
-numbers = task.splits(lists, seed)[2][:examples]
-prompts = number_prompts(
-    loaded.tokenizer, loaded.positions, pool, numbers, task.answers(numbers)
-)
-# Here, so that places or windows that cannot be are refused before anything is computed.
+loaded = finetuned_models(run.parameters, task)[trainable]
+lm, numbers = loaded.model, task.splits(lists, seed)[2][:examples]
+prompts, _ = task.prompts(numbers, loaded)
 arranged = flow.arrange(flow.without_repeats(numbers), [smallest_at, second_at])
-spans = knockout.windows(heads.head_shape(loaded.model)[0], window_sizes)
-by_head = inference.attention_features(
-    loaded.model, prompts, reduction=Reduction(heads="keep"), batch_size=batch_size
+windows = knockout.windows(loaded.layers, window_sizes)
+by_head = attention_features(
+    lm, prompts, reduction=Reduction(heads="keep"), batch_size=batch_size
 )
 entropies = heads.head_entropies(by_head, task.order(numbers))
 run.table("entropies", entropies.table())
-maps = {"position entropy": entropies.position, "size entropy": entropies.size}
-run.figure("entropies", figures.entropy_maps(maps))
+run.figure("entropies", figures.entropy_maps(entropies.maps))
 
 # %% [markdown]
 # ## Heads switched off
@@ -99,20 +95,15 @@ run.figure("entropies", figures.entropy_maps(maps))
 
 # %%
 orders = heads.pruning_orders(entropies, draws, seed)
-change = heads.ablation(loaded.model, prompts, ablation, batch_size)
-pruned = heads.prune(
-    loaded.model, prompts, orders, percentages,
-    change=change, published=published, batch_size=batch_size,
-)  # fmt: skip
+change = heads.ablation(lm, prompts, ablation, batch_size)
+counting = {"published": published, "batch_size": batch_size}
+pruned = heads.prune(lm, prompts, orders, percentages, change=change, **counting)
 run.table("pruning", pruned)
 averaged = run.table("pruning_averaged", heads.average_draws(pruned))
 run.figure("pruning", figures.pruning_curves(averaged))
 
 # %%
-paper = paper.paper_table("fig9", k=k)
-display.show(
-    paper.pivot(index="percentage", columns="order", values="value").reset_index()
-)
+report.show(report.paper_curves("fig9", "percentage", "order", k=k))
 
 # %% [markdown]
 # The table holds the paper's accuracies for this k, GPT-2 small finetuned (m = 16, pool 512).
@@ -131,19 +122,12 @@ display.show(
 # %%
 removed = heads.heads_removed(flow_percentage, entropies.size.size, published=published)
 off = heads.heads_off(orders["position entropy"][0], removed, entropies.size.shape)
-case = number_prompts(
-    loaded.tokenizer, loaded.positions, pool, arranged, task.answers(arranged)
-)
-without = Intervention(torch.from_numpy(off), change.replacement)
+placed, _ = task.prompts(arranged, loaded)
+marks = {smallest_at: "smallest", second_at: "second"}
+without = flow.mean_flow(lm, placed, heads.without_heads(off, change), batch_size)
 flows = [
-    flow.Flow(
-        f"arranged, {removed} position heads off",
-        flow.mean_flow(loaded.model, case, without, batch_size=batch_size),
-        {smallest_at: "smallest", second_at: "second"},
-    ),
-    flow.Flow(
-        "as they come", flow.mean_flow(loaded.model, prompts, batch_size=batch_size)
-    ),
+    figures.Flow(f"arranged, {removed} position heads off", without, marks),
+    figures.Flow("as they come", flow.mean_flow(lm, prompts, batch_size=batch_size)),
 ]
 run.figure("flow", figures.attention_flow(flows))
 
@@ -153,7 +137,7 @@ run.figure("flow", figures.attention_flow(flows))
 # which every later token can see.
 
 # %%
-flow.interactive(flows)
+figures.attention_flow_page(flows)
 
 # %% [markdown]
 # ## The tree's own edges cut
@@ -166,11 +150,11 @@ flow.interactive(flows)
 
 # %%
 heights = task.heights(numbers)
-found = knockout.knock_out(
-    loaded.model, prompts, knockout.edge_sets(heights, seed), spans,
-    renormalise=renormalise, resamples=resamples, seed=seed, batch_size=batch_size,
-)  # fmt: skip
-run.table("knock_out", found.table)
+cuts = knockout.edge_sets(heights, seed)
+resampling = {"resamples": resamples, "seed": seed}
+cutting = {"renormalise": renormalise, "batch_size": batch_size, **resampling}
+found = knockout.knock_out(lm, prompts, cuts, windows, **cutting)
+run.table("knock_out", found.table, summary="changes")
 run.figure("knock_out", figures.knock_out_effects(found.table, found.guess))
 
 # %% [markdown]
@@ -186,14 +170,13 @@ run.figure("knock_out", figures.knock_out_effects(found.table, found.guess))
 # lists that it reads better should lose more.
 
 # %%
-settings = knn.ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
-simplified = inference.scale_examples(by_head.mean(axis=-1))
-correctness = knockout.probe_correctness(
-    heights, knn.predict(simplified, heights, settings=settings)
-)
-agreed = knockout.agreement(correctness, found, resamples=resamples, seed=seed)
+settings = ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
+simplified = scale_examples(by_head.mean(axis=-1))
+predicted = predict(simplified, heights, settings=settings)
+correctness = knockout.probe_correctness(heights, predicted)
+agreed = knockout.agreement(correctness, found, **resampling)
 run.table("agreement", agreed)
-display.show(agreed[agreed.statistic == "Spearman"])
+report.show(agreed[agreed.statistic == "Spearman"])
 
 # %% [markdown]
 # ## Why not roll-out?
@@ -203,7 +186,7 @@ display.show(agreed[agreed.statistic == "Spearman"])
 # whatever the model does. Here it is measured, beside the same for attention that is spread evenly.
 
 # %%
-rolled = flow.rollout_table(flow.rollout(loaded.model, prompts, batch_size), heights)
+rolled = flow.rollout_table(flow.rollout(lm, prompts, batch_size), heights)
 run.table("rollout", rolled)
 run.figure("rollout", figures.rollout_curve(rolled))
 
@@ -211,19 +194,5 @@ run.figure("rollout", figures.rollout_curve(rolled))
 # ## Summary
 
 # %%
-small = {name: values < 0.7 for name, values in maps.items()}
-top = rolled.iloc[-1]
-display.bullets(
-    f"Of {entropies.size.size} heads, {small['position entropy'].sum()} have a position entropy below "
-    f"0.7 (the smallest is {entropies.position.min():.2f}), {small['size entropy'].sum()} a size "
-    f"entropy below 0.7 (smallest {entropies.size.min():.2f}), "
-    f"{(small['position entropy'] & small['size entropy']).sum()} both; in the paper's GPT-2 67, 24 "
-    "and none of 144.",
-    *sentences.pruning_sentences(averaged),
-    *sentences.knockout_sentences(found, agreed),
-    f"Rolled out over {top.layer:.0f} layers, the first token holds {top.first_token:.3f} of the last "
-    f"one, {top.first_token / top.one_token:.1f} times one token's even share; attention spread "
-    f"evenly in every layer would give it {top.first_token_if_even:.3f}. The bound of appendix A "
-    f"with the measured weights is {top.bound:.3f}.",
-)
+report.bullets(*causal_sentences(entropies, averaged, found, agreed, rolled))
 run.finish()

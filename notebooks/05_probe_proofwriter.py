@@ -52,19 +52,29 @@ seed: int = 0  # of theories, demonstrations, twins, folds and resamples
 batch_size: int = 16  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda, map
 
-# %%
-from mplib.probe import knn
-from mplib.report import display, figures, sentences
-from mplib.runs import record
-from mplib.studies import checkpoints, language, language_tables
-from mplib.studies.training_data import start_model
-from mplib.tasks.proofwriter.task import ProofWriter
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
 
-run = record.start_run("05_probe_proofwriter", globals())
+about = study_about("proofwriter", globals(), reads=1 + twins)
+
+# %%
+from mplib import ProofWriter, figures, load_model, report, start_run
+from mplib.probe import ProbeSettings
+from mplib.report.sentences import language_sentences, layer_sentences
+from mplib.studies import language
+from mplib.studies import language_tables as tables
+
+run = start_run("05_probe_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
-settings = knn.ProbeSettings(neighbours, 1, folds, resamples, seed)
-plan = {"batch_size": batch_size, "settings": settings, "seed": seed}
-how = language.Procedure("proofwriter", shared_shots, twins, **plan)
+settings = ProbeSettings(neighbours, 1, folds, resamples, seed)
+procedure = language.Procedure(
+    "proofwriter",
+    shared_shots,
+    twins,
+    batch_size=batch_size,
+    settings=settings,
+    seed=seed,
+)
 
 # %% [markdown]
 # ## The questions
@@ -72,8 +82,8 @@ how = language.Procedure("proofwriter", shared_shots, twins, **plan)
 # One question of each case, its statements in the order in which the model reads them.
 
 # %%
-sets = language.theory_sets(task, "test", examples, [shots, *shot_counts])
-display.show(language_tables.preview(sets))
+sets = language.chosen_sets(task, "test", examples, [shots, *shot_counts])
+report.show(tables.preview(sets))
 
 # %% [markdown]
 # ## The models
@@ -81,17 +91,18 @@ display.show(language_tables.preview(sets))
 # The model with demonstrations, and whatever was finetuned on these theories, which is asked without.
 
 # %%
-start = start_model(task, model, dtype=dtype, device=device, seed=seed)
-tuned = checkpoints.finetuned_models(
-    run.parameters, {"name": "ProofWriter"}, device, required=False
-)
-subjects = [language.Subject(f"{shots}-shot", start, shots)] + [
-    language.Subject(f"finetuned ({part})", loaded, 0) for part, loaded in tuned.items()
+vocabulary = task.vocabulary
+start = load_model(model, vocabulary=vocabulary, dtype=dtype, device=device, seed=seed)
+subjects = [
+    language.Subject(f"{shots}-shot", start, shots),
+    *language.finetuned_subjects(run.parameters, task),
 ]
-dev = language.theory_sets(task, "dev", shot_examples) if layers == "selected" else []
-how, chosen, remarks = language.choose_layers(subjects[0], dev, layers, how)
+dev = task.sets("dev", shot_examples) if layers == "selected" else []
+procedure, chosen, selection = language.choose_layers(
+    subjects[0], dev, layers, procedure
+)
 run.table("layers", chosen)
-f"{len(how.layers) if how.layers else 'All'} layers are probed."
+f"{len(procedure.layers) if procedure.layers else 'All'} layers are probed."
 
 # %% [markdown]
 # ## Answers
@@ -102,9 +113,10 @@ f"{len(how.layers) if how.layers else 'All'} layers are probed."
 # sign of reasoning.
 
 # %%
-readings = language.read_sets(subjects, sets, how)
-answers = run.table("accuracy", language_tables.accuracy_table(readings))
-display.show(answers)
+readings = language.read_sets(subjects, sets, procedure)
+answers = tables.accuracy_table(readings)
+run.table("accuracy", answers, summary="accuracy", readme="language")
+report.show(answers)
 
 # %% [markdown]
 # ## Scores over both baselines
@@ -113,17 +125,17 @@ display.show(answers)
 # the text above 0 is what a reader of the words alone could not have told.
 
 # %%
-f1, scores = language_tables.probe_tables(readings, how)
+f1, scores = tables.probe_tables(readings, procedure)
 run.table("f1", f1)
-run.table("scores", scores)
+run.table("scores", scores, summary="scores", readme="language")
 everywhere = scores[scores["among"] == "all statements"]
-run.figure("scores", figures.score_points(language_tables.by_set(everywhere)))
+run.figure("scores", figures.score_points(tables.by_set(everywhere)))
 
 # %% [markdown]
 # The F1s behind the scores: the model, its twin, the text, and permuted labels.
 
 # %%
-display.show(language_tables.f1_overview(f1))
+report.show(tables.f1_overview(f1))
 
 # %% [markdown]
 # ## Among rules alone
@@ -134,8 +146,8 @@ display.show(language_tables.f1_overview(f1))
 # %%
 rules = scores[scores["among"] == "rules alone"]
 if len(rules):
-    run.figure("rules", figures.score_points(language_tables.by_set(rules)))
-display.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
+    run.figure("rules", figures.score_points(tables.by_set(rules)))
+report.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
 
 # %% [markdown]
 # ## Layer by layer
@@ -144,9 +156,9 @@ display.show(rules[["set", "subject", "score", "over", "value", "low", "high"]])
 # statements of one height against the useless ones (Fig 7f): are low statements found before high ones?
 
 # %%
-prefixes = run.table("prefix_scores", language_tables.prefix_table(readings, how))
-run.figure("prefixes", figures.prefix_curves(language_tables.by_set(prefixes)))
-heights = run.table("height_f1", language_tables.height_table(readings, how))
+prefixes = run.table("prefix_scores", tables.prefix_table(readings, procedure))
+run.figure("prefixes", figures.prefix_curves(tables.by_set(prefixes)))
+heights = run.table("height_f1", tables.height_table(readings, procedure))
 run.figure("heights", figures.height_curves(heights))
 
 # %% [markdown]
@@ -155,9 +167,9 @@ run.figure("heights", figures.height_curves(heights))
 # Accuracy with several numbers of demonstrations (Table 5).
 
 # %%
-by_shots = language_tables.shots_table(start, sets, shot_counts, shot_examples, how)
+by_shots = tables.shots_table(start, sets, shot_counts, shot_examples, procedure)
 run.table("shots", by_shots)
-display.show(by_shots)
+report.show(by_shots)
 
 # %% [markdown]
 # ## The published protocol
@@ -166,19 +178,18 @@ display.show(by_shots)
 # paper's tables only.
 
 # %%
-published = run.table("published", language_tables.published_table(readings))
-display.show(published)
+published = run.table("published", tables.published_table(readings))
+report.show(published)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on the official data (Tables 2 and 8).
 
 # %%
-depths = sorted({one.depth for one in sets})
-display.show(language_tables.paper_figures("proofwriter", depths))
+report.show(report.paper_figures("proofwriter", {one.depth for one in sets}))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-display.bullets(*remarks, *sentences.language_sentences(answers, scores))
+report.bullets(*layer_sentences(selection), *language_sentences(answers, scores))
 run.finish()

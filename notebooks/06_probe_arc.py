@@ -51,21 +51,25 @@ seed: int = 0  # of orders, demonstrations, twins, folds and resamples
 batch_size: int = 16  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda, map
 
-# %%
-from mplib.models.loading import load_model
-from mplib.probe import knn
-from mplib.report import display, figures, sentences
-from mplib.runs import record
-from mplib.studies import language, language_tables
-from mplib.tasks.science.task import Science
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
 
-run = record.start_run("06_probe_arc", globals())
-task = Science(
-    questions, train_questions, tuple(depths), conclusions, distractors, order, seed
+about = study_about("science", globals(), reads=1 + twins)
+
+# %%
+from mplib import Science, figures, load_model, report, start_run
+from mplib.probe import ProbeSettings
+from mplib.report.sentences import language_sentences
+from mplib.studies import language
+from mplib.studies import language_tables as tables
+
+run = start_run("06_probe_arc", globals())
+told = {"conclusions": conclusions, "distractors": distractors, "order": order}
+task = Science(questions, train_questions, tuple(depths), seed=seed, **told)
+settings = ProbeSettings(neighbours, 1, folds, resamples, seed)
+procedure = language.Procedure(
+    template, shared_shots, twins, batch_size=batch_size, settings=settings, seed=seed
 )
-settings = knn.ProbeSettings(neighbours, 1, folds, resamples, seed)
-plan = {"batch_size": batch_size, "settings": settings, "seed": seed}
-how = language.Procedure(template, shared_shots, twins, **plan)
 
 # %% [markdown]
 # ## The questions
@@ -73,8 +77,8 @@ how = language.Procedure(template, shared_shots, twins, **plan)
 # One question of each depth, its statements in the order in which the model reads them.
 
 # %%
-sets = language.question_sets(task, examples, [shots, *shot_counts])
-display.show(language_tables.preview(sets))
+sets = language.chosen_sets(task, "test", examples, [shots, *shot_counts])
+report.show(tables.preview(sets))
 
 # %% [markdown]
 # ## Answers
@@ -82,14 +86,16 @@ display.show(language_tables.preview(sets))
 # Accuracy of the same prompts whose attention is probed, among the letters of the options.
 
 # %%
-words = language.words(sets)
-start = load_model(model, words=words, dtype=dtype, device=device, seed=seed)
+vocabulary = task.vocabulary
+start = load_model(model, vocabulary=vocabulary, dtype=dtype, device=device, seed=seed)
 subject = language.Subject(f"{shots}-shot", start, shots)
-how, chosen, _ = language.choose_layers(subject, [], layers, how)
+procedure, chosen, _ = language.choose_layers(subject, [], layers, procedure)
 run.table("layers", chosen)
-readings = language.divide(language.read_sets([subject], sets[-1:], how)[0], sets)
-answers = run.table("accuracy", language_tables.accuracy_table(readings))
-display.show(answers)
+together = language.read_sets([subject], sets[-1:], procedure)[0]
+readings = language.divide(together, sets)
+answers = tables.accuracy_table(readings)
+run.table("accuracy", answers, summary="accuracy")
+report.show(answers)
 
 # %% [markdown]
 # ## Scores over both baselines
@@ -98,16 +104,16 @@ display.show(answers)
 # the text above 0 is what a reader of the words alone could not have told.
 
 # %%
-f1, scores = language_tables.probe_tables(readings, how)
+f1, scores = tables.probe_tables(readings, procedure)
 run.table("f1", f1)
-run.table("scores", scores)
-run.figure("scores", figures.score_points(language_tables.by_set(scores)))
+run.table("scores", scores, summary="scores")
+run.figure("scores", figures.score_points(tables.by_set(scores)))
 
 # %% [markdown]
 # The F1s behind the scores: the model, its twin, the text, and permuted labels.
 
 # %%
-display.show(language_tables.f1_overview(f1))
+report.show(tables.f1_overview(f1))
 
 # %% [markdown]
 # ## Layer by layer
@@ -116,9 +122,9 @@ display.show(language_tables.f1_overview(f1))
 # statements of one height against the useless ones: are low statements found before high ones?
 
 # %%
-prefixes = run.table("prefix_scores", language_tables.prefix_table(readings, how))
-run.figure("prefixes", figures.prefix_curves(language_tables.by_set(prefixes)))
-heights = run.table("height_f1", language_tables.height_table(readings, how))
+prefixes = run.table("prefix_scores", tables.prefix_table(readings, procedure))
+run.figure("prefixes", figures.prefix_curves(tables.by_set(prefixes)))
+heights = run.table("height_f1", tables.height_table(readings, procedure))
 run.figure("heights", figures.height_curves(heights))
 
 # %% [markdown]
@@ -127,9 +133,9 @@ run.figure("heights", figures.height_curves(heights))
 # Accuracy with several numbers of demonstrations (Table 5).
 
 # %%
-by_shots = language_tables.shots_table(start, sets, shot_counts, shot_examples, how)
+by_shots = tables.shots_table(start, sets, shot_counts, shot_examples, procedure)
 run.table("shots", by_shots)
-display.show(by_shots)
+report.show(by_shots)
 
 # %% [markdown]
 # ## The published protocol
@@ -138,18 +144,18 @@ display.show(by_shots)
 # paper's tables only.
 
 # %%
-published = run.table("published", language_tables.published_table(readings))
-display.show(published)
+published = run.table("published", tables.published_table(readings))
+report.show(published)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on ARC (Tables 2 and 8).
 
 # %%
-display.show(language_tables.paper_figures("arc", depths))
+report.show(report.paper_figures("arc", depths))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-display.bullets(*sentences.language_sentences(answers, scores))
+report.bullets(*language_sentences(answers, scores))
 run.finish()

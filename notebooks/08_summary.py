@@ -28,11 +28,15 @@
 # %% tags=["parameters"]
 profile: str = "quick"  # whose runs are gathered
 
-# %%
-from mplib.report import display, figures, sentences, summary
-from mplib.runs import record
+# %% tags=["about", "remove-cell"]
+about = {"gathers": profile}
 
-run = record.start_run("08_summary", globals())
+# %%
+from mplib import figures, report, start_run
+from mplib.report import summary
+from mplib.report.sentences import summary_sentences
+
+run = start_run("08_summary", globals())
 found, made = summary.gather(profile)
 pooled = summary.pool_seeds(found)
 
@@ -59,7 +63,7 @@ if along:
     paper = summary.paper_curves(profile, along)
     run.figure("curves", figures.sweep_curves(pooled, along, paper))
 else:
-    display.bullets("This profile sweeps over no number.")
+    report.bullets("This profile sweeps over no number.")
 
 # %% [markdown]
 # ## Every setting
@@ -68,7 +72,7 @@ else:
 # baseline leaves nothing to be told.
 
 # %%
-display.show(summary.by_setting(pooled))
+report.show(summary.by_setting(pooled))
 
 # %% [markdown]
 # ## What an intervention costs
@@ -76,7 +80,7 @@ display.show(summary.by_setting(pooled))
 # Change in accuracy when statements are corrupted, or cut off from the last token.
 
 # %%
-display.show(summary.by_intervention(pooled))
+report.show(summary.by_intervention(pooled))
 
 # %% [markdown]
 # ## Runs
@@ -87,11 +91,11 @@ display.show(summary.by_intervention(pooled))
 # %%
 # Without the times, so that equal results are equal files.
 run.table("runs", made.drop(columns=["seconds", "device"]))
-display.show(made)
+report.show(made)
 
 # %% [markdown]
 # ## Summary
 
 # %%
-display.bullets(*sentences.summary_sentences(pooled, made))
+report.bullets(*summary_sentences(pooled, made))
 run.finish()

@@ -66,7 +66,7 @@ class Intervention:
 
 
 @dataclass
-class _Session:
+class Session:
     """What the backend does during one forward pass, and what it has recorded so far."""
 
     intervention: Intervention
@@ -83,11 +83,11 @@ class _Session:
     outputs: dict[int, Tensor] = field(default_factory=dict)
 
 
-class _EnoughLayers(Exception):
+class EnoughLayers(Exception):
     """Ends a forward pass as soon as the last wanted layer has been recorded or cached."""
 
 
-_SESSION: ContextVar[_Session | None] = ContextVar("mplib_attention_session", default=None)
+SESSION: ContextVar[Session | None] = ContextVar("mplib_attention_session", default=None)
 
 
 def _attention(
@@ -99,7 +99,7 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """The registered attention function; same contract as transformers' own."""
-    session = _SESSION.get()
+    session = SESSION.get()
     if session is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     layer: int = module.layer_idx  # type: ignore[assignment]
@@ -123,7 +123,7 @@ def _attention(
             weights = weights.masked_fill(_gather_rows(hidden, session.rows), 0)
         session.recorded[layer] = _reduce(weights.float(), session)
     if layer == session.last_layer:
-        raise _EnoughLayers
+        raise EnoughLayers
     if cut is not None and not change.renormalise:
         _, weights = eager(module, query, key, value, attention_mask, **kwargs)
         groups = query.shape[1] // value.shape[1]
@@ -154,7 +154,7 @@ def _gather_rows(full: Tensor, rows: Tensor | None) -> Tensor:
 
 
 def _rows(
-    eager: Any, session: _Session, module: torch.nn.Module, query: Tensor, key: Tensor,
+    eager: Any, session: Session, module: torch.nn.Module, query: Tensor, key: Tensor,
     value: Tensor, mask: Tensor | None, **kwargs: Any,
 ) -> Tensor:  # fmt: skip
     """The family's own attention weights, for the wanted rows only; (batch, heads, rows, keys)."""
@@ -171,23 +171,23 @@ def _causal_rows(query: Tensor, rows: Tensor | None) -> Tensor:
     return query.new_zeros(()).masked_fill(hidden, torch.finfo(query.dtype).min)
 
 
-def _reduce(weights: Tensor, session: _Session) -> Tensor:
+def _reduce(weights: Tensor, session: Session) -> Tensor:
     """Reduces (batch, heads, rows, keys) to (batch, [heads,] [rows,] statements)."""
-    how, pooling, valid = session.reduction, session.pooling, session.row_mask
-    assert how is not None and valid is not None
-    if how.statement == "mean":
+    reduction, pooling, valid = session.reduction, session.pooling, session.row_mask
+    assert reduction is not None and valid is not None
+    if reduction.statement == "mean":
         weights = weights @ pooling[:, None]  # type: ignore[index]
-    elif how.statement == "max":
+    elif reduction.statement == "max":
         index = pooling[:, None, None].expand(weights.shape)  # type: ignore[index]
         # The last bin takes the tokens outside all statements.
         bins = weights.new_zeros(*weights.shape[:3], session.n_statements + 1)
         weights = bins.scatter_reduce(-1, index, weights, "amax")[..., :-1]
     valid = valid[:, None, :, None]
-    if how.question == "max":
+    if reduction.question == "max":
         weights = weights.masked_fill(~valid, -torch.inf).amax(dim=2)
-    elif how.question == "mean":
+    elif reduction.question == "mean":
         weights = weights.masked_fill(~valid, 0).sum(dim=2) / valid.sum(dim=2)
-    return weights.mean(dim=1) if how.heads == "mean" else weights
+    return weights.mean(dim=1) if reduction.heads == "mean" else weights
 
 
 def _replace_heads(output: Tensor, layer: int, change: Intervention) -> Tensor:
@@ -204,7 +204,7 @@ def _mask(**kwargs: Any) -> Tensor | None:
 
     A mask costs tokens squared, and the fast kernel needs none for causality.
     """
-    session = _SESSION.get()
+    session = SESSION.get()
     padding = kwargs["attention_mask"]
     # First what is cheap to see: sdpa_mask makes a whole mask to say that one is needed.
     plain = kwargs["q_length"] == kwargs["kv_length"] and (padding is None or bool(padding.all()))

@@ -8,16 +8,39 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from mplib.errors import InputError, suggest
+from mplib.errors import InputError
 from mplib.models.prompts import Prompts, Span, encode
-from mplib.tasks.examples import Example
 
-TEMPLATES = {"proofwriter": "True or False?", "arc": "The answer is:", "plain": ""}
-"""What stands between question and answer (paper, section 4.2 and appendix C)."""
+Asked = tuple[Prompts, np.ndarray | None]
+"""Prompts, and the token ids among which the answer is looked for; None for all there are."""
+
+
+class Problem(Protocol):
+    """What is read of an example in words."""
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """What the model is told."""
+
+    @property
+    def question(self) -> str:
+        """What it is asked; may be empty."""
+
+    @property
+    def answer(self) -> str:
+        """What should come next."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The answers among which the model's is looked for; empty for any token."""
+
+
+P = TypeVar("P", bound=Problem)
 
 
 @dataclass(frozen=True)
@@ -35,24 +58,14 @@ class Written:
     question: Span
 
 
-def write(example: Example, template: str) -> Written:
+def write(example: Problem, template: str) -> Written:
     """Puts an example into words.
 
-    Raises:
-        InputError: no such template.
-
-    >>> from mplib.trees import ReasoningTree
-    >>> tree = ReasoningTree.from_edges([(0, 1)], 2)
-    >>> one = Example(("A is red.", "Red things are big."), "A is big.", "True", tree)
-    >>> write(one, "proofwriter").text
-    'A is red. Red things are big. A is big. True or False?'
+    Args:
+        example: the example.
+        template: what asks for the answer, such as ``True or False?``; may be empty.
     """
-    if template not in TEMPLATES:
-        raise InputError(
-            f"template={template!r}: expected one of {', '.join(TEMPLATES)}."
-            f"{suggest(template, list(TEMPLATES))}"
-        )
-    parts = [*example.statements, example.question, TEMPLATES[template]]
+    parts = [*example.statements, example.question, template]
     spans, text = [], ""
     for part in parts:
         text += " " if text and part else ""
@@ -66,8 +79,8 @@ def write(example: Example, template: str) -> Written:
 
 
 def demonstrate(
-    train: Sequence[Example], shots: int, n: int, *, shared: bool = True, seed: int = 0
-) -> list[list[Example]]:
+    train: Sequence[P], shots: int, n: int, *, shared: bool = True, seed: int = 0
+) -> list[list[P]]:
     """Draws demonstrations for n examples, each answer equally often, without repeats.
 
     Args:
@@ -83,11 +96,11 @@ def demonstrate(
     """
     if shots > len(train):
         raise InputError(f"shots={shots}, but there are only {len(train)} training examples")
-    by_answer: dict[str, list[Example]] = {}
+    by_answer: dict[str, list[P]] = {}
     for example in train:
         by_answer.setdefault(example.answer, []).append(example)
 
-    def draw(rng: random.Random) -> list[Example]:
+    def draw(rng: random.Random) -> list[P]:
         answers = sorted(by_answer)
         rng.shuffle(answers)
         pools = {answer: iter(rng.sample(by_answer[answer], len(by_answer[answer])))
@@ -137,19 +150,19 @@ def answer_tokens(
 
 def few_shot(
     tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    demonstrations: Sequence[Sequence[Example]],
+    examples: Sequence[Problem],
+    demonstrations: Sequence[Sequence[Problem]],
     *,
     template: str,
     max_tokens: int | None = None,
-) -> tuple[Prompts, np.ndarray | None]:
+) -> Asked:
     """Prompts for examples in words, each behind its demonstrations.
 
     Args:
         tokenizer: a fast tokenizer.
         examples: the examples.
         demonstrations: those of each example, from ``demonstrate``; empty lists for none.
-        template: a key of ``TEMPLATES``.
+        template: what asks for the answer, such as ``True or False?``; may be empty.
         max_tokens: the model's number of positions.
 
     Returns:

@@ -1,6 +1,8 @@
-"""Attention as features: one number a layer for each statement."""
+"""What a model gives for prompts: attention as features, and answers, clean or changed inside."""
 
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -8,9 +10,45 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from mplib.models.attention import Intervention, Reduction, backend
+from mplib.models.loading import random_twins
 from mplib.models.memory import fits_memory
-from mplib.models.passes import forward, passes
+from mplib.models.passes import Pass, forward, passes
 from mplib.models.prompts import Prompts
+
+Changes = Callable[[np.ndarray, Prompts], Iterable[tuple[Hashable, Intervention | None]]]
+"""From a batch's indices and the batch: names of what is tried on it, and what is changed."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How every example was answered.
+
+    Attributes:
+        correct: whether the most likely answer is the right one, shape (examples,).
+        log_probability: of the right answer among the choices, shape (examples,).
+    """
+
+    correct: np.ndarray
+    log_probability: np.ndarray
+
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Room for n answers."""
+        return cls(np.empty(n, dtype=bool), np.empty(n, dtype=np.float32))
+
+    def among(self, possible: np.ndarray) -> "Answers":
+        """These answers in their places among more examples, as floats; NaN for the others.
+
+        Args:
+            possible: True for the examples that these answers belong to, shape (all examples,).
+        """
+        places = np.full((2, len(possible)), np.nan)
+        places[:, possible] = self.correct, self.log_probability
+        return Answers(*places)
+
+    def __getitem__(self, index: Any) -> "Answers":
+        """The answers to some of the examples."""
+        return Answers(self.correct[index], self.log_probability[index])
 
 
 @dataclass(frozen=True)
@@ -19,13 +57,108 @@ class Reading:
 
     Attributes:
         features: simplified attention, as ``attention_features`` returns it.
-        correct: whether each answer was right, shape (examples,); None if not asked.
-        log_probability: of the right answer among the choices, shape (examples,); None likewise.
+        answers: the model's; None if not asked.
     """
 
     features: np.ndarray
-    correct: np.ndarray | None = None
-    log_probability: np.ndarray | None = None
+    answers: Answers | None = None
+
+
+def judge(
+    logits: Tensor, answers: np.ndarray, choices: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each answer is right, and the log-probability of the right one.
+
+    Args:
+        logits: of the token after each prompt, shape (examples, vocabulary).
+        answers: the right tokens, shape (examples,).
+        choices: token ids among which the answer is looked for; the whole vocabulary if None.
+    """
+    scores = logits.float()
+    if choices is not None:
+        allowed = torch.full_like(scores, -torch.inf)
+        allowed[:, choices] = scores[:, choices]
+        scores = allowed
+    scores = scores.log_softmax(dim=-1)
+    right = torch.from_numpy(answers).to(scores.device)
+    log_probability = scores.gather(1, right[:, None])[:, 0]
+    return (scores.argmax(-1) == right).cpu().numpy(), log_probability.cpu().numpy()
+
+
+def unchanged(chosen: np.ndarray, batch: Prompts) -> list[tuple[Hashable, None]]:
+    """Nothing is tried but the model as it is."""
+    return [("", None)]
+
+
+def _evaluate(
+    model: PreTrainedModel, prompts: Prompts, batch_size: int, changes: Changes,
+    take: Callable[[Hashable, np.ndarray, Prompts, Pass], None], title: str | None = None,
+    **wanted: Any,
+) -> None:  # fmt: skip
+    """The one loop over examples: every batch, every change, what came of it handed to ``take``."""
+    with passes(model, prompts, batch_size, title) as batches:
+        for chosen, batch, ask in batches:
+            for name, change in changes(chosen, batch):
+                take(name, chosen, batch, ask(intervention=change, **wanted))
+
+
+@fits_memory
+def all_answers(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    changes: Changes = unchanged,
+    choices: np.ndarray | None = None,
+    expected: Mapping[str, np.ndarray] | None = None,
+    batch_size: int = 256,
+) -> dict[Hashable, Answers]:
+    """Answers every example under every change, all changes of a batch before the next batch.
+
+    Args:
+        model: any decoder that uses transformers' attention interface.
+        prompts: the examples.
+        changes: what is changed inside the model, batch by batch; nothing by default.
+        choices: token ids among which the answer is looked for; the whole vocabulary if None.
+        expected: several right answers by name, each of shape (examples,), all judged on the same
+            passes in place of the prompts' own; their names then take the place of the changes'.
+        batch_size: examples a forward pass.
+
+    Returns:
+        The answers by the change's name.
+    """
+    found: dict[Hashable, Answers] = {}
+
+    def take(name: Hashable, chosen: np.ndarray, batch: Prompts, given: Pass) -> None:
+        assert given.logits is not None
+        right: Mapping[Hashable, np.ndarray] = (
+            {name: batch.answers}
+            if expected is None
+            else {other: answers[chosen] for other, answers in expected.items()}
+        )
+        for key, answers in right.items():
+            room = found.setdefault(key, Answers.empty(len(prompts)))
+            judged = judge(given.logits, answers, choices)
+            room.correct[chosen], room.log_probability[chosen] = judged
+
+    # What is changed in the attention changes a shared prefix too.
+    whole = prompts if changes is unchanged else prompts.whole()
+    _evaluate(model, whole, batch_size, changes, take)
+    return found
+
+
+def answers(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    change: Intervention | None = None,
+    choices: np.ndarray | None = None,
+    batch_size: int = 256,
+) -> Answers:
+    """Answers every example, under one change or none; see ``all_answers``."""
+    changes = unchanged if change is None else lambda *_: [("", change)]
+    return all_answers(
+        model, prompts, changes=changes, choices=choices, batch_size=batch_size
+    )[""]  # fmt: skip
 
 
 @fits_memory
@@ -49,28 +182,31 @@ def read(
         answers: whether the answers are wanted; without them a pass ends at the last attention.
         batch_size: examples a forward pass.
     """
-    how = reduction or Reduction()
-    if how.statement == "tokens" and not prompts.attention_mask.all():
+    reduction = reduction or Reduction()
+    if reduction.statement == "tokens" and not prompts.attention_mask.all():
         # Trimmed batches would hold the tokens of different examples in different columns.
         batch_size = len(prompts)
-    features: np.ndarray | None = None
-    correct = np.empty(len(prompts), dtype=bool)
-    log_probability = np.empty(len(prompts), dtype=np.float32)
-    with passes(model, prompts, batch_size, "attention") as batches:
-        for chosen, batch, run in batches:
-            found = run(reduction=how, logits=answers)
-            assert found.attention is not None
-            values = found.attention.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
-            if features is None:
-                features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
-            features[chosen] = values
-            if found.logits is not None:
-                judged = judge(found.logits, batch.answers, choices)
-                correct[chosen], log_probability[chosen] = judged
-    assert features is not None
-    if how.statement != "tokens":
+    features = np.empty(0, dtype=np.float32)
+    found = Answers.empty(len(prompts))
+
+    def take(name: Hashable, chosen: np.ndarray, batch: Prompts, given: Pass) -> None:
+        nonlocal features
+        assert given.attention is not None
+        values = given.attention.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
+        if not features.size:
+            features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
+        features[chosen] = values
+        if given.logits is not None:
+            judged = judge(given.logits, batch.answers, choices)
+            found.correct[chosen], found.log_probability[chosen] = judged
+
+    _evaluate(
+        model, prompts, batch_size, unchanged, take, "attention",
+        reduction=reduction, logits=answers,
+    )  # fmt: skip
+    if reduction.statement != "tokens":
         features[prompts.statements[..., 0] == prompts.statements[..., 1]] = np.nan
-    return Reading(features, correct, log_probability) if answers else Reading(features)
+    return Reading(features, found if answers else None)
 
 
 def attention_features(
@@ -125,55 +261,19 @@ def scale_examples(features: np.ndarray) -> np.ndarray:
     return features / np.where(largest > 0, largest, 1)
 
 
-@fits_memory
-def predicted_tokens(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    *,
-    choices: np.ndarray | None = None,
-    intervention: Intervention | None = None,
-    batch_size: int = 256,
-) -> np.ndarray:
-    """The most likely next token of each prompt; shape (examples,).
+def twin_features(
+    model: PreTrainedModel, prompts: Prompts, count: int, seed: int, *, batch_size: int = 64
+) -> list[np.ndarray]:
+    """Features of a model's random twins on the same prompts, one twin in memory at a time.
 
     Args:
-        model: any decoder that uses transformers' attention interface.
+        model: the model whose twins they are.
         prompts: the examples.
-        choices: token ids among which the answer is looked for; the whole vocabulary if None.
-        intervention: what is changed in the attention, the same for every example.
+        count: how many twins.
+        seed: of the study.
         batch_size: examples a forward pass.
     """
-    predicted = np.empty(len(prompts), dtype=np.int64)
-    # What is changed in the attention changes a shared prefix too.
-    prompts = prompts if intervention is None else prompts.whole()
-    with passes(model, prompts, batch_size) as batches:
-        for chosen, _, run in batches:
-            logits = run(intervention=intervention).logits
-            assert logits is not None
-            predicted[chosen] = _among(logits, choices).argmax(-1).cpu()
-    return predicted
-
-
-def judge(
-    logits: Tensor, answers: np.ndarray, choices: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each answer is right, and the log-probability of the right one.
-
-    Args:
-        logits: of the token after each prompt, shape (examples, vocabulary).
-        answers: the right tokens, shape (examples,).
-        choices: token ids among which the answer is looked for; the whole vocabulary if None.
-    """
-    scores = _among(logits.float(), choices).log_softmax(dim=-1)
-    right = torch.from_numpy(answers).to(scores.device)
-    log_probability = scores.gather(1, right[:, None])[:, 0]
-    return (scores.argmax(-1) == right).cpu().numpy(), log_probability.cpu().numpy()
-
-
-def _among(logits: Tensor, choices: np.ndarray | None) -> Tensor:
-    """The logits, minus infinity for all that is no choice."""
-    if choices is None:
-        return logits
-    allowed = torch.full_like(logits, -torch.inf)
-    allowed[:, choices] = logits[:, choices]
-    return allowed
+    return [
+        attention_features(twin, prompts, batch_size=batch_size)
+        for twin in random_twins(model, count, seed)
+    ]

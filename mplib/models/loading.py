@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -25,6 +26,8 @@ from transformers import (
 
 from mplib.errors import InputError, suggest
 from mplib.files import home, resolve
+from mplib.models.fewshot import Asked, Problem, few_shot
+from mplib.models.prompts import number_prompts
 
 
 def _gpt2(layers: int, heads: int, width: int, positions: int) -> Callable[[int], PretrainedConfig]:
@@ -88,9 +91,26 @@ class LoadedModel:
     pretrained: bool
 
     @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        return int(self.model.config.get_text_config().num_hidden_layers)
+
+    @property
     def positions(self) -> int:
         """How many tokens the model can read."""
         return int(self.model.config.get_text_config().max_position_embeddings)
+
+    def write_numbers(self, lists: np.ndarray, answers: np.ndarray, pool: int) -> Asked:
+        """Lists of numbers as prompts, read at the last one; see ``number_prompts``."""
+        return number_prompts(self.tokenizer, self.positions, pool, lists, answers), None
+
+    def write_words(
+        self, examples: Sequence[Problem], shown: Sequence[Sequence[Problem]], template: str
+    ) -> Asked:
+        """Examples behind demonstrations as prompts; see ``few_shot``."""
+        return few_shot(
+            self.tokenizer, examples, shown, template=template, max_tokens=self.positions
+        )
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -113,19 +133,20 @@ def pick_device(device: str = "auto") -> torch.device:
 
 def number_tokenizer(pool: int) -> PreTrainedTokenizerFast:
     """A vocabulary of the numbers 0 to pool - 1, where token id n is the number n, and padding."""
-    vocabulary = {str(n): n for n in range(pool)} | {"<unk>": pool, "<pad>": pool + 1}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", padding_side="left"
-    )
+    words = [*map(str, range(pool)), "<unk>", "<pad>"]
+    return _tokenizer(words, pre_tokenizers.WhitespaceSplit())
 
 
 def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
     """A vocabulary of words and marks, each one token, and padding."""
-    vocabulary = {word: i for i, word in enumerate(["<unk>", "<pad>", *words])}
+    return _tokenizer(["<unk>", "<pad>", *words], pre_tokenizers.Whitespace())
+
+
+def _tokenizer(words: Sequence[str], split: pre_tokenizers.PreTokenizer) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are these words."""
+    vocabulary = {word: i for i, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.pre_tokenizer = split
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", padding_side="left"
     )
@@ -134,8 +155,7 @@ def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
 def load_model(
     name: str,
     *,
-    numbers: int | None = None,
-    words: Sequence[str] | None = None,
+    vocabulary: int | Sequence[str] | None = None,
     seed: int = 0,
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     device: str = "auto",
@@ -147,8 +167,7 @@ def load_model(
 
     Args:
         name: a key of ``PRESETS`` or ``PACKAGED``, a folder, or a Hub id.
-        numbers: size of the number vocabulary that a preset is given.
-        words: the words of its vocabulary instead, for a task in words.
+        vocabulary: of a preset: how many numbers (512 if None), or which words.
         seed: seed of a preset's random weights.
         dtype: precision of the weights.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, or ``map`` to spread the model over GPUs.
@@ -164,9 +183,10 @@ def load_model(
     except (AttributeError, AssertionError):
         raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16") from None
     if name in PRESETS:
-        tokenizer: PreTrainedTokenizerBase = (
-            word_tokenizer(words) if words else number_tokenizer(numbers or 512)
-        )
+        if vocabulary is None or isinstance(vocabulary, int):
+            tokenizer: PreTrainedTokenizerBase = number_tokenizer(vocabulary or 512)
+        else:
+            tokenizer = word_tokenizer(vocabulary)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(PRESETS[name](len(tokenizer)), dtype=kind)

@@ -1,10 +1,10 @@
-"""TODO."""
+"""Passes: a model run over prompts inside the attention backend, batch by batch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from transformers.cache_utils import DynamicLayer
 
 from mplib.errors import InputError
 from mplib.models.attention import (
-    _SESSION,
+    SESSION,
+    EnoughLayers,
     Intervention,
     Reduction,
-    _EnoughLayers,
-    _Session,
+    Session,
     backend,
 )
 from mplib.models.prompts import Prompts
@@ -84,7 +84,7 @@ def forward(
     input_ids = torch.from_numpy(prompts.input_ids).to(device)
     mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
     mask = mask.to(device)
-    session = _Session(intervention or Intervention(), sdpa=type(model)._supports_sdpa)
+    session = Session(intervention or Intervention(), sdpa=type(model)._supports_sdpa)
     if outputs:
         session.real = mask[:, past:, None, None].bool()
     if reduction is not None:
@@ -93,7 +93,7 @@ def forward(
         session.pooling = _pooling(prompts, reduction, mask.shape[1], device)
         session.n_statements = prompts.statements.shape[1]
         session.last_layer = None if logits else _last_layer(model)
-    token = _SESSION.set(session)
+    token = SESSION.set(session)
     output = None
     try:
         output = model(
@@ -104,10 +104,10 @@ def forward(
             use_cache=cache is not None,
             logits_to_keep=1,
         )
-    except _EnoughLayers:
+    except EnoughLayers:
         pass
     finally:
-        _SESSION.reset(token)
+        SESSION.reset(token)
     heads = [session.outputs[layer].to(device) for layer in sorted(session.outputs)]
     summed = torch.stack(heads) if heads else None
     if reduction is None:
@@ -148,18 +148,18 @@ def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> Cache:
     Built without the model's config, or layers with a sliding window would forget the prefix.
     """
     cache = DynamicCache()
-    session = _Session(Intervention(), type(model)._supports_sdpa, last_layer=_last_layer(model))
-    token = _SESSION.set(session)
+    session = Session(Intervention(), type(model)._supports_sdpa, last_layer=_last_layer(model))
+    token = SESSION.set(session)
     try:
         ids = torch.from_numpy(prompts.prefix[None]).to(_device(model))
         model(
             input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache,
             use_cache=True, logits_to_keep=1,
         )  # fmt: skip
-    except _EnoughLayers:
+    except EnoughLayers:
         pass
     finally:
-        _SESSION.reset(token)
+        SESSION.reset(token)
     return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
 
 
@@ -220,14 +220,73 @@ def _question_rows(prompts: Prompts, past: int, device: torch.device) -> tuple[T
     return torch.where(valid, rows, span[:, :1]) - past, valid
 
 
-def _pooling(prompts: Prompts, how: Reduction, places: int, device: torch.device) -> Tensor | None:
+def _pooling(
+    prompts: Prompts, reduction: Reduction, places: int, device: torch.device
+) -> Tensor | None:
     """Mean weights (batch, keys, statements), or for max the statement of each (batch, key)."""
-    if how.statement == "tokens":
+    if reduction.statement == "tokens":
         return None
     spans = torch.from_numpy(prompts.statements.copy()).to(device)
     keys = torch.arange(places, device=device)[None, :, None]
     inside = (keys >= spans[:, None, :, 0]) & (keys < spans[:, None, :, 1])
-    if how.statement == "mean":
+    if reduction.statement == "mean":
         return inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
     outside = inside.shape[2]
     return torch.where(inside.any(dim=2), inside.int().argmax(dim=2), outside)
+
+
+def head_shape(model: PreTrainedModel) -> tuple[int, int]:
+    """Number of layers, and of heads in each.
+
+    Raises:
+        InputError: the model has no attention heads.
+    """
+    config = model.config.get_text_config()
+    shape = tuple(int(getattr(config, f"num_{n}", 0)) for n in ("hidden_layers", "attention_heads"))
+    if not all(shape):
+        raise InputError(
+            f"{type(model).__name__} has no attention heads to switch off: take a decoder that "
+            "has attention in its layers"
+        )
+    return shape  # type: ignore[return-value]
+
+
+class LayersKept:
+    """Lets every layer give its last output again while the same heads are off up to it.
+
+    Attributes:
+        off: the heads that are off in the next pass, shape (layers, heads).
+        last: heads that were off up to a layer in its last computation, and what it gave; another
+            batch needs another one.
+        wanted: the layers whose outputs are kept, from 0; all if None.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.off = np.zeros(head_shape(model), dtype=bool)
+        self.last: dict[int, tuple[bytes, Any]] = {}
+        self.wanted: frozenset[int] | None = None
+        stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+        self.layers = next((stack for stack in stacks if len(stack) == len(self.off)), ())
+
+    def __enter__(self) -> Self:
+        self.hooked = [vars(layer).get("forward") for layer in self.layers]
+        self.forwards = [layer.forward for layer in self.layers]
+        for index, layer in enumerate(self.layers):
+            layer.forward = partial(self._again_or_anew, index)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for layer, hook in zip(self.layers, self.hooked, strict=True):
+            del layer.forward  # the class's own shows again
+            if hook is not None:  # a model that is spread over devices has one already
+                layer.forward = hook
+
+    def _again_or_anew(self, index: int, *args: Any, **kwargs: Any) -> Any:
+        same = (n for n, (key, _) in self.last.items() if key == self.off[: n + 1].tobytes())
+        # Layers below one that gives its output again are not read: they need none of their own.
+        if (top := max(same, default=-1)) >= index:
+            return self.last[top][1]
+        output = self.forwards[index](*args, **kwargs)
+        if self.wanted is None or index in self.wanted:
+            self.last[index] = self.off[: index + 1].tobytes(), output
+        return output

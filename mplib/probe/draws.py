@@ -15,8 +15,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from mplib.errors import InputError
-from mplib.probe.knn import ProbeSettings, class_f1, useful_heights, usefulness
-from mplib.studies.corruption import Outcome, number_groups
+from mplib.probe.knn import DEFAULT, ProbeSettings, class_f1, useful_heights, usefulness
+from mplib.stats import group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
 SCORES = {"S_P1": "V", "S_P2": "G"}
@@ -57,16 +57,15 @@ def change(corruption: str) -> str:
 
 
 def draws(
-    clean: Outcome,
+    values: Mapping[str, np.ndarray],
     features: np.ndarray,
     heights: np.ndarray,
     *,
     twins: Sequence[np.ndarray],
-    corrupted: Mapping[str, Outcome] | None = None,
     groups: np.ndarray | None = None,
     count: int = 2048,
     sizes: tuple[int, int] = (64, 128),
-    settings: ProbeSettings | None = None,
+    settings: ProbeSettings = DEFAULT,
     workers: int = 1,
 ) -> Draws:
     """Draws examples without replacement, again and again, and measures each draw for itself.
@@ -77,11 +76,11 @@ def draws(
     for any number of workers.
 
     Args:
-        clean: answers to the clean examples.
+        values: what is averaged over each draw, by name, NaN where unknown, each of shape
+            (examples,); ``accuracy`` and the changes named by ``change``, say.
         features: of the model, shape (examples, statements, layers).
         heights: gold heights, shape (examples, statements).
         twins: features of random twins, the baseline of the scores.
-        corrupted: answers by corruption.
         groups: group of each example, never in two folds; each its own if None.
         count: how many draws.
         sizes: least and most examples of a draw; no draw has more than there are.
@@ -93,28 +92,28 @@ def draws(
         InputError: too few draws, too few examples or groups for one, no useful statements, no
             twins, or arrays that do not fit together.
     """
-    how = settings or ProbeSettings()
-    corrupted = corrupted or {}
-    group = number_groups(clean, corrupted, groups)
-    _check([features, *twins], heights, len(group), count, sizes)
+    group = group_numbers(len(heights), groups)
+    _check([features, *twins], heights, values, count, sizes)
     n, least, most = len(group), sizes[0], min(sizes[1], len(group))
-    rngs = [np.random.default_rng([how.seed, number]) for number in range(count)]
+    rngs = [np.random.default_rng([settings.seed, number]) for number in range(count)]
     chosen = [np.sort(r.choice(n, r.integers(least, most + 1), replace=False)) for r in rngs]
     seeds = [int(rng.integers(2**31)) for rng in rngs]
-    if (fewest := min(len(np.unique(group[drawn])) for drawn in chosen)) < how.folds:
+    if (fewest := min(len(np.unique(group[drawn])) for drawn in chosen)) < settings.folds:
         raise InputError(
-            f"a draw has examples of {fewest} groups for {how.folds} folds: draw more examples or "
+            f"a draw has examples of {fewest} groups for {settings.folds} folds: draw more examples or "
             "use fewer folds"
         )
     labels = {"V": usefulness(heights), "G": useful_heights(heights)}
     # A quarter of these columns holds the wanted neighbours in the smallest draw, on average.
-    columns = int(4 * how.neighbours * n / (least * (1 - 1 / how.folds))) + 1
+    columns = int(4 * settings.neighbours * n / (least * (1 - 1 / settings.folds))) + 1
     targets = {
-        name: _Target.of([features, *twins], gold, columns, how) for name, gold in labels.items()
+        name: _Target.of([features, *twins], gold, columns, settings)
+        for name, gold in labels.items()
     }
     blocks = [slice(first, first + _BLOCK) for first in range(0, count, _BLOCK)]
     work = Parallel(n_jobs=workers, return_as="generator")(
-        delayed(_count)(targets, chosen[block], seeds[block], group, most, how) for block in blocks
+        delayed(_count)(targets, chosen[block], seeds[block], group, most, settings)
+        for block in blocks
     )
     found: list[dict[str, np.ndarray]] = []
     with tqdm(total=count, desc="draws", unit="draw") as progress:
@@ -125,19 +124,19 @@ def draws(
     members = np.full((count, most), -1)
     for row, drawn in zip(members, chosen, strict=True):
         row[: len(drawn)] = drawn
-    values = {"accuracy": clean.correct.astype(float)}
-    values |= {change(name): x.correct - values["accuracy"] for name, x in corrupted.items()}
     measured = measure(members, values, counts, np.ones((1, n), dtype=bool))
     table = pd.DataFrame({"draw": range(count), "examples": [*map(len, chosen)], "seed": seeds})
     table = table.assign(**{name: rows[0] for name, rows in measured.items()})
     table["note"] = [_undefined(row) for row in table.to_dict("records")]
-    return Draws(table, members, group, values, counts)
+    return Draws(table, members, group, dict(values), counts)
 
 
 def _check(
-    sources: Sequence[np.ndarray], heights: np.ndarray, n: int, count: int, sizes: tuple[int, int]
-) -> None:
+    sources: Sequence[np.ndarray], heights: np.ndarray, values: Mapping[str, np.ndarray],
+    count: int, sizes: tuple[int, int],
+) -> None:  # fmt: skip
     """Refuses what cannot be drawn or measured."""
+    n = len(heights)
     if count < FEWEST_DRAWS:
         raise InputError(f"count={count} draws: ask for {FEWEST_DRAWS} or more")
     if not 0 < sizes[0] <= min(sizes[1], n):
@@ -149,13 +148,16 @@ def _check(
         raise InputError("heights name no useful statement: draws need examples with gold trees")
     if len(sources) < 2:
         raise InputError("twins is empty: a score needs the features of one random twin or more")
-    for values in sources:
-        if values.shape[:2] != heights.shape or len(heights) != n:
+    for name, found in values.items():
+        if len(found) != n:
+            raise InputError(f"{name}: {len(found)} examples, but heights for {n}; give both alike")
+    for features in sources:
+        if features.shape[:2] != heights.shape:
             raise InputError(
-                f"features of shape {values.shape}, heights of shape {heights.shape} and {n} "
-                "answers: give all of them for the same examples"
+                f"features of shape {features.shape} for heights of shape {heights.shape}: give "
+                "both for the same examples"
             )
-        if not np.isfinite(values[heights != PADDING]).all():
+        if not np.isfinite(features[heights != PADDING]).all():
             raise InputError(
                 "features are missing for a statement that has a height: read them from the same "
                 "prompts, or give it the height PADDING"
@@ -182,14 +184,18 @@ class _Target:
 
     @classmethod
     def of(
-        cls, sources: Sequence[np.ndarray], labels: np.ndarray, columns: int, how: ProbeSettings
+        cls,
+        sources: Sequence[np.ndarray],
+        labels: np.ndarray,
+        columns: int,
+        settings: ProbeSettings,
     ) -> "_Target":
         """The statements that have a label."""
         place = np.nonzero(labels != PADDING)
         rows = [values[place].astype(np.float64) for values in sources]
         everyone = np.arange(len(place[0]))
-        near = [_nearest(values, everyone, columns, how.metric_power) for values in rows]
-        return cls(place[0], labels[place], rows, near, how.metric_power)
+        near = [_nearest(values, everyone, columns, settings.metric_power) for values in rows]
+        return cls(place[0], labels[place], rows, near, settings.metric_power)
 
     def nearest(self, source: int, rows: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
         """The statements nearest to some, nearest first, and their distances."""
@@ -220,7 +226,7 @@ def _nearest(
 
 def _count(
     targets: Mapping[str, _Target], chosen: Sequence[np.ndarray], seeds: Sequence[int],
-    group: np.ndarray, most: int, how: ProbeSettings,
+    group: np.ndarray, most: int, settings: ProbeSettings,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Confusion counts of a few draws; see ``Draws.counts``."""
     counts, told = {}, {}
@@ -235,12 +241,12 @@ def _count(
             # Useful statements are some of all statements: as many examples are the same ones.
             own = drawn[told[name][drawn]]
             if len(own) not in folds:
-                folds[len(own)] = _folds(own, group, seed, how.folds)
+                folds[len(own)] = _folds(own, group, seed, settings.folds)
             fold = folds[len(own)][target.example]
             rows = np.flatnonzero(fold >= 0)
             place = np.searchsorted(drawn, target.example[rows])
             for source in range(len(target.sources)):
-                guess = _classify(target, source, rows, fold, how.neighbours)
+                guess = _classify(target, source, rows, fold, settings.neighbours)
                 cells = (place, np.full_like(place, source), target.label[rows], guess)
                 np.add.at(counts[name][draw], cells, 1)
     return counts

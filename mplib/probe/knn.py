@@ -1,4 +1,7 @@
-"""TODO."""
+"""The two classifiers: which statements are useful, and at which height; out of fold.
+
+Paper, sections 3.3 and 3.4.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
-from mplib.stats import group_weights
+from mplib.stats import group_weights, percentile_interval
 from mplib.tasks.trees import PADDING, USELESS
 
 
@@ -30,6 +33,10 @@ class ProbeSettings:
     folds: int = 5
     resamples: int = 1000
     seed: int = 0
+
+
+DEFAULT = ProbeSettings()
+"""The paper's classifiers for numbers."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def predict(
     features: np.ndarray,
     heights: np.ndarray,
     groups: np.ndarray | None = None,
-    settings: ProbeSettings | None = None,
+    settings: ProbeSettings = DEFAULT,
 ) -> Predictions:
     """Fits both classifiers in cross-validation and predicts every statement out of fold.
 
@@ -82,26 +89,25 @@ def _out_of_fold(
     features: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray | None,
-    settings: ProbeSettings | None,
+    settings: ProbeSettings,
 ) -> np.ndarray:
     """Predicted label of each statement that has one, from folds that do not hold its group."""
-    how = settings or ProbeSettings()
     if features.shape[:2] != labels.shape:
         raise InputError(f"features of shape {features.shape} for heights of shape {labels.shape}")
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    if (found := len(np.unique(groups))) < how.folds:
+    if (found := len(np.unique(groups))) < settings.folds:
         raise InputError(
-            f"{found} groups of examples for {how.folds} folds: use more examples or fewer folds"
+            f"{found} groups of examples for {settings.folds} folds: use more examples or fewer folds"
         )
     example, statement = np.nonzero(labels != PADDING)
     rows, gold, group = features[example, statement], labels[example, statement], groups[example]
     predicted = np.full_like(labels, PADDING)
-    folds = GroupKFold(how.folds, shuffle=True, random_state=how.seed)
+    folds = GroupKFold(settings.folds, shuffle=True, random_state=settings.seed)
     # Many small searches: threads that share one would wait for each other more than they work.
     with threadpool_limits(1), config_context(skip_parameter_validation=True):
         for train, test in folds.split(rows, gold, group):
             classifier = KNeighborsClassifier(
-                min(how.neighbours, len(train)), weights="distance", p=how.metric_power
+                min(settings.neighbours, len(train)), weights="distance", p=settings.metric_power
             )
             predicted[example[test], statement[test]] = classifier.fit(
                 rows[train], gold[train]
@@ -113,18 +119,17 @@ def usefulness_f1(
     features: np.ndarray,
     heights: np.ndarray,
     groups: np.ndarray | None = None,
-    settings: ProbeSettings | None = None,
+    settings: ProbeSettings = DEFAULT,
 ) -> dict[str, float]:
     """Macro-F1 of the first classifier alone with its 95 % interval: ``f1``, ``low``, ``high``.
 
     Arguments and errors are those of ``predict``.
     """
-    how = settings or ProbeSettings()
     gold = usefulness(heights)
-    predicted = _out_of_fold(features, gold, groups, how)
+    predicted = _out_of_fold(features, gold, groups, settings)
     counts = confusions(gold, predicted, np.arange(len(gold)) if groups is None else groups)
-    weights = group_weights(len(counts), how.resamples, np.random.default_rng(how.seed))
-    return _estimate("f1", _resampled_f1(counts, weights)[0])
+    weights = group_weights(len(counts), settings.resamples, np.random.default_rng(settings.seed))
+    return percentile_interval(resampled_f1(counts, weights)[0]).columns("f1")
 
 
 def confusions(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> np.ndarray:
@@ -148,15 +153,9 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
     return np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
 
 
-def _resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Macro-F1 and top-class F1 for each row of weights over groups; two arrays (resamples,)."""
     totals = np.tensordot(weights, counts, axes=1)
     occurs = counts.sum(axis=(0, 2)) > 0
     f1 = class_f1(totals)
     return f1[..., occurs].mean(-1), f1[..., -1]
-
-
-def _estimate(name: str, values: np.ndarray) -> dict[str, float]:
-    """Point estimate (first entry) and percentile interval (the others)."""
-    low, high = np.percentile(values[1:], [2.5, 97.5]) if len(values) > 1 else (np.nan, np.nan)
-    return {name: float(values[0]), "low": float(low), "high": float(high)}

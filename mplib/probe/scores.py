@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 
 from mplib.probe.knn import (
+    DEFAULT,
     Predictions,
     ProbeSettings,
-    _estimate,
-    _resampled_f1,
     confusions,
     predict,
+    resampled_f1,
     useful_heights,
     usefulness,
 )
-from mplib.stats import group_weights
+from mplib.stats import group_weights, percentile_interval
 from mplib.tasks.trees import PADDING, USELESS
 
 TARGETS = {"S_P1": "V", "S_P2": "G", "S_P2_root": "G_root"}
@@ -54,7 +54,7 @@ def compare(
     text: Mapping[str, np.ndarray] | None = None,
     permuted: bool = True,
     groups: np.ndarray | None = None,
-    settings: ProbeSettings | None = None,
+    settings: ProbeSettings = DEFAULT,
 ) -> Comparison:
     """Probes models, their random twins and the controls, and scores the models over the baselines.
 
@@ -75,9 +75,8 @@ def compare(
         The tables, with ``kind`` one of model, twin, text, permuted. The last is the first model's
         features under shuffled labels: what the classifiers reach without any information.
     """
-    how = settings or ProbeSettings()
     groups = np.arange(len(heights)) if groups is None else np.asarray(groups)
-    rng = np.random.default_rng(how.seed)
+    rng = np.random.default_rng(settings.seed)
     shuffled = _permute_labels(heights, rng)
     sources: list[tuple[str, str, np.ndarray, np.ndarray]] = [
         *(("model", name, values, heights) for name, values in models.items()),
@@ -88,20 +87,25 @@ def compare(
             for values in [*models.values()][: int(permuted)]
         ),
     ]
-    weights = group_weights(len(np.unique(groups)), how.resamples, rng)
+    weights = group_weights(len(np.unique(groups)), settings.resamples, rng)
     predictions: dict[str, Predictions] = {}
     f1: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for kind, name, values, labels in sources:
-        predictions[name] = found = predict(values, labels, groups, how)
+        predictions[name] = found = predict(values, labels, groups, settings)
         useful = confusions(usefulness(labels), found.useful, groups)
         height = confusions(useful_heights(labels), found.height, groups)
-        macro, root = _resampled_f1(height, weights)
+        macro, root = resampled_f1(height, weights)
         one_height = (height.sum(axis=(0, 2)) > 0).sum() < 2
-        f1[kind, name] = {"V": _resampled_f1(useful, weights)[0]}
+        f1[kind, name] = {"V": resampled_f1(useful, weights)[0]}
         # With one height there is nothing to tell (k = 1, depth 0): F1 would be 1 for anybody.
         f1[kind, name] |= {} if one_height else {"G": macro, "G_root": root}
     table = [
-        {"kind": kind, "source": name, "target": target, **_estimate("f1", values)}
+        {
+            "kind": kind,
+            "source": name,
+            "target": target,
+            **percentile_interval(values).columns("f1"),
+        }
         for (kind, name), by_target in f1.items()
         for target, values in by_target.items()
     ]
@@ -147,7 +151,7 @@ def _scores(
                 else:
                     with np.errstate(divide="ignore", invalid="ignore"):
                         values = (by_target[target] - base) / (1 - base)
-                    row |= _estimate("value", values[np.isfinite(values)])
+                    row |= percentile_interval(values[np.isfinite(values)]).columns()
                 rows.append(row)
     return rows
 
@@ -165,7 +169,7 @@ def compare_prefixes(
     *,
     twins: Sequence[np.ndarray],
     groups: np.ndarray | None = None,
-    settings: ProbeSettings | None = None,
+    settings: ProbeSettings = DEFAULT,
 ) -> Comparison:
     """Scores from the first l layers, for every l, over the twins' own first l layers (Fig 6)."""
     parts = []

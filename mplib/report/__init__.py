@@ -1,1 +1,9 @@
-"""TODO."""
+"""What readers see: figures, sentences, tables of a page, the summary of many runs, the README.
+
+``figures`` draw tables, ``sentences`` say what is in them, ``display`` shows both in a notebook,
+``paper`` holds the published numbers, ``summary`` gathers a profile's runs, ``readme`` writes the
+tables of the README and the book's page on speed. Results come in as tables; no model is run here.
+"""
+
+from mplib.report.display import bullets, show
+from mplib.report.paper import paper_curves, paper_figures, paper_table, paper_tables

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tables and sentences as a notebook's page shows them."""
 
 import pandas as pd
 from IPython.display import HTML, Markdown, display

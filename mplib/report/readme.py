@@ -8,55 +8,50 @@ import pandas as pd
 
 from mplib.files import ROOT
 from mplib.report.paper import paper_table
+from mplib.stats import Estimate
+
+
+def _tables(section: str) -> dict[str, pd.DataFrame]:
+    """The quick profile's tables that feed a section of the README, by name."""
+    found = {}
+    for path in sorted((ROOT / "results" / "quick").rglob("manifest.json")):
+        for name, fed in json.loads(path.read_text()).get("readme", {}).items():
+            if fed == section:
+                found[name] = pd.read_csv(path.with_name(f"{name}.csv"))
+    return found
 
 
 def numbers_table() -> str:
     """The quick profile's accuracy and scores beside the paper's for the same k, as Markdown."""
-    folder = ROOT / "results" / "quick"
-    accuracy = pd.read_csv(folder / "01_finetune" / "accuracy.csv").set_index("model")
-    probe = folder / "03_probe_ksmallest"
-    scores, f1 = pd.read_csv(probe / "scores.csv"), pd.read_csv(probe / "f1.csv")
-    k = int(scores.k[0])
-    paper = paper_table("table1", k=k, source="finetuned").set_index("quantity").value
-    reached = accuracy.loc["finetuned"]
-    rows = [
-        {
-            "": "test accuracy",
-            "paper": f"{paper['accuracy']:.3f}",
-            "ours": _interval(reached.accuracy, reached.low, reached.high),
-            "ours, over the text": "",
-        }
-    ]
+    tables = _tables("numbers")
+    reached = tables["accuracy"].set_index("model").loc["finetuned"]
+    scores, f1 = tables["scores"], tables["f1"]
+    paper = paper_table("table1", k=int(scores.k[0]), source="finetuned")
+    theirs = paper.set_index("quantity").value.map("{:.3f}".format)
+    ours = f"{Estimate(reached.accuracy, reached.low, reached.high):.3f}"
+    rows = [("test accuracy", theirs["accuracy"], ours, "")]
     names = {
         "S_P1": "S_P1 (useful or not)",
         "S_P2": "S_P2 (height, macro)",
         "S_P2_root": "S_P2 (root)",
     }
     for score, name in names.items():
-        found = scores[(scores.score == score) & (scores.kind == "model")].set_index("over")
-        twin = found.loc["random twin"]
-        text = found[found.index.str.startswith("text")].iloc[0]
-        rows.append({
-            "": name,
-            "paper": f"{paper[score]:.3f}" if score in paper else "",
-            "ours": _interval(twin.value, twin.low, twin.high),
-            "ours, over the text": _interval(text.value, text.low, text.high),
-        })  # fmt: skip
+        found = scores[(scores.score == score) & (scores.kind == "model")]
+        over = [
+            next(found[found.over.str.startswith(baseline)].itertuples())
+            for baseline in ("random twin", "text")
+        ]
+        said = [f"{Estimate(one.value, one.low, one.high):.3f}" for one in over]
+        rows.append((name, theirs.get(score, ""), *said))
     best = f1[f1.kind == "text"].groupby("target").f1.max()
-    rows.append({
-        "": "F1 of the text alone",
-        "paper": "",
-        "ours": f"V {best['V']:.3f}, G {best['G']:.3f}",
-        "ours, over the text": "",
-    })  # fmt: skip
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    rows.append(("F1 of the text alone", "", f"V {best['V']:.3f}, G {best['G']:.3f}", ""))
+    return _markdown(pd.DataFrame(rows, columns=["", "paper", "ours", "ours, over the text"]))
 
 
 def language_table() -> str:
     """The quick profile's scores on theories in words, as Markdown."""
-    folder = ROOT / "results" / "quick" / "05_probe_proofwriter"
-    answers = pd.read_csv(folder / "accuracy.csv").set_index("set").accuracy
-    scores = pd.read_csv(folder / "scores.csv")
+    tables = _tables("language")
+    answers, scores = tables["accuracy"].set_index("set").accuracy, tables["scores"]
     scores = scores[(scores.kind == "model") & scores.score.isin(["S_P1", "S_P2"])]
     scores["over"] = scores.over.str.partition(" (")[0]
     rows = []
@@ -64,14 +59,15 @@ def language_table() -> str:
         where = "" if among == "all statements" else f", {among}"
         row = {"theories": f"{name}{where}".replace("|", "\\|"), "accuracy": f"{answers[name]:.2f}"}
         for one in part.itertuples():
-            said = f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+            said = f"{Estimate(one.value, one.low, one.high):.2f}"
             row[f"{one.score} over {one.over}"] = "text is perfect" if pd.isna(one.value) else said
         rows.append(row)
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    return _markdown(pd.DataFrame(rows))
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _markdown(table: pd.DataFrame) -> str:
+    """A table whose texts stay as they are."""
+    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def bench_table() -> str:
@@ -90,7 +86,7 @@ def _bench_rows(rows: list[dict[str, Any]], columns: list[str]) -> str:
     table = pd.DataFrame(rows).reindex(columns=columns)  # few files have a limit
     for column in {"published", "ours", "ratio", "wanted", "at_most"} & {*columns}:
         table[column] = [f"{value:.3g}" if pd.notna(value) else "" for value in table[column]]
-    return table.to_markdown(index=False, disable_numparse=True)
+    return _markdown(table)
 
 
 def speed_page() -> str:

@@ -9,7 +9,8 @@ from scipy.stats import t as student
 
 from mplib.errors import InputError
 from mplib.report.paper import paper_table
-from mplib.runs.profiles import PLUMBING, Job, plan
+from mplib.runs.profiles import PLUMBING, Job, Profile
+from mplib.stats import Estimate
 
 FOUND = ["notebook", "task", "setting", "quantity", "over", "value", "low", "high"]
 """Columns of every figure; parameters that a profile sweeps follow."""
@@ -55,56 +56,44 @@ def _changes(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(setting=table.cut + " cut, worst window")
 
 
-SOURCES: dict[str, dict[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "01_finetune": {"accuracy": _accuracy},
-    "03_probe_ksmallest": {"scores": _scores},
-    "04_causal": {"knock_out": _changes},
-    "05_probe_proofwriter": {"accuracy": _accuracy, "scores": _scores},
-    "06_probe_arc": {"accuracy": _accuracy, "scores": _scores},
-    "07_corruption": {"effects": _changes},
-}
-"""Which tables of a notebook hold its figures, and how they are read."""
+READERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "accuracy": _accuracy, "scores": _scores, "changes": _changes,
+}  # fmt: skip
+"""How the figures of a table are read, by the kind that the notebook says they are."""
 
 
 def runs(jobs: Sequence[Job]) -> pd.DataFrame:
-    """What has been run: notebook, task, what was swept, seconds, or where it failed."""
+    """What became of each run: notebook, task, what was swept, state, seconds, device."""
     rows = []
     for job in jobs:
-        path = job.folder / "manifest.json"
-        done = json.loads(path.read_text()) if path.is_file() and job.executed.is_file() else {}
-        state = "finished" if done else "failed" if job.failed.is_file() else "missing"
+        manifest = _manifest(job)
         rows.append({
-            "notebook": job.notebook.name, "task": task(job), **swept(job, jobs), "state": state,
-            "seconds": done.get("seconds"), "device": done.get("device"), "run": job.folder.name,
+            "notebook": job.notebook.name, "task": job.about.get("label", ""), **swept(job, jobs),
+            "state": job.state, "seconds": manifest.get("seconds"),
+            "device": manifest.get("device"), "run": job.folder.name,
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def task(job: Job) -> str:
-    """What a run's model is asked."""
-    if "questions" in job.parameters:
-        return "science questions" if job.parameters["questions"] == "science" else "questions"
-    words = "cases" in job.parameters and job.parameters.get("task", "proofwriter") != "ksmallest"
-    return "theories" if words else f"k-th smallest of {job.parameters['m']}"
+def _manifest(job: Job) -> dict[str, Any]:
+    """What a run says of itself; empty where it has no results."""
+    done = job.state in ("finished", "old")
+    return json.loads((job.folder / "manifest.json").read_text()) if done else {}
 
 
 def swept(job: Job, jobs: Sequence[Job]) -> dict[str, Any]:
     """The parameters, with this run's values, in which runs of its notebook and task differ."""
+    task = job.about.get("task")
     others = [
         other.parameters
         for other in jobs
-        if other.notebook == job.notebook and _kind(other) == _kind(job)
+        if other.notebook == job.notebook and other.about.get("task") == task
     ]
     return {
         name: " + ".join(map(str, value)) if isinstance(value, list) else value
         for name, value in job.parameters.items()
         if name not in PLUMBING and any(other[name] != value for other in others)
     }
-
-
-def _kind(job: Job) -> Any:
-    """What runs must share to be points of one sweep."""
-    return job.parameters.get("task")
 
 
 def gather(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -120,24 +109,22 @@ def gather(profile: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     Raises:
         InputError: no run is finished.
     """
-    jobs = [job for job in plan(profile) if not job.gathers]
-    made = runs(jobs)
-    parts = [part for job in jobs if job.executed.is_file() for part in _figures(job, jobs)]
+    jobs = [job for job in Profile.read(profile).jobs if not job.gathers]
+    parts = [part for job in jobs for part in _figures(job, jobs)]
     if not parts:
         raise InputError(
             f"profile {profile!r} has no finished run: run `make sweep PROFILE={profile}` first"
         )
-    return pd.concat(parts, ignore_index=True), made
+    return pd.concat(parts, ignore_index=True), runs(jobs)
 
 
 def _figures(job: Job, jobs: Sequence[Job]) -> Iterator[pd.DataFrame]:
     """The figures of one run."""
-    for name, read in SOURCES.get(job.notebook.name, {}).items():
-        path = job.folder / f"{name}.csv"
-        if path.is_file():
-            table = read(pd.read_csv(path)).reindex(columns=FOUND)
-            about = {"notebook": job.notebook.name, "task": task(job), **swept(job, jobs)}
-            yield table.assign(over=table.over.astype(object).fillna(""), **about)
+    for name, kind in _manifest(job).get("summary", {}).items():
+        table = READERS[kind](pd.read_csv(job.folder / f"{name}.csv")).reindex(columns=FOUND)
+        about = {"notebook": job.notebook.name, "task": job.about.get("label", "")}
+        over = table.over.astype(object).fillna("")
+        yield table.assign(over=over, **about, **swept(job, jobs))
 
 
 def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:
@@ -178,10 +165,9 @@ def _spread_out(figures: pd.DataFrame) -> pd.DataFrame:
     for row in figures.to_dict("records"):
         about = {name: "" if pd.isna(row[name]) else str(row[name]) for name in [*keys, "setting"]}
         column = f"{row['quantity']} over {row['over']}" if row["over"] else row["quantity"]
-        said = f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        if pd.isna(row["value"]):
-            said = "undefined"
-        rows.setdefault(tuple(about.values()), about)[column] = said
+        said = f"{Estimate(row['value'], row['low'], row['high']):.2f}"
+        undefined = pd.isna(row["value"])
+        rows.setdefault(tuple(about.values()), about)[column] = "undefined" if undefined else said
     table = pd.DataFrame(rows.values())
     found = [name for name in table if name not in (*keys, "setting")]
     return table[[name for name in table if name not in found] + sorted(found, key=str.lower)]
@@ -200,10 +186,10 @@ def paper_curves(profile: str, along: str) -> pd.DataFrame:
     None unless ``along`` is k. Table 1 for lists of 16 (GPT-2 small, pool 512), Figs 17 and 18 for
     lists of 64.
     """
-    lengths = {job.parameters["m"] for job in plan(profile) if "k" in job.parameters}
+    jobs = Profile.read(profile).jobs if along == "k" else []
+    lengths = {job.parameters["m"] for job in jobs if job.about.get("task") == "ksmallest"}
+    columns = ["quantity", "k", "value", "label"]
     parts = []
-    if along != "k":
-        lengths = set()
     if 16 in lengths:
         found = paper_table("table1", source="finetuned", quantity=list(QUANTITIES))
         parts.append(found.assign(label="paper: GPT-2 small, pool 512"))
@@ -212,5 +198,4 @@ def paper_curves(profile: str, along: str) -> pd.DataFrame:
         label = "paper: " + found.model + ", pool " + found["pool"].astype(str)
         parts.append(found.assign(quantity="accuracy", label=label))
         parts.append(paper_table("fig18").assign(label="paper: GPT-2 small, pool 512"))
-    found = pd.concat(parts) if parts else pd.DataFrame(columns=["quantity", "k", "value", "label"])
-    return found[["quantity", "k", "value", "label"]].dropna()
+    return pd.concat(parts)[columns].dropna() if parts else pd.DataFrame(columns=columns)

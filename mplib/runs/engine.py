@@ -1,4 +1,4 @@
-"""A profile becomes runs, runs become pages, pages become a book."""
+"""Snakemake as the engine: it runs what a profile lacks, here or through a batch system."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from mplib.files import ROOT, home
 from mplib.runs import cost
 from mplib.runs.gpus import visible
 from mplib.runs.locks import exclusive
-from mplib.runs.profiles import Job, plan, read_profile
+from mplib.runs.profiles import Job, Profile
 from mplib.runs.runner import execute
 
 
@@ -26,11 +26,13 @@ class Engine:
         force: whether finished runs are run again.
         cluster: a folder of ``cluster/`` with Snakemake's settings for a batch system; this
             machine if None.
+        estimate: gives the cost of a run, which is then told beforehand.
     """
 
     cores: int | None = None
     force: bool = False
     cluster: str | None = None
+    estimate: cost.Estimate | None = None
 
     @property
     def all_cores(self) -> int:
@@ -47,12 +49,11 @@ class Engine:
         """Threads of a notebook where its profile names none: each GPU's notebook has its share."""
         return max(self.all_cores // max(self.gpus, 1), 1)
 
-    def at_once(self, profile_name: str) -> int:
+    def at_once(self, profile: Profile) -> int:
         """How many notebooks of a profile run side by side, where that is known beforehand."""
         if self.cluster:
             return 1
-        threads = read_profile(profile_name).get("threads", self.threads)
-        return max(self.all_cores // threads, 1)
+        return max(self.all_cores // (profile.threads or self.threads), 1)
 
     def options(self) -> list[str]:
         """Snakemake's own options.
@@ -74,68 +75,69 @@ class Engine:
         return [*threads, "--workflow-profile", str(ROOT / "cluster" / self.cluster), *force]
 
 
-def sweep(profile_name: str, engine: Engine | None = None, *, dry_run: bool = False) -> list[Job]:
+def sweep(profile: Profile, engine: Engine, *, dry_run: bool = False) -> None:
     """Runs whatever a profile still lacks; a failed run does not stop the others.
 
     Args:
-        profile_name: a file of ``profiles/``.
+        profile: which runs.
         engine: how the notebooks are run.
         dry_run: whether only the runs and their cost are listed.
-
-    Returns:
-        All runs of the profile.
 
     Raises:
         InputError: a bad profile or cluster, or another sweep is at work here.
         NotebookFailed: some failed; the message lists them with the notebooks that show why.
     """
-    engine, jobs = engine or Engine(), plan(profile_name)
     if dry_run:
-        _tell(profile_name, engine, every=True)
-        return jobs
+        found = _tell(profile, engine)
+        print(*(f"{job.name}\n" for job in found), sep="", end="")
+        if not found:
+            print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
+        return
     with exclusive(home() / "runs" / ".lock", wait=False) as lock:
-        _run(profile_name, jobs, engine, lock)
-    return jobs
+        run_all(profile, engine, lock)
 
 
-def _tell(profile_name: str, engine: Engine, *, every: bool = False) -> None:
-    """Says what a sweep will start and what that costs."""
-    pass  # DROP  # late, since it needs torch, which no other step here does
-
-    jobs, found = plan(profile_name), due(profile_name)
-    if engine.force:
-        found = jobs
-    if every:
-        for job in found:
-            print(job.name)
-    if found:
-        estimates = cost.table(jobs, found, engine.at_once(profile_name))
-        print(estimates.to_markdown(index=False), file=sys.stderr, flush=True)
-    elif every:
-        print(f"nothing to do: all {len(jobs)} runs are finished", file=sys.stderr)
+def _tell(profile: Profile, engine: Engine) -> list[Job]:
+    """The runs that a sweep will start; says what they cost."""
+    found = profile.jobs if engine.force else due(profile)
+    if found and engine.estimate:
+        table = cost.table(profile.jobs, found, engine.estimate, engine.at_once(profile))
+        print(table.to_markdown(index=False), file=sys.stderr, flush=True)
+    return found
 
 
-def due(profile_name: str) -> list[Job]:
+def due(profile: Profile) -> list[Job]:
     """The runs that a sweep would start: what is not finished, and what would then be old."""
     found: list[Job] = []
-    for job in plan(profile_name):
-        made = {path for other in found for path in (other.executed, *other.trained)}
+    for job in profile.jobs:
+        made = {path for other in found for path in (other.executed, *other.makes)}
         if not job.is_finished or made & {*job.inputs}:
             found.append(job)
     return found
 
 
-def _call(command: list[str], lock: int, failure: str) -> None:
-    """Runs a command that holds the build's lock for as long as it lives."""
-    done = subprocess.run(command, pass_fds=[lock], check=False)
-    if done.returncode:
+def call(command: list[str], lock: int, failure: str) -> None:
+    """Runs a command that holds the build's lock for as long as it lives.
+
+    Raises:
+        NotebookFailed: it did, with the given message.
+    """
+    if subprocess.run(command, pass_fds=[lock], check=False).returncode:
         raise NotebookFailed(failure)
 
 
-def _run(profile_name: str, jobs: list[Job], engine: Engine, lock: int) -> None:
+def run_all(profile: Profile, engine: Engine, lock: int) -> None:
     """Lets Snakemake order the runs, and tells of those that are missing in the end.
 
     Its own lock outlives a kill and would ask for another command; ours does not.
+
+    Args:
+        profile: which runs.
+        engine: how the notebooks are run.
+        lock: file descriptor of the build's lock.
+
+    Raises:
+        NotebookFailed: some failed.
     """
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
@@ -143,23 +145,24 @@ def _run(profile_name: str, jobs: list[Job], engine: Engine, lock: int) -> None:
         "--quiet", "progress", "rules", "host",
         # What else a run depends on is in its folder's name, and in what the runner compares.
         "--rerun-triggers", "mtime", "input",
-        "--config", f"profile={profile_name}", *engine.options(),
+        "--config", f"profile={profile.name}", *engine.options(),
     ]  # fmt: skip
-    _tell(profile_name, engine)
+    _tell(profile, engine)
     try:
-        _call(command, lock, "Snakemake failed: the messages above say why")
+        call(command, lock, "Snakemake failed: the messages above say why")
     except NotebookFailed as error:
-        missing = [job for job in jobs if not job.is_finished and not job.gathers]
-        if not missing:
+        others = [job for job in profile.jobs if not job.gathers]
+        lacking = [job for job in others if not job.is_finished]
+        if not lacking:
             raise
-        if any(job.executed.is_file() for job in jobs):
-            for job in jobs:
+        if len(lacking) < len(others):
+            for job in profile.jobs:
                 if job.gathers:
                     # What there is deserves its summary; a later sweep makes it anew.
                     execute(job.notebook.name, job.parameters, force=True)
-        lines = "\n".join(f"  {job.name}: {_reason(job)}" for job in missing)
+        lines = "\n".join(f"  {job.name}: {_reason(job)}" for job in lacking)
         raise NotebookFailed(
-            f"{len(missing)} of {len(jobs)} runs are missing; the others are in place. "
+            f"{len(lacking)} of {len(profile.jobs)} runs are missing; the others are in place. "
             f"The same command tries these again:\n{lines}"
         ) from error
 
@@ -168,11 +171,8 @@ def _reason(job: Job) -> str:
     """Why a run is missing."""
     if not job.failed.is_file():
         return "not run, since what it needs is missing or the engine ended"
-    outputs = [
-        output
-        for cell in nbformat.read(job.failed, as_version=4).cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "error"
-    ]
-    said = "".join(f"{output.ename}: {output.evalue}; " for output in outputs[:1])
+    cells = nbformat.read(job.failed, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    errors = [output for output in outputs if output.output_type == "error"]
+    said = "".join(f"{error.ename}: {error.evalue}; " for error in errors[:1])
     return f"{said}see {job.failed}"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mplib.errors import InputError
-from mplib.files import home
+from mplib.files import home, unwritable
 
 
 class Held(InputError):
@@ -33,10 +33,7 @@ def exclusive(lock: Path, *, wait: bool) -> Iterator[int]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("a+")
     except OSError as error:
-        raise InputError(
-            f"cannot write in {lock.parent} ({error.strerror}): make it writable or set MPLIB_HOME "
-            "to a folder that is"
-        ) from error
+        raise unwritable(lock, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError, suggest
@@ -46,13 +47,13 @@ class Parameter:
         Raises:
             InputError: the value is of another type.
         """
-        element = re.fullmatch(r"list\[(\w+)\]", self.kind)
-        values = value if element and isinstance(value, list) else [value]
-        wanted = TYPES[element[1] if element else self.kind]
+        nested = self.kind.startswith("list")
+        values = value if nested and isinstance(value, list) else [value]
+        wanted = TYPES[self.kind.removeprefix("list[").removesuffix("]")]
         fits = all(
             isinstance(v, wanted) and (wanted is bool or not isinstance(v, bool)) for v in values
         )
-        if not fits or (element and not isinstance(value, list)):
+        if not fits or (nested and not isinstance(value, list)):
             raise InputError(
                 f"{self.name}={value!r} is {type(value).__name__}, expected {self.kind} such as "
                 f"{self.default!r} ({self.comment})"
@@ -109,15 +110,52 @@ class Notebook:
         """Hash of its source, so that results of another version of it can be told."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
 
+    def _cell(self, tag: str) -> str:
+        """The source of the one cell with a tag, empty where there is none."""
+        # Not through jupytext: its imports cost more than all else at the start of a run.
+        cells = re.split(r"^# %%", self.path.read_text(), flags=re.MULTILINE)
+        found = [cell for cell in cells if re.match(rf'.*\btags\b.*"{tag}"', cell)]
+        if len(found) > 1:
+            raise InputError(f"{self.path} needs one cell tagged {tag!r}, found {len(found)}")
+        return found[0].partition("\n")[2] if found else ""
+
+    def about(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What the notebook tells about a run of itself, in its cell tagged ``about``.
+
+        The cell is run with the parameters as its variables and sets ``about``, every key of which
+        may be left out: ``task`` and ``label``, what a sweep's runs share and its name on a page;
+        ``needs``, files of other runs that make its results old; ``makes``, files that other runs
+        need; ``gathers``, the profile whose other runs it reads; ``work``, what it does with its
+        model, for its cost.
+
+        Args:
+            parameters: all of the notebook's parameters.
+
+        Raises:
+            InputError: the cell fails with these values.
+        """
+        scope = dict(parameters)
+        try:
+            exec(self._code, scope)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.path} tells nothing about a run with {dict(parameters)}: {error}; "
+                "is one of these values out of range?"
+            ) from error
+        return scope.get("about", {})
+
+    @cached_property
+    def _code(self) -> CodeType:
+        return compile(self._cell("about"), f"{self.path} (about)", "exec")
+
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Declared parameters by name, in order."""
-        # Not through jupytext: its imports cost more than all else at the start of a run.
-        cells = re.split(r"^# %%", self.path.read_text(), flags=re.MULTILINE)
-        cells = [cell for cell in cells if re.match(r'.*\btags\b.*"parameters"', cell)]
-        if len(cells) != 1:
-            raise InputError(f"{self.path} needs one cell tagged 'parameters', found {len(cells)}")
-        source = cells[0].partition("\n")[2]
+        source = self._cell("parameters")
+        if not source:
+            raise InputError(f"{self.path} needs one cell tagged 'parameters', found 0")
         lines = source.splitlines()
         found = {}
         for node in ast.parse(source).body:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Runs become pages, pages become a book, and small tables become results that are kept."""
 
 import shutil
 import sys
@@ -11,34 +11,35 @@ import yaml
 
 from mplib.errors import InputError
 from mplib.files import ROOT, home
-from mplib.report import readme
-from mplib.runs.engine import Engine, _call, _run
+from mplib.runs.engine import Engine, call, run_all
 from mplib.runs.locks import exclusive
-from mplib.runs.profiles import Job, plan
+from mplib.runs.profiles import Job, Profile
 
 KEPT_BYTES = 500_000
 """Files above this size, such as single predictions, are no reference tables."""
 
 
-def build_book(profile_name: str, engine: Engine | None = None, *, strict: bool = False) -> Path:
+def build_book(
+    profile: Profile, engine: Engine, *, strict: bool = False, extra: Mapping[str, str] | None = None
+) -> Path:
     """Runs whatever a profile still lacks and renders the book; returns its first page.
 
     Args:
-        profile_name: a file of ``profiles/``.
+        profile: which runs.
         engine: how the notebooks are run.
         strict: whether a warning of the book's builder is an error.
+        extra: texts of further pages by their files' names.
 
     Raises:
         InputError: a bad profile, or another build is at work here.
         NotebookFailed: a notebook or the book failed.
     """
-    jobs = plan(profile_name)
     with exclusive(home() / "runs" / ".lock", wait=False) as lock:
-        _run(profile_name, jobs, engine or Engine(), lock)
-        return _render(_collect(jobs), strict, lock)
+        run_all(profile, engine, lock)
+        return _render(_collect(profile.jobs, extra or {}), strict, lock)
 
 
-def _collect(jobs: list[Job]) -> Path:
+def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:
     """Copies the executed notebooks into the book and lists them in its contents."""
     book = home() / "book"
     if book != ROOT / "book":
@@ -55,7 +56,8 @@ def _collect(jobs: list[Job]) -> Path:
         page = f"{job.notebook.name}-{job.folder.name}" if taken else job.notebook.name
         nbformat.write(_page(job), pages / f"{page}.ipynb")
         taken.append(f"pages/{page}")
-    (pages / "speed.md").write_text(readme.speed_page())
+    for name, text in extra.items():
+        (pages / name).write_text(text)
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
     for part in contents["parts"]:
         part["chapters"] = [_chapter(c, by_notebook) for c in part["chapters"] if _exists(c, book)]
@@ -93,27 +95,25 @@ def _render(book: Path, strict: bool, lock: int) -> Path:
         "--path-output", str(book),
         *(["-W", "-n", "--keep-going"] if strict else []),
     ]  # fmt: skip
-    _call(command, lock, "the book could not be built: the messages above say why")
+    call(command, lock, "the book could not be built: the messages above say why")
     return book / "_build" / "html" / "index.html"
 
 
-def keep(profile_name: str) -> list[Path]:
+def keep(profile: Profile) -> list[Path]:
     """Copies the small tables, figures and manifests of a profile's runs into ``results/``.
-
-    The README's tables are written anew from them.
 
     Returns:
         The folders written, one for each run.
 
     Raises:
-        InputError: a run is missing.
+        InputError: a run is not finished.
     """
-    jobs = plan(profile_name)
-    if missing := [job for job in jobs if not (job.folder / "manifest.json").is_file()]:
+    jobs = profile.jobs
+    if lacking := [job for job in jobs if not job.is_finished]:
         raise InputError(
-            f"{missing[0].name} has not been run: run `make book PROFILE={profile_name}` first"
+            f"{lacking[0].name} is {lacking[0].state}: run `make book PROFILE={profile.name}` first"
         )
-    folder = ROOT / "results" / Path(profile_name).stem
+    folder = ROOT / "results" / Path(profile.name).stem
     for name in {job.notebook.name for job in jobs}:
         shutil.rmtree(folder / name, ignore_errors=True)
     kept = []
@@ -127,5 +127,4 @@ def keep(profile_name: str) -> list[Path]:
             if path.stat().st_size <= KEPT_BYTES:
                 shutil.copy(path, target)
         kept.append(target)
-    readme.update()
     return kept

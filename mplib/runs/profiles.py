@@ -1,11 +1,11 @@
-"""Profiles: which notebooks are run with which parameters, and what each run needs and makes."""
+"""Profiles: which notebooks are run with which parameters, and what state each run is in."""
 
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,9 @@ import yaml
 from mplib.errors import InputError, suggest
 from mplib.files import ROOT, home
 from mplib.runs.notebooks import Notebook
-from mplib.studies.checkpoints import checkpoint_folders
-
-FINETUNE = "01_finetune"
-
 
 KEYS = ("about", "threads", "gpus", "all", "notebooks")
-"""What may stand in a profile."""
+"""What may stand in a profile's file."""
 
 
 PLUMBING = {"device", "batch_size"}
@@ -60,6 +56,16 @@ class Job:
     notebook: Notebook
     parameters: dict[str, Any]
 
+    @classmethod
+    def of(cls, name: str, given: Mapping[str, Any]) -> "Job":
+        """A notebook, by name, with parameters that differ from its own.
+
+        Raises:
+            InputError: unknown notebook or parameter, or a value of the wrong type.
+        """
+        notebook = Notebook.find(name)
+        return cls(notebook, notebook.check(given))
+
     @cached_property
     def folder(self) -> Path:
         """Where its results belong."""
@@ -81,109 +87,139 @@ class Job:
         return f"{self.notebook.name}_{self.folder.name}"
 
     @property
-    def trains(self) -> bool:
-        """Whether it makes the checkpoint that others read."""
-        return self.notebook.name == FINETUNE
-
-    @property
-    def gathers(self) -> bool:
-        """Whether it reads all other runs of a profile."""
-        return "profile" in self.notebook.parameters
-
-    @property
     def computes(self) -> bool:
         """Whether it may want a GPU."""
         return self.parameters.get("device", "cpu") != "cpu"
 
     @cached_property
-    def trained(self) -> list[Path]:
-        """What a finished training leaves, in the checkpoints that it makes or may read."""
-        if "checkpoint" not in self.parameters:
-            return []
-        folders = checkpoint_folders(self.parameters).values()
-        return [folder / "training.json" for folder in folders]
+    def about(self) -> dict[str, Any]:
+        """What the notebook tells about this run; see ``Notebook.about``."""
+        return self.notebook.about(self.parameters)
+
+    @property
+    def gathers(self) -> str | None:
+        """The profile whose other runs it reads, if it does."""
+        return self.about.get("gathers")
+
+    @cached_property
+    def makes(self) -> list[Path]:
+        """What it leaves beside its results, for other runs to read."""
+        return [Path(path) for path in self.about.get("makes", [])]
 
     @cached_property
     def inputs(self) -> list[Path]:
         """Files of other runs which make its results old when they are newer."""
         if self.gathers:
-            jobs = plan(self.parameters["profile"])
+            jobs = Profile.read(self.gathers).jobs
             return [job.executed for job in jobs if not job.gathers]
-        return [] if self.trains else self.trained
+        return [Path(path) for path in self.about.get("needs", [])]
+
+    @property
+    def state(self) -> str:
+        """The one answer to what became of it.
+
+        ``finished``: its results are complete, and newer than what they were made from; ``old``:
+        they are complete, but the notebook or what it read has changed since, or what it made is
+        gone; ``failed`` or ``missing``: there are none.
+        """
+        manifest = self.folder / "manifest.json"
+        if not (manifest.is_file() and self.executed.is_file()):
+            return "failed" if self.failed.is_file() else "missing"
+        made = self.executed.stat().st_mtime
+        newer = any(path.is_file() and path.stat().st_mtime > made for path in self.inputs)
+        lost = not all(path.is_file() for path in self.makes)
+        source = json.loads(manifest.read_text()).get("source")
+        return "old" if newer or lost or source != self.notebook.hash else "finished"
 
     @property
     def is_finished(self) -> bool:
-        """Whether its results are complete and not older than what they were made from."""
-        manifest = self.folder / "manifest.json"
-        needed = [manifest, self.executed, *(self.trained if self.trains else [])]
-        if not all(path.is_file() for path in needed):
-            return False
-        made = self.executed.stat().st_mtime
-        newer = [path for path in self.inputs if path.is_file() and path.stat().st_mtime > made]
-        return not newer and json.loads(manifest.read_text()).get("source") == self.notebook.hash
+        """Whether there is nothing left to do."""
+        return self.state == "finished"
 
 
-def read_profile(name: str) -> dict[str, Any]:
-    """Reads ``profiles/NAME.yaml``, or the file itself where the name ends in ``.yaml``.
+@dataclass(frozen=True)
+class Profile:
+    """A file of ``profiles/``.
 
-    Raises:
-        InputError: there is no such profile, it is no YAML, or it has unknown keys.
+    Attributes:
+        name: its name, or its path where it lies elsewhere.
+        about: a line on what it is for.
+        threads: of each notebook; a share of the machine's if None.
+        gpus: of a cluster, for each notebook.
+        common: parameters of all notebooks that have them.
+        notebooks: each notebook's own sets of parameters.
     """
-    known = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
-    path = Path(name) if name.endswith(".yaml") else ROOT / "profiles" / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(
-            f"unknown profile {name!r}: expected one of {', '.join(known)}, or a file that ends in "
-            f".yaml.{suggest(name, known)}"
-        )
-    try:
-        profile = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"profile {name!r} is no YAML: {error}") from None
-    keys = profile if isinstance(profile, dict) else {}
-    if unknown := [key for key in keys if key not in KEYS]:
-        raise InputError(
-            f"profile {name!r} has an unknown key {unknown[0]!r}: expected {', '.join(KEYS)}."
-            f"{suggest(unknown[0], list(KEYS))}"
-        )
-    if not isinstance(keys.get("notebooks"), dict):
-        raise InputError(f"profile {name!r} names no notebooks: give it `notebooks:` and a name")
-    return profile
 
+    name: str
+    about: str = ""
+    threads: int | None = None
+    gpus: int | None = None
+    common: Mapping[str, Any] = field(default_factory=dict)
+    notebooks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
-def plan(profile_name: str) -> list[Job]:
-    """Every run of a profile, each list of values expanded to one run a value.
+    @classmethod
+    def read(cls, name: str) -> "Profile":
+        """Reads ``profiles/NAME.yaml``, or the file itself where the name ends in ``.yaml``.
 
-    A notebook may be given several sets of parameters, as a list. Sets that come to the same are
-    one run: a sweep shares, say, one finetuning among all analyses of it.
-
-    Raises:
-        InputError: an unknown profile, notebook or parameter, or a value of the wrong type.
-    """
-    profile = read_profile(profile_name)
-    common = profile.get("all") or {}
-    chosen = {
-        Notebook.find(name).name: own if isinstance(own, list) else [own or {}]
-        for name, own in profile["notebooks"].items()
-    }
-    notebooks = [notebook for notebook in Notebook.all() if notebook.name in chosen]
-    for name in common:
-        if not any(name in notebook.parameters for notebook in notebooks):
-            every = sorted({p for notebook in notebooks for p in notebook.parameters})
+        Raises:
+            InputError: there is no such profile, it is no YAML, or it has unknown keys.
+        """
+        known = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
+        path = Path(name) if name.endswith(".yaml") else ROOT / "profiles" / f"{name}.yaml"
+        if not path.is_file():
             raise InputError(
-                f"profile {profile_name!r} sets {name!r} for all, but no notebook has it."
-                f"{suggest(name, every)}"
+                f"unknown profile {name!r}: expected one of {', '.join(known)}, or a file that "
+                f"ends in .yaml.{suggest(name, known)}"
             )
-    common = {"profile": profile_name, **common}
-    jobs = [
-        Job(notebook, values)
-        for notebook in notebooks
-        for own in chosen[notebook.name]
-        for values in _expand(
-            notebook, {n: v for n, v in common.items() if n in notebook.parameters} | own
-        )
-    ]
-    return list({job.folder: job for job in jobs}.values())
+        try:
+            found = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise InputError(f"profile {name!r} is no YAML: {error}") from None
+        keys = found if isinstance(found, dict) else {}
+        if unknown := [key for key in keys if key not in KEYS]:
+            raise InputError(
+                f"profile {name!r} has an unknown key {unknown[0]!r}: expected {', '.join(KEYS)}."
+                f"{suggest(unknown[0], list(KEYS))}"
+            )
+        notebooks = keys.pop("notebooks", None)
+        if not isinstance(notebooks, dict):
+            raise InputError(
+                f"profile {name!r} names no notebooks: give it `notebooks:` and a name"
+            )
+        sets = {
+            notebook: own if isinstance(own, list) else [own or {}]
+            for notebook, own in notebooks.items()
+        }
+        return cls(name, common=keys.pop("all", None) or {}, notebooks=sets, **keys)
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every run, each list of values expanded to one run a value.
+
+        A notebook may be given several sets of parameters, as a list. Sets that come to the same
+        are one run: a sweep shares, say, one finetuning among all analyses of it. A parameter
+        called ``profile`` is given this one's name.
+
+        Raises:
+            InputError: an unknown notebook or parameter, or a value of the wrong type.
+        """
+        sets = {Notebook.find(name): own for name, own in self.notebooks.items()}
+        every = {parameter for notebook in sets for parameter in notebook.parameters}
+        if unknown := [name for name in self.common if name not in every]:
+            raise InputError(
+                f"profile {self.name!r} sets {unknown[0]!r} for all, but no notebook has it."
+                f"{suggest(unknown[0], sorted(every))}"
+            )
+        common = {"profile": self.name, **self.common}
+        jobs = [
+            Job(notebook, values)
+            for notebook in sorted(sets, key=lambda notebook: notebook.name)
+            for own in sets[notebook]
+            for values in _expand(
+                notebook, {n: v for n, v in common.items() if n in notebook.parameters} | own
+            )
+        ]
+        return list({job.folder: job for job in jobs}.values())
 
 
 def _expand(notebook: Notebook, given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from mplib.files import ROOT, _unwritable, home, write_atomically
+from mplib.files import ROOT, home, unwritable, write_atomically
 from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import PLUMBING, run_folder
 
@@ -32,16 +32,36 @@ class Run:
     notebook: Notebook
     parameters: dict[str, Any]
     folder: Path
+    about: dict[str, Any]
     source: str
     started: float = field(default_factory=time.time)
+    summary: dict[str, str] = field(default_factory=dict)
+    readme: dict[str, str] = field(default_factory=dict)
 
     @property
     def partial(self) -> Path:
         """Where results lie until the run is finished."""
         return self.folder.with_name(f".{self.folder.name}.partial")
 
-    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """Saves a tidy table as CSV with the run's parameters as columns; returns it without."""
+    def table(
+        self,
+        name: str,
+        table: pd.DataFrame,
+        *,
+        summary: str | None = None,
+        readme: str | None = None,
+    ) -> pd.DataFrame:
+        """Saves a tidy table as CSV with the run's parameters as columns; returns it without.
+
+        Args:
+            name: of the file, without its suffix.
+            table: a row for each figure.
+            summary: the kind of figures that the summary of all runs takes from it, if any.
+            readme: the section of the README that is written from it, if any.
+        """
+        for uses, use in ((self.summary, summary), (self.readme, readme)):
+            if use:
+                uses[name] = use
         scalars = {
             key: value
             for key, value in self.parameters.items()
@@ -61,7 +81,7 @@ class Run:
                 path = self.partial / "figures" / f"{name}.{suffix}"
                 figure.savefig(path, bbox_inches="tight", **options)
         except OSError as error:
-            raise _unwritable(self.partial / "figures" / name, error) from error
+            raise unwritable(self.partial / "figures" / name, error) from error
         display(figure)
         plt.close(figure)
 
@@ -72,6 +92,9 @@ class Run:
             "notebook": self.notebook.name,
             "source": self.source,
             "parameters": self.parameters,
+            **{key: self.about[key] for key in ("task", "label", "work") if key in self.about},
+            "summary": self.summary,
+            "readme": self.readme,
             "tables": sorted(path.name for path in self.partial.glob("*.csv")),
             "seconds": seconds,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -86,7 +109,7 @@ class Run:
             self.partial.rename(self.folder)
             shutil.rmtree(replaced, ignore_errors=True)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
+            raise unwritable(self.folder, error) from error
         where = self.folder.relative_to(home())
         versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
         display(Markdown(
@@ -108,12 +131,13 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
     _quiet()
     notebook = Notebook.find(name)
     values = notebook.check({key: scope[key] for key in notebook.parameters})
-    run = Run(notebook, values, run_folder(notebook, values), notebook.hash)
+    about = notebook.about(values)
+    run = Run(notebook, values, run_folder(notebook, values), about, notebook.hash)
     try:
         shutil.rmtree(run.partial, ignore_errors=True)
         run.partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(run.partial, error) from error
+        raise unwritable(run.partial, error) from error
     return run
 
 
@@ -130,8 +154,6 @@ def provenance() -> dict[str, Any]:
     """Versions, commit, code and machine behind a result."""
     import torch
 
-    import mplib
-
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     device = (
@@ -140,7 +162,7 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": {
             "Python": platform.python_version(),
-            "mplib": mplib.__version__,
+            "mplib": version("mechanisticprobe"),
             **{name: version(name) for name in PACKAGES},
         },
         "commit": commit or "unknown",

@@ -15,10 +15,9 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from mplib.errors import InputError, NotebookFailed
-from mplib.files import ROOT
+from mplib.files import ROOT, unwritable
 from mplib.runs.gpus import lent
 from mplib.runs.locks import exclusive
-from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import Job
 
 
@@ -37,8 +36,7 @@ def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path
         InputError: unknown notebook or parameter, wrong type, or an input the notebook refuses.
         NotebookFailed: any other error inside the notebook; ``failed.ipynb`` shows it.
     """
-    notebook = Notebook.find(name)
-    job = Job(notebook, notebook.check(given))
+    job = Job.of(name, given)
     with exclusive(job.folder.with_name(f".{job.folder.name}.lock"), wait=True):
         if force or not job.is_finished:
             with lent(job.parameters.get("device", "cpu")):
@@ -77,10 +75,7 @@ def _execute(job: Job) -> None:
             "up to there"
         ) from None
     except OSError as error:
-        raise InputError(
-            f"cannot write {running} ({error.strerror}): make room, or set MPLIB_HOME to a folder "
-            "that can be written; results written before are untouched"
-        ) from error
+        raise unwritable(running, error) from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
     running.replace(job.executed)

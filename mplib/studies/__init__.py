@@ -1,1 +1,7 @@
-"""TODO."""
+"""Studies: one question about a model each, answered as tidy tables and arrays.
+
+``finetune`` (with ``training_state`` and ``checkpoints``) trains; ``heads``, ``knockout`` and
+``flow`` are the causal study; ``layers`` selects layers; ``language`` and ``language_tables`` ask
+examples in words; ``corruption`` and ``robustness`` change what is told; ``about`` says what a run
+costs and needs.
+"""

@@ -1,31 +1,22 @@
-"""Runs of a model over clean and corrupted examples, each example once for each of them."""
+"""Corruption: what becomes of a model's answers when one thing that it is told is changed.
+
+Every problem is asked once clean and once for each corruption; differences are paired (section 6).
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from transformers import PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.models.inference import Reading, attention_features, judge, read, scale_examples
-from mplib.models.loading import LoadedModel, random_twins
-from mplib.models.memory import fits_memory
-from mplib.models.passes import passes
-from mplib.models.prompts import Prompts, number_prompts
-from mplib.probe.knn import ProbeSettings
-from mplib.stats import example_weights, weighted_mean
-from mplib.studies.checkpoints import finetuned_models, task_identity
-from mplib.studies.language import ExampleSet, Procedure, Subject, read_sets, theory_sets
-from mplib.studies.training_data import Task, start_model
-from mplib.tasks.corruptions import (
-    CORRUPTIONS,
-    NUMBERS,
-    corrupt_all,
-    replace_number,
-)
-from mplib.tasks.ksmallest import KSmallest
+from mplib.models.inference import Answers, all_answers, read, scale_examples, twin_features
+from mplib.probe.draws import change
+from mplib.stats import example_weights, group_numbers, weighted_mean
+from mplib.studies.language import Subject
+from mplib.tasks.corruptions import Impossible
+from mplib.tasks.examples import Example
+from mplib.tasks.task import Corruption, Problems, Task
 
 DIFFERENCES = (
     ("useful negated", "useless negated"),
@@ -39,34 +30,114 @@ DIFFERENCES = (
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How every example was answered.
+class Asked:
+    """What a model gave for the same problems, clean and corrupted.
 
     Attributes:
-        correct: whether rightly, shape (examples,); NaN where the corruption was impossible.
-        log_probability: of the right answer, shape (examples,); NaN likewise.
+        clean: answers to the clean problems, as floats.
+        corrupted: answers by corruption, NaN where it was impossible.
+        features: of the clean problems, shape (examples, statements, layers).
+        twins: features of the random twins.
+        heights: gold heights, shape (examples, statements).
+        groups: group of each example.
+        shown: the first problem that allows it, by corruption.
     """
 
-    correct: np.ndarray
-    log_probability: np.ndarray
+    clean: Answers
+    corrupted: dict[str, Answers]
+    features: np.ndarray
+    twins: tuple[np.ndarray, ...]
+    heights: np.ndarray
+    groups: np.ndarray
+    shown: pd.DataFrame
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """Accuracy and its change by each corruption, problem by problem; NaN where unknown."""
+        changes = {change(n): x.correct - self.clean.correct for n, x in self.corrupted.items()}
+        return {"accuracy": self.clean.correct, **changes}
 
 
-def spread(correct: np.ndarray, log_probability: np.ndarray, possible: np.ndarray) -> Outcome:
-    """Puts the answers to the examples that could be corrupted in their places among all.
+def ask(
+    task: Task,
+    problems: Problems,
+    subject: Subject,
+    names: Sequence[str] = (),
+    *,
+    corruptions: Mapping[str, Corruption] | None = None,
+    shown: Sequence[Sequence[Example]] | None = None,
+    twins: int = 1,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Asked:
+    """Asks problems clean and corrupted, behind the same demonstrations.
+
+    Accuracy after a corruption is that of the clean answer: how often a model still gives it.
+    Where the corrupted problem has an answer of its own, as a list of numbers has, the same passes
+    are judged by that too (``..., new answer``): a model should change the first where the second
+    changed.
 
     Args:
-        correct: of those examples, shape (possible examples,).
-        log_probability: of those examples, shape (possible examples,).
-        possible: True where the corruption was possible, shape (examples,).
+        task: whose problems they are.
+        problems: the clean ones.
+        subject: the model.
+        names: some of the corruptions; all that are possible if empty.
+        corruptions: those of the task, or its own if None.
+        shown: demonstrations of each problem.
+        twins: random twins.
+        batch_size: examples a forward pass.
+        seed: of the corruptions and the twins.
+
+    Raises:
+        InputError: one of the names is none of the corruptions, or is possible in no problem.
     """
-    places = np.full((2, len(possible)), np.nan)
-    places[:, possible] = correct, log_probability
-    return Outcome(*places)
+    known = task.corruptions if corruptions is None else corruptions
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"corruption {unknown[0]!r}: expected some of {', '.join(known)}")
+    loaded, model = subject.loaded, subject.loaded.model
+    prompts, choices = task.prompts(problems, loaded, shown)
+    clean = read(model, prompts, choices=choices, batch_size=batch_size)
+    assert clean.answers is not None
+    everyone = np.ones(len(prompts), dtype=bool)
+    corrupted: dict[str, Answers] = {}
+    rows = [_shown("none", task, problems)]
+    for name in names or known:
+        try:
+            changed, possible = known[name](problems, seed)
+        except Impossible:
+            if names:
+                raise
+            nowhere = np.zeros(len(prompts), dtype=bool)
+            corrupted[name] = Answers.empty(0).among(nowhere)
+            continue
+        own = None if shown is None else [shown[i] for i in np.flatnonzero(possible).tolist()]
+        after, choices = task.prompts(changed, loaded, own)
+        kept = prompts.answers[possible] if task.renamed else after.answers
+        expected = {name: kept}
+        if task.renamed:
+            expected[f"{name}, new answer"] = after.answers
+        given = all_answers(
+            model, after, choices=choices, expected=expected, batch_size=batch_size
+        )  # fmt: skip
+        corrupted |= {key: given[key].among(possible) for key in expected}
+        rows.append(_shown(name, task, changed))
+    scale = scale_examples if task.scales else lambda features: features
+    twin_values = twin_features(model, prompts, twins, seed, batch_size=batch_size)
+    return Asked(
+        clean.answers.among(everyone), corrupted, scale(clean.features), tuple(map(scale, twin_values)),
+        task.heights(problems), task.groups(problems), pd.DataFrame(rows),
+    )  # fmt: skip
+
+
+def _shown(name: str, task: Task, problems: Problems) -> dict[str, str]:
+    """The first of some problems as a row of a table."""
+    (first,) = task.as_examples(problems[:1])
+    return {"corruption": name, "told": " ".join(first.statements), "answer": first.answer}
 
 
 def effects(
-    clean: Outcome,
-    corrupted: Mapping[str, Outcome],
+    clean: Answers,
+    corrupted: Mapping[str, Answers],
     *,
     differences: Sequence[tuple[str, str]] = DIFFERENCES,
     groups: np.ndarray | None = None,
@@ -93,7 +164,7 @@ def effects(
     Raises:
         InputError: answers of differently many examples.
     """
-    member = number_groups(clean, corrupted, groups)
+    member = same_examples(clean, corrupted, groups)
     weights = example_weights(len(member), member, resamples, seed)
     measures: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for name, found in corrupted.items():
@@ -119,20 +190,22 @@ def effects(
     return pd.DataFrame(rows, columns=columns)
 
 
-def number_groups(
-    clean: Outcome, corrupted: Mapping[str, Outcome], groups: np.ndarray | None
+def same_examples(
+    clean: Answers, corrupted: Mapping[str, Answers], groups: np.ndarray | None
 ) -> np.ndarray:
-    """Number of each example's group, after a check that all arrays are of the same examples."""
+    """Number of each example's group, after a check that all answers are to the same examples.
+
+    Raises:
+        InputError: they are not.
+    """
     n = len(clean.correct)
-    lengths = {name: len(found.correct) for name, found in corrupted.items()}
-    lengths |= {} if groups is None else {"groups": len(groups)}
-    for name, length in lengths.items():
-        if length != n:
+    for name, found in corrupted.items():
+        if len(found.correct) != n:
             raise InputError(
-                f"{name}: {length} examples, but {n} clean ones; fill up those where a corruption "
-                "was impossible with spread"
+                f"{name}: {len(found.correct)} examples, but {n} clean ones; fill up those where "
+                "a corruption was impossible with Answers.among"
             )
-    return np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return group_numbers(n, groups)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, object]:
@@ -141,212 +214,4 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, object]:
     if not known.any():
         return {"examples": 0, "note": "undefined: possible in no example"}
     found = weighted_mean(values[known], weights[:, known])
-    return {**asdict(found), "examples": int(known.sum())}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a model gave for the same examples, clean and corrupted.
-
-    Attributes:
-        clean: answers to the clean examples.
-        corrupted: answers by corruption.
-        features: of the clean examples, shape (examples, statements, layers).
-        twins: features of the random twins.
-        heights: gold heights, shape (examples, statements).
-        groups: group of each example.
-        shown: the first example that allows it, by corruption, before and after.
-    """
-
-    clean: Outcome
-    corrupted: dict[str, Outcome]
-    features: np.ndarray
-    twins: tuple[np.ndarray, ...]
-    heights: np.ndarray
-    groups: np.ndarray
-    shown: pd.DataFrame
-
-
-def subject(parameters: Mapping[str, Any], task: Task) -> Subject:
-    """The model that a notebook's parameters name, finetuned or as it is.
-
-    Raises:
-        InputError: there is no such finetuned model, or numbers are asked of one that is not.
-    """
-    device, part = parameters["device"], parameters["trainable"]
-    if parameters["finetuned"]:
-        same = task_identity(task) if isinstance(task, KSmallest) else {"name": "ProofWriter"}
-        tuned = finetuned_models(parameters, same, device)
-        return Subject(f"finetuned ({part})", tuned[part], 0)
-    if isinstance(task, KSmallest):
-        raise InputError("finetuned=False: numbers are asked of a finetuned model only; set true")
-    start = start_model(task, parameters["model"], device=device, seed=parameters["seed"])
-    return Subject(f"{parameters['shots']}-shot", start, parameters["shots"])
-
-
-def ask(
-    parameters: Mapping[str, Any], task: Task, subject: Subject, settings: ProbeSettings
-) -> Asked:
-    """Asks what a notebook's parameters name; see ``ask_numbers`` and ``ask_examples``.
-
-    Raises:
-        InputError: there are fewer examples than the parameters ask for.
-    """
-    names, n = parameters["corruptions"], parameters["examples"]
-    same = {"twins": parameters["twins"], "batch_size": parameters["batch_size"]}
-    if isinstance(task, KSmallest):
-        numbers = task.splits(parameters["lists"], parameters["seed"])[2][:n]
-        if len(numbers) < n:
-            raise InputError(
-                f"examples={n}: lists={parameters['lists']} leaves {len(numbers)} test lists; "
-                "lower examples or raise lists, in 01_finetune too"
-            )
-        return ask_numbers(
-            subject.loaded, task, numbers, names, keep_order=parameters["keep_order"],
-            seed=parameters["seed"], **same,
-        )  # fmt: skip
-    sets = theory_sets(task, "test", n, [subject.shots])
-    for one in sets:
-        if len(one.examples) < n:
-            raise InputError(
-                f"examples={n}: there are {len(one.examples)} test questions of {one.name!r}; "
-                "lower examples or leave the case out"
-            )
-    together = ExampleSet(
-        "theories", [example for one in sets for example in one.examples],
-        [example for one in sets for example in one.train], max(one.depth for one in sets),
-    )  # fmt: skip
-    how = Procedure("proofwriter", settings=settings, seed=parameters["seed"], **same)
-    return ask_examples(subject, together, names, how)
-
-
-def chosen_corruptions(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The corruptions that a notebook's parameter names, all of a task's where it is empty.
-
-    Raises:
-        InputError: one of them is none of this task.
-    """
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"corruption {unknown[0]!r}: expected some of {', '.join(known)}")
-    return list(names or known)
-
-
-def ask_numbers(
-    loaded: LoadedModel,
-    task: KSmallest,
-    lists: np.ndarray,
-    names: Sequence[str] = (),
-    *,
-    twins: int = 1,
-    keep_order: bool = False,
-    batch_size: int = 256,
-    seed: int = 0,
-) -> Asked:
-    """Asks for the k-th smallest of lists and of lists with one number replaced.
-
-    Each corruption is judged twice on one run: by the answer to the clean list, and by the answer
-    to the list as it now is (``..., new answer``). What the model should do is change the first
-    where the second changed.
-
-    Args:
-        loaded: the model.
-        task: which number is asked for.
-        lists: clean lists, shape (examples, m).
-        names: some of ``mplib.corruption.NUMBERS``; those that the task allows if empty.
-        twins: random twins.
-        keep_order: see ``mplib.corruption.replace_number``.
-        batch_size: lists a forward pass.
-        seed: of the corruptions and the twins.
-    """
-    possible = [name for name in NUMBERS if task.depth or name != "leaf replaced"]
-    chosen = chosen_corruptions(names, possible)
-
-    def prompts(of: np.ndarray) -> Prompts:
-        return number_prompts(loaded.tokenizer, loaded.positions, task.pool, of, task.answers(of))
-
-    clean = prompts(lists)
-    read_clean = read(loaded.model, clean, batch_size=batch_size)
-    corrupted: dict[str, Outcome] = {}
-    rows = [{"corruption": "none", "list": _listed(lists[0]), "answer": task.answers(lists)[0]}]
-    for name in chosen:
-        found = replace_number(task, lists, name, seed, keep_order=keep_order)
-        ok = found.positions >= 0
-        after = prompts(found.lists[ok])
-        judged = _judge_all(
-            loaded.model, after, {name: clean.answers[ok], f"{name}, new answer": after.answers},
-            batch_size,
-        )  # fmt: skip
-        corrupted |= {key: spread(*outcome, ok) for key, outcome in judged.items()}
-        first = int(np.argmax(ok))
-        rows.append({
-            "corruption": name,
-            "list": _listed(found.lists[first]),
-            "answer": found.answers[first],
-        })  # fmt: skip
-    twin_features = (
-        attention_features(twin, clean, batch_size=batch_size)
-        for twin in random_twins(loaded.model, twins, seed)
-    )
-    return Asked(
-        _outcome(read_clean), corrupted, scale_examples(read_clean.features),
-        tuple(map(scale_examples, twin_features)), task.heights(lists), np.arange(len(lists)),
-        pd.DataFrame(rows),
-    )  # fmt: skip
-
-
-def ask_examples(
-    subject: Subject, examples: ExampleSet, names: Sequence[str], how: Procedure
-) -> Asked:
-    """Asks examples in words, clean and corrupted, behind the same demonstrations.
-
-    Accuracy after a corruption is that of the clean answer: how often a model still gives it.
-
-    Args:
-        subject: the model and its number of demonstrations.
-        examples: the clean examples.
-        names: some of ``mplib.corruption.CORRUPTIONS``; all if empty.
-        how: template, demonstrations, twins and layers.
-    """
-    chosen = chosen_corruptions(names, list(CORRUPTIONS))
-    clean, model = examples.examples, subject.loaded.model
-    (readings,) = read_sets([subject], [examples], how)
-    shown = how.demonstrate(subject, examples)
-    corrupted: dict[str, Outcome] = {}
-    rows = [{"corruption": "none", "statements": " ".join(clean[0].statements)}]
-    for name in chosen:
-        changed, ok = corrupt_all(clean, name, how.seed)
-        own = [shown[i] for i in np.flatnonzero(ok)]
-        after, choices = how.write(subject, [one.example for one in changed], own)
-        judged = _judge_all(model, after, {name: after.answers}, how.batch_size, choices)
-        corrupted[name] = spread(*judged[name], ok)
-        rows.append({"corruption": name, "statements": " ".join(changed[0].example.statements)})
-    return Asked(
-        _outcome(readings.model), corrupted, readings.model.features, readings.twins,
-        examples.heights, examples.groups, pd.DataFrame(rows),
-    )  # fmt: skip
-
-
-def _listed(numbers: np.ndarray) -> str:
-    return " ".join(map(str, numbers))
-
-
-def _outcome(found: Reading) -> Outcome:
-    assert found.correct is not None and found.log_probability is not None
-    return Outcome(found.correct.astype(float), found.log_probability.astype(float))
-
-
-@fits_memory
-def _judge_all(
-    model: PreTrainedModel, prompts: Prompts, answers: Mapping[str, np.ndarray], batch_size: int,
-    choices: np.ndarray | None = None,
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Correctness and log-probability of several answers to the same prompts, from one run."""
-    judged = {name: (np.empty(len(prompts)), np.empty(len(prompts))) for name in answers}
-    with passes(model, prompts, batch_size, "corrupted") as batches:
-        for chosen, _, run in batches:
-            logits = run().logits
-            assert logits is not None
-            for name, (correct, log_probability) in judged.items():
-                right, score = judge(logits, answers[name][chosen], choices)
-                correct[chosen], log_probability[chosen] = right, score
-    return judged
+    return {**found.columns(), "examples": int(known.sum())}

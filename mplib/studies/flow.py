@@ -1,18 +1,14 @@
-"""Full attention from layer to layer: mean flow over arranged lists, roll-out, a page to play with.
+"""Full attention from layer to layer: mean flow over arranged lists, and roll-out.
 
 Figures 12 and 13 of the paper, and its appendix A measured.
 """
 
-import base64
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import HTML
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -205,130 +201,3 @@ def rollout_table(found: Rollout, heights: np.ndarray) -> pd.DataFrame:
         "useful": (found.last * useful[:, None]).sum(axis=2).mean(axis=0),
         "useful_if_even": (found.even * useful[:, None]).sum(axis=2).mean(axis=0),
     })  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Flow:
-    """A flow to be drawn.
-
-    Attributes:
-        name: what it is of.
-        weights: shape (layers, tokens, tokens), rows look at columns.
-        marks: what stands at certain places, counted from 1.
-    """
-
-    name: str
-    weights: np.ndarray
-    marks: Mapping[int, str] = field(default_factory=dict)
-
-
-EDGES_AT_FIRST = 150
-"""About how many edges of a flow the page shows before anything is chosen."""
-
-
-def interactive(flows: Sequence[Flow]) -> HTML:
-    """Flows as one page inside the page: choose list and layer, hide weak edges, point at a token.
-
-    Everything it needs is in it, so that it works offline and from a file; weights are rounded to
-    255 steps of the largest. It runs in a sandbox and all text is escaped.
-    """
-    data = []
-    for flow in flows:
-        top = float(flow.weights.max()) or 1.0
-        steps = np.rint(flow.weights / top * 255).astype(np.uint8)
-        least = int(np.sort(steps, axis=None)[-min(EDGES_AT_FIRST, steps.size)])
-        data.append({
-            "name": flow.name, "layers": steps.shape[0], "tokens": steps.shape[1], "top": top,
-            "least": max(1, least), "marks": {str(k): str(v) for k, v in flow.marks.items()},
-            "weights": base64.b64encode(steps.tobytes()).decode(),
-        })  # fmt: skip
-    # No "<" survives, so that no text can end the script.
-    page = PAGE.replace("DATA", json.dumps(data).replace("<", "\\u003c"))
-    layers = max(flow.weights.shape[0] for flow in flows)
-    return HTML(
-        f'<div><iframe title="Attention flow" sandbox="allow-scripts" srcdoc="{escape(page)}" '
-        f'style="width:100%;height:{170 + 62 * layers}px;border:0"></iframe></div>'
-    )
-
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Attention flow</title>
-<style>
- body{font:14px system-ui,sans-serif;margin:0;color:#222;background:#fff}
- label{margin-right:1.2em} svg{width:100%;display:block} p{margin:.3em 0;min-height:2.6em}
- text{font-size:11px;fill:#222;text-anchor:middle} circle{fill:#888;cursor:pointer}
- circle.marked{fill:#d55e00} circle:focus{outline:none;stroke:#000;stroke-width:2}
- line{stroke:#0173b2;stroke-linecap:round} .faint line:not(.lit){opacity:.04!important}
-</style>
-<label>lists <select id="flow"></select></label>
-<label>layer <select id="layer"></select></label>
-<label>hide weights below <input id="least" type="range" min="1" max="255">
- <output></output></label>
-<svg role="img" aria-label="tokens from layer to layer, edges by attention"></svg>
-<p aria-live="polite"></p>
-<script>
-const flows = DATA, $ = q => document.querySelector(q), svg = $("svg"), hint =
-  "Point at a token to see where it looks and who looks at it; at a line for its weight.";
-const bytes = flows.map(f => Uint8Array.from(atob(f.weights), c => c.charCodeAt(0)));
-const make = (name, attributes, parent) => {
-  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const key in attributes) e.setAttribute(key, attributes[key]);
-  return parent.appendChild(e);
-};
-const option = (list, value, text) => {
-  const o = document.createElement("option");
-  o.value = value; o.textContent = text; list.append(o);
-};
-const say = text => { $("p").textContent = text || hint; };
-flows.forEach((f, i) => option($("#flow"), i, f.name));
-function choose() {
-  const f = flows[$("#flow").value];
-  $("#layer").replaceChildren();
-  option($("#layer"), -1, "all");
-  for (let l = 0; l < f.layers; l++) option($("#layer"), l, l + 1);
-  $("#least").value = f.least;
-  draw();
-}
-function draw() {
-  const n = $("#flow").value, f = flows[n], w = bytes[n], T = f.tokens, L = f.layers;
-  const only = +$("#layer").value, least = +$("#least").value;
-  const x = i => 70 + i * 840 / Math.max(1, T - 1), y = l => 25 + (L - l) * 60;
-  const value = b => (b / 255 * f.top).toFixed(3);
-  const called = i => (i + 1) + (f.marks[i + 1] ? " (" + f.marks[i + 1] + ")" : "");
-  $("output").textContent = value(least);
-  svg.replaceChildren(); svg.classList.remove("faint"); say();
-  svg.setAttribute("viewBox", "0 0 960 " + (y(0) + 45));
-  const edges = [];
-  for (let l = 0; l < L; l++) for (let i = 0; i < T; i++) for (let j = 0; j <= i; j++) {
-    const b = w[(l * T + i) * T + j];
-    if (b < least || (only >= 0 && only !== l)) continue;
-    const line = make("line", {x1: x(j), y1: y(l), x2: x(i), y2: y(l + 1),
-      "stroke-width": 1 + 5 * b / 255, opacity: .15 + .85 * b / 255}, svg);
-    line.onmouseenter = () => say("Layer " + (l + 1) + ": position " + called(i) +
-      " looks at " + called(j) + ": " + value(b));
-    line.onmouseleave = () => say();
-    edges.push({l, i, j, b, line});
-  }
-  for (let l = 0; l <= L; l++) {
-    make("text", {x: 25, y: y(l) + 4}, svg).textContent = l ? "layer " + l : "tokens";
-    for (let i = 0; i < T; i++) {
-      const dot = make("circle", {cx: x(i), cy: y(l), r: 6, tabindex: 0}, svg);
-      if (f.marks[i + 1]) dot.classList.add("marked");
-      const show = () => {
-        const near = edges.filter(e => (e.l === l && e.j === i) || (e.l === l - 1 && e.i === i));
-        edges.forEach(e => e.line.classList.toggle("lit", near.includes(e)));
-        svg.classList.add("faint");
-        const looks = near.filter(e => e.l === l - 1).sort((a, b) => b.b - a.b).slice(0, 5);
-        say("Position " + called(i) + (l ? " after layer " + l : "") + (looks.length
-          ? " looks at " + looks.map(e => called(e.j) + ": " + value(e.b)).join(", ") : ""));
-      };
-      const rest = () => { svg.classList.remove("faint"); say(); };
-      dot.onmouseenter = dot.onfocus = show; dot.onmouseleave = dot.onblur = rest;
-    }
-  }
-  for (let i = 0; i < T; i++) {
-    make("text", {x: x(i), y: y(0) + 22}, svg).textContent = i + 1;
-    if (f.marks[i + 1]) make("text", {x: x(i), y: y(0) + 38}, svg).textContent = f.marks[i + 1];
-  }
-}
-$("#flow").onchange = choose; $("#layer").onchange = $("#least").oninput = draw; choose();
-</script></html>"""

@@ -1,23 +1,20 @@
 """Which heads the answer needs: their entropies, and accuracy without them (paper, section 5)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import entropy
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.models.attention import Intervention
-from mplib.models.inference import order_statements
+from mplib.models.inference import all_answers, order_statements
 from mplib.models.memory import fits_memory
-from mplib.models.passes import passes
+from mplib.models.passes import LayersKept, head_shape, passes
 from mplib.models.prompts import Prompts
 from mplib.stats import accuracy
 
@@ -44,6 +41,11 @@ class Entropies:
     position: np.ndarray
     size: np.ndarray
 
+    @property
+    def maps(self) -> dict[str, np.ndarray]:
+        """Both by name."""
+        return {"position entropy": self.position, "size entropy": self.size}
+
     def table(self) -> pd.DataFrame:
         """A row for each head; layers and heads from 1."""
         layers, heads = (index.ravel() + 1 for index in np.indices(self.size.shape))
@@ -66,22 +68,6 @@ def head_entropies(attention: np.ndarray, order: np.ndarray) -> Entropies:
         for values in (attention, order_statements(attention, order))
     )
     return Entropies(position, size)
-
-
-def head_shape(model: PreTrainedModel) -> tuple[int, int]:
-    """Number of layers, and of heads in each.
-
-    Raises:
-        InputError: the model has no attention heads.
-    """
-    config = model.config.get_text_config()
-    shape = tuple(int(getattr(config, f"num_{n}", 0)) for n in ("hidden_layers", "attention_heads"))
-    if not all(shape):
-        raise InputError(
-            f"{type(model).__name__} has no attention heads to switch off: take a decoder that "
-            "has attention in its layers"
-        )
-    return shape  # type: ignore[return-value]
 
 
 def heads_removed(percentage: float, heads: int, *, published: bool = False) -> int:
@@ -119,6 +105,11 @@ def heads_off(order: np.ndarray, removed: int, shape: tuple[int, int]) -> np.nda
     return off
 
 
+def without_heads(off: np.ndarray, change: Intervention) -> Intervention:
+    """The intervention with these heads off, True in shape (layers, heads); see ``ablation``."""
+    return replace(change, heads_off=torch.from_numpy(off))
+
+
 def pruning_orders(found: Entropies, draws: int = 10, seed: int = 0) -> dict[str, np.ndarray]:
     """Orders in which heads are switched off: by ascending entropy and at random.
 
@@ -144,8 +135,8 @@ def mean_outputs(model: PreTrainedModel, prompts: Prompts, batch_size: int = 256
     total: Tensor | None = None
     prompts = prompts.whole()
     with passes(model, prompts, batch_size) as batches:
-        for _, _, run in batches:
-            found = run(outputs=True).outputs
+        for _, _, ask in batches:
+            found = ask(outputs=True).outputs
             if found is None:
                 raise InputError(f"{type(model).__name__} has no attention heads to switch off")
             # Batches come longest first, so the first one has room for all.
@@ -208,86 +199,26 @@ def prune(
         for percentage, n in removed.items()
     ]
     masks = {off.tobytes(): off for *_, off in cases}
-    correct = _answers_without(model, prompts, masks, change or Intervention(), choices, batch_size)
-    found = {key: accuracy(right) for key, right in correct.items()}
-    rows = [
-        {
-            "order": name, "draw": draw, "percentage": percentage, "heads_removed": int(off.sum()),
-            "accuracy": found[off.tobytes()].value, "low": found[off.tobytes()].low,
-            "high": found[off.tobytes()].high, "examples": len(prompts),
-        }
-        for name, draw, percentage, off in cases
-    ]  # fmt: skip
-    return pd.DataFrame(rows)
+    change = change or Intervention()
+    with LayersKept(model) as kept:
 
-
-@fits_memory
-def _answers_without(
-    model: PreTrainedModel, prompts: Prompts, masks: Mapping[bytes, np.ndarray],
-    change: Intervention, choices: np.ndarray | None, batch_size: int,
-) -> dict[bytes, np.ndarray]:  # fmt: skip
-    """Whether each example is answered rightly without each set of heads."""
-    correct = {key: np.empty(len(prompts), dtype=bool) for key in masks}
-    total = len(prompts) * len(masks)
-    with (
-        passes(model, prompts.whole(), batch_size) as batches,
-        LayersKept(model) as kept,
-        tqdm(total=total, desc="pruning") as progress,
-    ):
-        for chosen, batch, run in batches:
+        def changes(chosen: np.ndarray, batch: Prompts) -> Iterator[tuple[bytes, Intervention]]:
             kept.last.clear()
             # In order, so that sets which are equal up to some layer stand side by side.
             for key in sorted(masks):
                 kept.off = masks[key]
-                without = replace(change, heads_off=torch.from_numpy(masks[key]))
-                logits = run(intervention=without).logits
-                assert logits is not None
-                among = logits if choices is None else logits[:, choices]
-                best = among.argmax(dim=-1).cpu().numpy()
-                correct[key][chosen] = (best if choices is None else choices[best]) == batch.answers
-                progress.update(len(chosen))
-    return correct
+                yield key, without_heads(masks[key], change)
 
-
-class LayersKept:
-    """Lets every layer give its last output again while the same heads are off up to it.
-
-    Attributes:
-        off: the heads that are off in the next pass, shape (layers, heads).
-        last: heads that were off up to a layer in its last computation, and what it gave; another
-            batch needs another one.
-        wanted: the layers whose outputs are kept, from 0; all if None.
-    """
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self.off = np.zeros(head_shape(model), dtype=bool)
-        self.last: dict[int, tuple[bytes, Any]] = {}
-        self.wanted: frozenset[int] | None = None
-        stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
-        self.layers = next((stack for stack in stacks if len(stack) == len(self.off)), ())
-
-    def __enter__(self) -> Self:
-        self.hooked = [vars(layer).get("forward") for layer in self.layers]
-        self.forwards = [layer.forward for layer in self.layers]
-        for index, layer in enumerate(self.layers):
-            layer.forward = partial(self._again_or_anew, index)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for layer, hook in zip(self.layers, self.hooked, strict=True):
-            del layer.forward  # the class's own shows again
-            if hook is not None:  # a model that is spread over devices has one already
-                layer.forward = hook
-
-    def _again_or_anew(self, index: int, *args: Any, **kwargs: Any) -> Any:
-        same = (n for n, (key, _) in self.last.items() if key == self.off[: n + 1].tobytes())
-        # Layers below one that gives its output again are not read: they need none of their own.
-        if (top := max(same, default=-1)) >= index:
-            return self.last[top][1]
-        output = self.forwards[index](*args, **kwargs)
-        if self.wanted is None or index in self.wanted:
-            self.last[index] = self.off[: index + 1].tobytes(), output
-        return output
+        given = all_answers(model, prompts, changes=changes, choices=choices, batch_size=batch_size)
+    found = {key: accuracy(answers.correct) for key, answers in given.items()}
+    rows = [
+        {
+            "order": name, "draw": draw, "percentage": percentage, "heads_removed": int(off.sum()),
+            **found[off.tobytes()].columns("accuracy"), "examples": len(prompts),
+        }
+        for name, draw, percentage, off in cases
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def average_draws(pruned: pd.DataFrame) -> pd.DataFrame:

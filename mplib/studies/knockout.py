@@ -1,7 +1,7 @@
 """Which edges the answer needs: attention to the gold tree's statements cut, layers at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,16 @@ from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.models.attention import Intervention
-from mplib.models.inference import judge
-from mplib.models.memory import fits_memory
-from mplib.models.passes import passes
+from mplib.models.inference import Answers, all_answers, answers
 from mplib.models.prompts import Prompts
 from mplib.probe.knn import Predictions, useful_heights, usefulness
-from mplib.stats import accuracy, example_weights, weighted_mean
+from mplib.stats import (
+    accuracy,
+    constant_guess,
+    example_weights,
+    percentile_interval,
+    weighted_mean,
+)
 from mplib.tasks.trees import PADDING, USELESS
 
 Layers = tuple[int, int]
@@ -71,26 +75,12 @@ def cut_edges(prompts: Prompts, statements: np.ndarray) -> Tensor:
     return torch.from_numpy(queries[:, :, None] & keys[:, None, :])
 
 
-@dataclass(frozen=True)
-class Answers:
-    """How each example was answered.
-
-    Attributes:
-        correct: whether the most likely answer is the right one, shape (examples,).
-        log_probability: of the right answer, shape (examples,).
-    """
-
-    correct: np.ndarray
-    log_probability: np.ndarray
-
-
-@fits_memory
-def answer(
+def answer_without(
     model: PreTrainedModel,
     prompts: Prompts,
-    *,
-    statements: np.ndarray | None = None,
+    statements: np.ndarray,
     layers: Layers | None = None,
+    *,
     renormalise: bool = True,
     choices: np.ndarray | None = None,
     batch_size: int = 256,
@@ -100,26 +90,21 @@ def answer(
     Args:
         model: any decoder that uses transformers' attention interface.
         prompts: the examples.
-        statements: to which edges are cut, shape (examples, statements); nothing is cut if None.
+        statements: to which edges are cut, shape (examples, statements).
         layers: the window; all layers if None.
         renormalise: whether the remaining attention of a cut row sums to one again.
         choices: token ids among which the answer is looked for; the whole vocabulary if None.
         batch_size: examples a forward pass.
     """
-    correct = np.empty(len(prompts), dtype=bool)
-    log_probability = np.empty(len(prompts), dtype=np.float32)
     window = None if layers is None else frozenset(range(layers[0] - 1, layers[1]))
-    with passes(model, prompts.whole(), batch_size) as batches:
-        for chosen, batch, run in batches:
-            cut = None if statements is None else cut_edges(batch, statements[chosen])
-            change = Intervention(
-                cut=None if cut is None else cut.to(model.device),
-                cut_layers=window, renormalise=renormalise,
-            )  # fmt: skip
-            logits = run(intervention=change).logits
-            assert logits is not None
-            correct[chosen], log_probability[chosen] = judge(logits, batch.answers, choices)
-    return Answers(correct, log_probability)
+
+    def changes(chosen: np.ndarray, batch: Prompts) -> list[tuple[str, Intervention]]:
+        cut = cut_edges(batch, statements[chosen]).to(model.device)
+        return [("", Intervention(cut=cut, cut_layers=window, renormalise=renormalise))]
+
+    return all_answers(
+        model, prompts, changes=changes, choices=choices, batch_size=batch_size
+    )[""]  # fmt: skip
 
 
 def windows(layers: int, sizes: Sequence[int]) -> list[Layers]:
@@ -153,6 +138,14 @@ class Knockout:
     whole: Answers
     guess: float
 
+    def damages(self, cut: str) -> list[tuple[Layers, np.ndarray]]:
+        """Windows in which one set of edges was cut, each with the damage in every example."""
+        return [(span, damage) for (name, span), damage in self.damage.items() if name == cut]
+
+    def worst(self, cut: str) -> Layers:
+        """The window in which cutting these edges costs the right answer most."""
+        return max(self.damages(cut), key=lambda case: case[1].mean())[0]
+
 
 def knock_out(
     model: PreTrainedModel,
@@ -181,32 +174,30 @@ def knock_out(
         seed: of the resamples, the same for every case, so that cases can be compared.
         batch_size: examples a forward pass.
     """
-    whole = answer(model, prompts, choices=choices, batch_size=batch_size)
+    whole = answers(model, prompts, choices=choices, batch_size=batch_size)
     cases = [(name, span) for name in sets for span in spans]
     weights = example_weights(len(prompts), groups, resamples, seed)
     rows, damage = [], {}
     for name, span in tqdm(cases, desc="knock-out", unit="cut"):
-        cut = answer(
-            model, prompts, statements=sets[name], layers=span, renormalise=renormalise,
-            choices=choices, batch_size=batch_size,
+        cut = answer_without(
+            model, prompts, sets[name], span, renormalise=renormalise, choices=choices,
+            batch_size=batch_size,
         )  # fmt: skip
         damage[name, span] = whole.log_probability - cut.log_probability
-        measured = accuracy(cut.correct)
         found = {
-            "accuracy": measured,
+            "accuracy": accuracy(cut.correct),
             "change in accuracy": weighted_mean(cut.correct.astype(float) - whole.correct, weights),
             "change in log-probability": weighted_mean(-damage[name, span], weights),
         }
         rows += [
             {
                 "cut": name, "window": span[1] - span[0] + 1, "first_layer": span[0],
-                "last_layer": span[1], "measure": measure, **asdict(estimate),
+                "last_layer": span[1], "measure": measure, **estimate.columns(),
                 "renormalised": renormalise, "examples": len(prompts),
             }
             for measure, estimate in found.items()
         ]  # fmt: skip
-    guess = np.unique(prompts.answers, return_counts=True)[1].max() / len(prompts)
-    return Knockout(pd.DataFrame(rows), damage, whole, float(guess))
+    return Knockout(pd.DataFrame(rows), damage, whole, constant_guess(prompts.answers))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -264,7 +255,7 @@ def agreement(
     """
     weights = example_weights(len(found.whole.correct), groups, resamples, seed)
     rows: list[dict[str, object]] = []
-    for span, damage in _damages(found, cut):
+    for span, damage in found.damages(cut):
         for measure, right in correctness.items():
             cases = {"Spearman": (rankdata(right), rankdata(damage))}
             if len(np.unique(right)) == 2:
@@ -279,18 +270,8 @@ def agreement(
                     constant = "the damage" if np.ptp(damage) == 0 else "the probe's correctness"
                     row |= {"note": f"undefined: {constant} is the same in every example"}
                 else:
-                    row["low"], row["high"] = np.nanpercentile(values[1:], [2.5, 97.5])
+                    row |= percentile_interval(values).columns()
                 rows.append(row)
     return pd.DataFrame(rows, columns=[
         "first_layer", "last_layer", "probe", "statistic", "value", "low", "high", "note"
     ])  # fmt: skip
-
-
-def _damages(found: Knockout, cut: str) -> Iterator[tuple[Layers, np.ndarray]]:
-    """Windows in which one set of edges was cut, and the damage."""
-    return ((span, damage) for (name, span), damage in found.damage.items() if name == cut)
-
-
-def _worst(found: Knockout, cut: str) -> Layers:
-    """The window in which cutting these edges costs the right answer most."""
-    return max(_damages(found, cut), key=lambda case: case[1].mean())[0]

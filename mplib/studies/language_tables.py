@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mplib.models.inference import predicted_tokens
+from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.probe import scores
 from mplib.probe.published import compare_published, published_language_f1
-from mplib.report.paper import paper_table
-from mplib.stats import Estimate, accuracy
-from mplib.studies.language import EVERY_DEPTH, ExampleSet, Procedure, Readings, Subject
+from mplib.stats import accuracy
+from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import height_prefixes
-from mplib.tasks.examples import Example
+from mplib.tasks.examples import Example, ExampleSet
+from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
 
 
@@ -47,20 +47,17 @@ def accuracy_table(readings: Sequence[Readings]) -> pd.DataFrame:
     """
     rows = []
     for one in readings:
-        assert one.model.correct is not None
-        answers = Counter(example.answer for example in one.examples.examples)
+        assert one.model.answers is not None
+        correct = one.model.answers.correct
+        counts = Counter(example.answer for example in one.examples.examples)
         rows.append({
             **one.about,
-            **_columns("accuracy", accuracy(one.model.correct)),
-            "examples": len(one.model.correct),
-            "guess": answers.most_common(1)[0][1] / answers.total(),
+            **accuracy(correct).columns("accuracy"),
+            "examples": len(correct),
+            "guess": counts.most_common(1)[0][1] / counts.total(),
             "by_negation": by_negation(one.examples.examples),
         })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _columns(name: str, found: Estimate) -> dict[str, float]:
-    return {name: found.value, "low": found.low, "high": found.high}
 
 
 def by_negation(examples: Sequence[Example]) -> float | None:
@@ -73,7 +70,11 @@ def by_negation(examples: Sequence[Example]) -> float | None:
 
 
 def shots_table(
-    loaded: LoadedModel, sets: Sequence[ExampleSet], shots: Sequence[int], n: int, how: Procedure
+    loaded: LoadedModel,
+    sets: Sequence[ExampleSet],
+    shots: Sequence[int],
+    n: int,
+    procedure: Procedure,
 ) -> pd.DataFrame:
     """Accuracy with several numbers of demonstrations, the first n examples of each set (Table 5).
 
@@ -85,21 +86,21 @@ def shots_table(
         correct: dict[int, list[np.ndarray]] = {}
         for one in (one for one in sets if one.name != EVERY_DEPTH):
             part = replace(one, examples=one.examples[:n])
-            prompts, choices = how.ask(subject, part)
-            predicted = predicted_tokens(
-                loaded.model, prompts, choices=choices, batch_size=how.batch_size
-            )
-            correct.setdefault(one.depth, []).append(predicted == prompts.answers)
+            prompts, choices = procedure.ask(subject, part)
+            given = answers(loaded.model, prompts, choices=choices, batch_size=procedure.batch_size)
+            correct.setdefault(one.depth, []).append(given.correct)
         for depth, parts in correct.items():
             right = np.concatenate(parts)
-            estimate = _columns("accuracy", accuracy(right))
+            estimate = accuracy(right).columns("accuracy")
             rows.append(
                 {"depth": depth, "subject": subject.name, **estimate, "examples": len(right)}
             )
     return pd.DataFrame(rows)
 
 
-def probe_tables(readings: Sequence[Readings], how: Procedure) -> tuple[pd.DataFrame, pd.DataFrame]:
+def probe_tables(
+    readings: Sequence[Readings], procedure: Procedure
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """F1s and scores of every set, among all statements and, where there are kinds, among rules.
 
     At depth 1 the heights of useful statements are their kinds, fact and rule, so G is asked again
@@ -117,30 +118,30 @@ def probe_tables(readings: Sequence[Readings], how: Procedure) -> tuple[pd.DataF
         for among, heights in parts.items():
             found = scores.compare(
                 {one.subject: one.model.features}, heights, twins=one.twins, text=text,
-                groups=one.examples.groups, settings=how.settings,
+                groups=one.examples.groups, settings=procedure.settings,
             )  # fmt: skip
             f1s.append(found.f1.assign(**one.about, among=among))
             found_scores.append(found.scores.assign(**one.about, among=among))
     return _front(f1s), _front(found_scores)
 
 
-def prefix_table(readings: Sequence[Readings], how: Procedure) -> pd.DataFrame:
+def prefix_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """Scores of every set from the first l layers, over the twins' own (Figs 7 and 8)."""
     return _front([
         scores.compare_prefixes(
             {one.subject: one.model.features}, one.examples.heights, twins=one.twins,
-            groups=one.examples.groups, settings=how.settings,
+            groups=one.examples.groups, settings=procedure.settings,
         ).scores.assign(**one.about)
         for one in readings
     ])  # fmt: skip
 
 
-def height_table(readings: Sequence[Readings], how: Procedure) -> pd.DataFrame:
+def height_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """F1 of useful against useless statements, height by height and layer by layer (Fig 7f)."""
     return _front([
         height_prefixes(
             one.model.features, one.examples.heights,
-            groups=one.examples.groups, settings=how.settings,
+            groups=one.examples.groups, settings=procedure.settings,
         ).assign(**one.about)
         for one in readings
     ])  # fmt: skip
@@ -159,14 +160,6 @@ def f1_overview(f1: pd.DataFrame) -> pd.DataFrame:
         "f1", ["set", "subject", "among", "target"], "kind", aggfunc="mean", sort=False
     )
     return kinds.reset_index()
-
-
-def paper_figures(data: str, depths: Sequence[int]) -> pd.DataFrame:
-    """The paper's F1s, scores and accuracies for LLaMA-7B, a row for each depth and |S|."""
-    tables = [paper_table(name, data=data, depth=list(depths)) for name in ("table8", "table2")]
-    paper = pd.concat(tables)
-    paper["figure"] = paper.source + ", " + paper.quantity
-    return paper.pivot_table("value", ["depth", "size"], "figure", sort=False).reset_index()
 
 
 def published_table(readings: Sequence[Readings]) -> pd.DataFrame:

@@ -15,13 +15,11 @@ from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.models.attention import Intervention
-from mplib.models.inference import judge
-from mplib.models.memory import fits_memory
-from mplib.models.passes import passes
+from mplib.models.inference import all_answers
+from mplib.models.passes import LayersKept, head_shape
 from mplib.models.prompts import Prompts
-from mplib.probe.knn import ProbeSettings, usefulness_f1
-from mplib.stats import Estimate, accuracy
-from mplib.studies.heads import LayersKept, head_shape
+from mplib.probe.knn import DEFAULT, ProbeSettings, usefulness_f1
+from mplib.stats import Estimate, accuracy, constant_guess
 from mplib.tasks.trees import PADDING, USELESS
 
 
@@ -59,25 +57,7 @@ class LayerSelection:
         """Whether the whole model answers better than chance, so that accuracy can be lost."""
         return self.clean.low > self.guess
 
-    @property
-    def says(self) -> str:
-        """The selection in a sentence, for a page's summary."""
-        examples = f"{self.table.examples.iloc[0]} development prompts"
-        if not self.meaningful:
-            return (
-                f"The whole model answers {self.clean} of {examples}: no more, as far as can be "
-                f"told, than the {self.guess * 100:.1f} % of always giving the most frequent "
-                "answer, so which layers it needs cannot be found this way."
-            )
-        return (
-            f"{len(self.kept)} of {len(self.table)} layers keep their attention "
-            f"({write_layers(self.kept)}): accuracy on {examples} is {self.clean} with all layers "
-            f"and {self.after} with these, where a loss of {self.tolerance * 100:g} points was "
-            "allowed."
-        )
 
-
-@fits_memory
 def select_layers(
     model: PreTrainedModel,
     prompts: Prompts,
@@ -110,54 +90,44 @@ def select_layers(
     layers, _ = head_shape(model)
     prompts = prompts.whole()
     rows: list[dict[str, object]] = []
-    memory: dict[int, dict] = {}
+    memory: dict[bytes, dict] = {}
     with LayersKept(model) as kept, tqdm(total=layers + 1, desc="layers", unit="trial") as progress:
+
+        def changes(chosen: np.ndarray, batch: Prompts) -> list[tuple[str, Intervention]]:
+            # What is kept of a batch goes with its examples, however batches are cut.
+            kept.last = memory.setdefault(chosen.tobytes(), {})
+            return [("", Intervention(heads_off=torch.from_numpy(kept.off)))]
+
+        def right() -> np.ndarray:
+            progress.update()
+            return all_answers(
+                model, prompts, changes=changes, choices=choices, batch_size=batch_size
+            )[""].correct  # fmt: skip
+
         kept.wanted = _kept_below(layers)
-        clean = _right(model, prompts, kept, memory, choices, batch_size)
-        progress.update()
+        clean = right()
         for layer in reversed(range(layers)):
             if layer in kept.wanted:  # from here on it is of no more use
                 memory.clear()
                 kept.wanted = _kept_below(layer)
             kept.off[layer] = True
             off = int(kept.off[:, 0].sum())
-            right = _right(model, prompts, kept, memory, choices, batch_size)
+            found = right()
             # Counted in examples, but for rounding: 0.9 - 0.05 is not quite 0.85.
-            removed = bool(clean.sum() - right.sum() <= tolerance * len(prompts) + 1e-6)
+            removed = bool(clean.sum() - found.sum() <= tolerance * len(prompts) + 1e-6)
             kept.off[layer] = removed
-            found = accuracy(right)
             rows.append({
-                "layer": layer + 1, "layers_off": off, "accuracy": found.value, "low": found.low,
-                "high": found.high, "removed": removed, "examples": len(prompts),
+                "layer": layer + 1, "layers_off": off, **accuracy(found).columns("accuracy"),
+                "removed": removed, "examples": len(prompts),
             })  # fmt: skip
-            progress.update()
-    guess = np.unique(prompts.answers, return_counts=True)[1].max() / len(prompts)
     left = tuple(int(layer) + 1 for layer in np.flatnonzero(~kept.off[:, 0]))
-    return LayerSelection(left, pd.DataFrame(rows), accuracy(clean), float(guess), tolerance)
+    guess = constant_guess(prompts.answers)
+    return LayerSelection(left, pd.DataFrame(rows), accuracy(clean), guess, tolerance)
 
 
 def _kept_below(layer: int) -> frozenset[int]:
     """The layer whose output is kept for the trials below: not far down, but for some of them."""
     return frozenset({layer - isqrt(2 * layer)})
-
-
-def _right(
-    model: PreTrainedModel, prompts: Prompts, kept: LayersKept, memory: dict[int, dict],
-    choices: np.ndarray | None, batch_size: int,
-) -> np.ndarray:  # fmt: skip
-    """Whether each example is answered rightly without the heads that are off.
-
-    ``memory`` is what ``kept`` keeps of each batch, by the batch's number.
-    """
-    correct = np.empty(len(prompts), dtype=bool)
-    change = Intervention(heads_off=torch.from_numpy(kept.off))
-    with passes(model, prompts, batch_size) as batches:
-        for number, (chosen, batch, run) in enumerate(batches):
-            kept.last = memory.setdefault(number, {})
-            logits = run(intervention=change).logits
-            assert logits is not None
-            correct[chosen], _ = judge(logits, batch.answers, choices)
-    return correct
 
 
 def parse_layers(text: str, total: int) -> tuple[int, ...] | None:
@@ -208,7 +178,7 @@ def height_prefixes(
     heights: np.ndarray,
     *,
     groups: np.ndarray | None = None,
-    settings: ProbeSettings | None = None,
+    settings: ProbeSettings = DEFAULT,
 ) -> pd.DataFrame:
     """How well the first l layers tell the useful statements of one height from the useless ones.
 

@@ -1,6 +1,6 @@
 """Robustness: does accuracy, or what a corruption does to it, go with the probe's scores?
 
-Over the draws of ``mplib.resampling``, with intervals that know that draws share examples, and
+Over the draws of ``mplib.probe.draws``, with intervals that know that draws share examples, and
 without any draws, example by example.
 """
 
@@ -13,9 +13,10 @@ from scipy.stats import pearsonr
 from sklearn.linear_model import LogisticRegression
 
 from mplib.errors import InputError, suggest
+from mplib.models.inference import Answers
 from mplib.probe.draws import FEWEST_DRAWS, SCORES, Draws, change, divide, measure
-from mplib.stats import example_weights
-from mplib.studies.corruption import Outcome, number_groups
+from mplib.stats import example_weights, percentile_interval
+from mplib.studies.corruption import same_examples
 
 
 def correlations(
@@ -189,8 +190,8 @@ def all_bins(
 
 def per_example(
     measures: Mapping[str, np.ndarray],
-    clean: Outcome,
-    corrupted: Mapping[str, Outcome],
+    clean: Answers,
+    corrupted: Mapping[str, Answers],
     *,
     groups: np.ndarray | None = None,
     resamples: int = 200,
@@ -204,7 +205,7 @@ def per_example(
 
     Args:
         measures: of the probe, out of fold, each of shape (examples,), such as the share of an
-            example's statements that it labels rightly; see ``edges.probe_correctness``.
+            example's statements that it labels rightly; see ``knockout.probe_correctness``.
         clean: answers to the clean examples.
         corrupted: answers by corruption.
         groups: group of each example, drawn together by the bootstrap; each its own if None.
@@ -215,7 +216,7 @@ def per_example(
         A row for each outcome and measure; without a value, and with a note, where one of them is
         the same in every example, or where the measure tells the outcomes apart without fail.
     """
-    member = number_groups(clean, corrupted, groups)
+    member = same_examples(clean, corrupted, groups)
     weights = example_weights(len(member), member, resamples, seed)
     outcomes = {"answers rightly": clean.correct.astype(float)} | {
         f"loses the right answer, {name}": np.where(clean.correct == 1, 1 - x.correct, np.nan)
@@ -247,6 +248,5 @@ def _regress(measure: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> d
     # A weak penalty keeps the coefficient finite where a resample tells them apart.
     model = LogisticRegression(C=100, solver="newton-cholesky")
     varied = [weight for weight in weights if not _flat(y[weight > 0])]
-    values = [model.fit(x, y, weight).coef_[0, 0] for weight in varied]
-    low, high = np.percentile(values[1:], [2.5, 97.5])
-    return found | {"value": values[0], "low": low, "high": high}
+    values = np.array([model.fit(x, y, weight).coef_[0, 0] for weight in varied])
+    return found | percentile_interval(values).columns()

@@ -14,10 +14,13 @@ import numpy as np
 
 from mplib.errors import InputError, suggest
 from mplib.tasks.examples import Example
-from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.proofwriter.generator import FORMS
 from mplib.tasks.proofwriter.logic import Rule, read, write
-from mplib.tasks.trees import USELESS, ReasoningTree
+from mplib.tasks.trees import ReasoningTree
+
+
+class Impossible(InputError):
+    """A corruption that none of the given problems allows."""
 
 
 @dataclass(frozen=True)
@@ -187,93 +190,14 @@ def corrupt_all(
         was possible, shape (examples,).
 
     Raises:
-        InputError: no such corruption, or none of the examples allows it.
+        InputError: no such corruption.
+        Impossible: none of the examples allows it.
     """
     found = [corrupt(example, name, seed) for example in examples]
     done = [one for one in found if one is not None]
     if not done:
-        raise InputError(
+        raise Impossible(
             f"{name!r} is possible in none of the {len(examples)} examples: leave it out or take "
             "other examples"
         )
     return done, np.array([one is not None for one in found])
-
-
-NUMBERS = ("root replaced", "leaf replaced", "useless replaced")
-"""Corruptions of lists of numbers."""
-
-
-@dataclass(frozen=True)
-class Replaced:
-    """Lists in each of which one number was replaced.
-
-    Attributes:
-        lists: shape (n, m); a list where that was impossible is unchanged.
-        positions: where the new number stands, -1 where the list is unchanged; shape (n,).
-        clean_answers: answers to the clean lists, shape (n,).
-        answers: answers to these lists, shape (n,): a new number may be the k-th smallest, or make
-            another one so.
-    """
-
-    lists: np.ndarray
-    positions: np.ndarray
-    clean_answers: np.ndarray
-    answers: np.ndarray
-
-    @property
-    def possible(self) -> np.ndarray:
-        """True where a number was replaced, shape (n,)."""
-        return self.positions >= 0
-
-
-def replace_number(
-    task: KSmallest, lists: np.ndarray, name: str, seed: int = 0, *, keep_order: bool = False
-) -> Replaced:
-    """Replaces one number of a kind, drawn uniformly, by another one of the pool.
-
-    Args:
-        task: which number is asked for; without its ``repeats`` the new number is not in the list.
-        lists: shape (n, m).
-        name: one of ``NUMBERS``.
-        seed: of numbers and replacements.
-        keep_order: whether the new number keeps the old one's place among the sorted numbers, so
-            that leaves stay leaves, useless numbers stay useless, and neither changes the answer.
-            Without it the new number is drawn uniformly from all that are allowed.
-
-    Raises:
-        InputError: no such corruption, or no list allows it.
-    """
-    if name not in NUMBERS:
-        raise InputError(
-            f"corruption {name!r}: expected one of {', '.join(NUMBERS)}."
-            f"{suggest(name, list(NUMBERS))}"
-        )
-    heights = task.heights(lists)
-    kinds = (heights == task.depth, (heights == 0) & (task.depth > 0), heights == USELESS)
-    smaller = np.where(lists[:, None] < lists[..., None], lists[:, None], -1).max(axis=2)
-    larger = np.where(lists[:, None] > lists[..., None], lists[:, None], task.pool).min(axis=2)
-    # The numbers strictly between low and high are candidates, but for those that are taken.
-    low, high = (smaller, larger) if keep_order else (-1, task.pool)
-    taken = 1 if keep_order or task.repeats else task.m
-    eligible = kinds[NUMBERS.index(name)] & (high - low - 1 - taken > 0)
-    possible = eligible.any(axis=1)
-    if not possible.any():
-        raise InputError(
-            f"{name!r} is possible in none of the {len(lists)} lists with k={task.k}, m={task.m}, "
-            f"pool={task.pool}, keep_order={keep_order}: there is no such number (k=1 has no "
-            "leaves, k=m nothing useless) or no other to put in its place; change k or raise pool"
-        )
-    rng = np.random.default_rng(seed)
-    position = np.where(eligible, rng.random(lists.shape), -1).argmax(axis=1)
-    row = np.arange(len(lists))
-    low, high = (np.broadcast_to(bound, lists.shape)[row, position] for bound in (low, high))
-    old = lists[row, position][:, None]
-    # Counted among the free numbers, the new one is found by skipping those taken below it.
-    gone = old if taken == 1 else np.sort(lists, axis=1)
-    free = rng.integers(np.maximum(1, high - low - 1 - taken))
-    skipped = (gone - (low[:, None] + 1) - np.arange(taken) <= free[:, None]).sum(axis=1)
-    changed = lists.copy()
-    changed[row[possible], position[possible]] = (low + 1 + free + skipped)[possible]
-    return Replaced(
-        changed, np.where(possible, position, -1), task.answers(lists), task.answers(changed)
-    )

@@ -12,17 +12,15 @@ Fields of a line, statements counted from 0:
 Other fields, such as an id, are left alone.
 """
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mplib.errors import InputError, suggest
 from mplib.tasks.examples import Example
+from mplib.tasks.jsonl import load_jsonl
 from mplib.tasks.trees import ReasoningTree
-
-HIGHEST = 126
-"""The greatest height of a tree: labels are 8-bit numbers."""
 
 
 def _is_text(value: Any) -> bool:
@@ -56,8 +54,8 @@ SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a list of different statement numbers, e.g. [0, 1]",
     ),
     "heights": (
-        lambda v: _is_list_of(_is_number)(v) and all(0 <= height <= HIGHEST for height in v),
-        f"a list of numbers from 0 to {HIGHEST}, one for each of 'useful', e.g. [0, 1]",
+        _is_list_of(_is_number),
+        "a list of numbers, one for each of 'useful', e.g. [0, 1]",
     ),
     "group": (_is_text, 'a non-empty string, e.g. "story 1"'),
     "choices": (
@@ -74,30 +72,17 @@ def examples(path: Path | str) -> list[Example]:
     Raises:
         InputError: the file or a line of it cannot be used; names file, line, field and mend.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; name a UTF-8 .jsonl file") from None
-    found = []
-    # Only a newline ends a line: texts may hold the other separators that splitlines() knows.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                found.append(_example(json.loads(line), f"{Path(path).name}, line {number}"))
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{path}, line {number}: expected a whole JSON object on one line ({error})"
-                ) from None
-            except InputError as error:
-                raise InputError(f"{path}, line {number}: {error}") from None
+    found = [
+        replace(example, group=example.group or f"{Path(path).name}, line {number}")
+        for number, example in load_jsonl(path, parse)
+    ]
     if not found:
         raise InputError(f"{path} holds no example: write one JSON object a line")
     return found
 
 
-def _example(record: Any, default_group: str) -> Example:
-    if not isinstance(record, dict):
-        raise InputError(f"expected a JSON object {{...}}, found {record!r:.60}")
+def parse(record: dict[str, Any]) -> Example:
+    """Makes an example of a line's object; its group is empty where the line names none."""
     for key in record.keys() - SCHEMA.keys():
         if hint := suggest(key, [*SCHEMA]):
             raise InputError(f"unknown field {key!r}.{hint} Rename or remove it")
@@ -106,19 +91,13 @@ def _example(record: Any, default_group: str) -> Example:
             raise InputError(f"field {key!r}: expected {expected}, found {record[key]!r:.60}")
         if key not in record and key in ("statements", "question", "answer"):
             raise InputError(f"field {key!r} is missing: add {expected}")
-    choices = tuple(record.get("choices", ()))
-    if choices and record["answer"] not in choices:
-        raise InputError(
-            f"field 'answer': expected one of the choices {choices}, found "
-            f"{record['answer']!r}; correct it or add it to 'choices'"
-        )
     return Example(
         statements=tuple(record["statements"]),
         question=record["question"],
         answer=record["answer"],
         tree=_tree(record),
-        group=record.get("group", default_group),
-        choices=choices,
+        group=record.get("group", ""),
+        choices=tuple(record.get("choices", ())),
     )
 
 
@@ -134,9 +113,7 @@ def _tree(record: dict[str, Any]) -> ReasoningTree:
         if "edges" in record:
             if not record["edges"] and root is None:
                 raise InputError("no edges: add field 'root', the one statement that is useful")
-            if (tree := ReasoningTree.from_edges(record["edges"], n, root)).depth > HIGHEST:
-                raise InputError(f"the tree is {tree.depth} high, at most {HIGHEST} is possible")
-            return tree
+            return ReasoningTree.from_edges(record["edges"], n, root)
         if len(record["useful"]) != len(record["heights"]):
             raise InputError("expected as many numbers in the one as in the other: mend them")
         heights = dict(zip(record["useful"], record["heights"], strict=True))

@@ -1,13 +1,19 @@
 """The k-th smallest task: find the k-th smallest of m numbers (paper, section 4.1)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from mplib.errors import InputError
+from mplib.errors import InputError, suggest
+from mplib.tasks.corruptions import Impossible
 from mplib.tasks.examples import Example
+from mplib.tasks.task import Corruption, Prompts, Typical, Writer
 from mplib.tasks.trees import USELESS, ReasoningTree
+
+NUMBERS = ("root replaced", "leaf replaced", "useless replaced")
+"""Corruptions of lists of numbers."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,17 @@ class KSmallest:
     m: int = 16
     pool: int = 512
     repeats: bool = False
+
+    name: ClassVar[str] = "ksmallest"
+    template: ClassVar[str] = "plain"
+    checkpoint: ClassVar[str] = (
+        "checkpoints/ksmallest/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}"
+        "_seed{seed}"
+    )
+    checkpoint_hash: ClassVar[tuple[str, ...]] = ()
+    metric_power: ClassVar[int] = 2
+    scales: ClassVar[bool] = True
+    renamed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Checks that such lists exist.
@@ -99,20 +116,162 @@ class KSmallest:
         """Positions from the smallest number to the largest, ties by position; shape (n, m)."""
         return np.argsort(lists, axis=1, kind="stable")
 
-    def baseline_features(self, lists: np.ndarray) -> dict[str, np.ndarray]:
+    def text_baseline(self, problems: np.ndarray) -> dict[str, np.ndarray]:
         """What the text alone shows of each number: its value, its value and its place in the list.
 
         Both are scaled to [0, 1]; each array has shape (n, m, features).
         """
-        value = lists[..., None] / max(1, self.pool - 1)
+        value = problems[..., None] / max(1, self.pool - 1)
         place = np.broadcast_to(np.arange(self.m)[:, None] / (self.m - 1), value.shape)
         return {"value": value, "value and position": np.concatenate([value, place], axis=-1)}
 
-    def examples(self, lists: np.ndarray) -> Iterator[Example]:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What identifies the task in manifests and checkpoints."""
+        return {"name": type(self).__name__, **asdict(self)}
+
+    @property
+    def trained_for(self) -> dict[str, Any]:
+        """All of it: a model trained for one k knows no other."""
+        return self.identity
+
+    @property
+    def vocabulary(self) -> int:
+        """The numbers of a model from random weights."""
+        return self.pool
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        """Replacements by any other number; ``replacements`` for those that keep the order."""
+        return self.replacements()
+
+    def replacements(self, keep_order: bool = False) -> dict[str, Corruption]:
+        """The corruptions that such lists allow; see ``replace_number``."""
+
+        def named(name: str) -> Corruption:
+            def corruption(problems: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+                found = replace_number(self, problems, name, seed, keep_order=keep_order)
+                return found.lists[found.possible], found.possible
+
+            return corruption
+
+        return {name: named(name) for name in NUMBERS if self.depth or name != "leaf replaced"}
+
+    @classmethod
+    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
+        """Lists of m tokens, as many as there are test lists."""
+        m, tests = parameters["m"], parameters["lists"] // 100
+        problems = min(parameters.get("examples", tests), tests)
+        return Typical(f"k-th smallest of {m}", [m], problems, parameters["pool"] + 2)
+
+    def test_lists(self, lists: int, seed: int, n: int) -> np.ndarray:
+        """The first n test lists of a study, none of them trained on.
+
+        Raises:
+            InputError: there are fewer.
+        """
+        found = self.splits(lists, seed)[2][:n]
+        if len(found) < n:
+            raise InputError(
+                f"examples={n}: lists={lists} leaves {len(found)} test lists; lower examples or "
+                "raise lists, in 01_finetune too"
+            )
+        return found
+
+    def prompts(
+        self, problems: np.ndarray, writer: Writer, shown: Sequence[Sequence[Example]] | None = None
+    ) -> Prompts:
+        """Lists as a model reads them: a number a token, never behind demonstrations."""
+        return writer.write_numbers(problems, self.answers(problems), self.pool)
+
+    def groups(self, problems: np.ndarray) -> np.ndarray:
+        """Each list is its own group, shape (n,)."""
+        return np.arange(len(problems))
+
+    def as_examples(self, problems: np.ndarray) -> list[Example]:
         """The lists as examples with gold trees, for display and for other tools."""
-        for row, labels in zip(lists.tolist(), self.heights(lists).tolist(), strict=True):
+        found = []
+        for row, labels in zip(problems.tolist(), self.heights(problems).tolist(), strict=True):
             heights = {i: height for i, height in enumerate(labels) if height != USELESS}
             root = labels.index(self.depth)
             edges = tuple((i, root) for i, height in heights.items() if height < self.depth)
             tree = ReasoningTree(self.m, heights, edges, root)
-            yield Example(tuple(map(str, row)), "", str(row[root]), tree)
+            found.append(Example(tuple(map(str, row)), "", str(row[root]), tree))
+        return found
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Lists in each of which one number was replaced.
+
+    Attributes:
+        lists: shape (n, m); a list where that was impossible is unchanged.
+        positions: where the new number stands, -1 where the list is unchanged; shape (n,).
+        clean_answers: answers to the clean lists, shape (n,).
+        answers: answers to these lists, shape (n,): a new number may be the k-th smallest, or make
+            another one so.
+    """
+
+    lists: np.ndarray
+    positions: np.ndarray
+    clean_answers: np.ndarray
+    answers: np.ndarray
+
+    @property
+    def possible(self) -> np.ndarray:
+        """True where a number was replaced, shape (n,)."""
+        return self.positions >= 0
+
+
+def replace_number(
+    task: KSmallest, lists: np.ndarray, name: str, seed: int = 0, *, keep_order: bool = False
+) -> Replaced:
+    """Replaces one number of a kind, drawn uniformly, by another one of the pool.
+
+    Args:
+        task: which number is asked for; without its ``repeats`` the new number is not in the list.
+        lists: shape (n, m).
+        name: one of ``NUMBERS``.
+        seed: of numbers and replacements.
+        keep_order: whether the new number keeps the old one's place among the sorted numbers, so
+            that leaves stay leaves, useless numbers stay useless, and neither changes the answer.
+            Without it the new number is drawn uniformly from all that are allowed.
+
+    Raises:
+        InputError: no such corruption.
+        Impossible: no list allows it.
+    """
+    if name not in NUMBERS:
+        raise InputError(
+            f"corruption {name!r}: expected one of {', '.join(NUMBERS)}."
+            f"{suggest(name, list(NUMBERS))}"
+        )
+    heights = task.heights(lists)
+    kinds = (heights == task.depth, (heights == 0) & (task.depth > 0), heights == USELESS)
+    smaller = np.where(lists[:, None] < lists[..., None], lists[:, None], -1).max(axis=2)
+    larger = np.where(lists[:, None] > lists[..., None], lists[:, None], task.pool).min(axis=2)
+    # The numbers strictly between low and high are candidates, but for those that are taken.
+    low, high = (smaller, larger) if keep_order else (-1, task.pool)
+    taken = 1 if keep_order or task.repeats else task.m
+    eligible = kinds[NUMBERS.index(name)] & (high - low - 1 - taken > 0)
+    possible = eligible.any(axis=1)
+    if not possible.any():
+        raise Impossible(
+            f"{name!r} is possible in none of the {len(lists)} lists with k={task.k}, m={task.m}, "
+            f"pool={task.pool}, keep_order={keep_order}: there is no such number (k=1 has no "
+            "leaves, k=m nothing useless) or no other to put in its place; change k or raise pool"
+        )
+    rng = np.random.default_rng(seed)
+    position = np.where(eligible, rng.random(lists.shape), -1).argmax(axis=1)
+    row = np.arange(len(lists))
+    low, high = (np.broadcast_to(bound, lists.shape)[row, position] for bound in (low, high))
+    old = lists[row, position][:, None]
+    # Counted among the free numbers, the new one is found by skipping those taken below it.
+    gone = old if taken == 1 else np.sort(lists, axis=1)
+    free = rng.integers(np.maximum(1, high - low - 1 - taken))
+    skipped = (gone - (low[:, None] + 1) - np.arange(taken) <= free[:, None]).sum(axis=1)
+    changed = lists.copy()
+    changed[row[possible], position[possible]] = (low + 1 + free + skipped)[possible]
+    return Replaced(
+        changed, np.where(possible, position, -1), task.answers(lists), task.answers(changed)
+    )

@@ -1,9 +1,9 @@
 """Gold reasoning trees: the one language that every task and every probe speaks."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,32 @@ USELESS = -1
 
 PADDING = -2
 """Height label of a place in an array that holds no statement."""
+
+
+HIGHEST = 126
+"""The greatest height of a tree: labels are 8-bit numbers."""
+
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+def heights(premises: Mapping[Name, Collection[Name]]) -> dict[Name, int]:
+    """Longest way up from a leaf to each conclusion and premise.
+
+    Raises:
+        InputError: the reasoning goes in a circle.
+
+    >>> heights({"c": ["a", "b"], "d": ["c", "a"]})
+    {'a': 0, 'b': 0, 'c': 1, 'd': 2}
+    """
+    found: dict[Name, int] = {}
+    try:
+        for name in TopologicalSorter(premises).static_order():
+            found[name] = max((found[p] + 1 for p in premises.get(name, ())), default=0)
+    except CycleError as error:
+        circle = " -> ".join(map(str, error.args[1]))
+        raise InputError(f"the reasoning goes in a circle: {circle}; remove an edge") from None
+    return found
 
 
 @dataclass(frozen=True)
@@ -34,7 +60,7 @@ class ReasoningTree:
     root: int
 
     def __post_init__(self) -> None:
-        """Checks that every index names a statement of the example."""
+        """Checks that every index names a statement of the example, and that labels can tell it."""
         named = {*self.heights, self.root, *(node for edge in self.edges for node in edge)}
         if outside := sorted(node for node in named if not 0 <= node < self.n_statements):
             raise InputError(
@@ -44,6 +70,10 @@ class ReasoningTree:
         if missing := sorted(named - set(self.heights)):
             raise InputError(
                 f"statement {missing[0]} is in the tree but has no height: give it one"
+            )
+        if wrong := [pair for pair in self.heights.items() if not 0 <= pair[1] <= HIGHEST]:
+            raise InputError(
+                "statement {} has height {}: mend it to be from 0 to {}".format(*wrong[0], HIGHEST)
             )
 
     @classmethod
@@ -68,21 +98,14 @@ class ReasoningTree:
         premises: dict[int, list[int]] = {} if root is None else {root: []}
         for premise, conclusion in edges:
             premises.setdefault(conclusion, []).append(premise)
-        try:
-            order = list(TopologicalSorter(premises).static_order())
-        except CycleError as error:
-            circle = " -> ".join(map(str, error.args[1]))
-            raise InputError(f"the reasoning goes in a circle: {circle}; remove an edge") from None
-        if not order:
+        ways = heights(premises)
+        if not ways:
             raise InputError("a tree without edges needs its root named: pass root=")
-        heights: dict[int, int] = {}
-        for node in order:
-            heights[node] = max((heights[p] + 1 for p in premises.get(node, [])), default=0)
-        tops = sorted(set(order) - {premise for premise, _ in edges})
+        tops = sorted(ways.keys() - {premise for premise, _ in edges})
         if len(tops) != 1 or (root is not None and tops != [root]):
             wanted = "one root" if root is None else f"statement {root} as the only root"
             raise InputError(f"expected {wanted}, found the roots {tops}: join or drop edges")
-        return cls(n_statements, heights, edges, tops[0])
+        return cls(n_statements, ways, edges, tops[0])
 
     @property
     def depth(self) -> int:

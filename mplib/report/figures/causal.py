@@ -1,26 +1,20 @@
-"""TODO."""
+"""Figures of the causal study: heads switched off, edges cut, the roll-out."""
 
-import matplotlib.pyplot as plt
-import numpy as np
+from itertools import product
+
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from mplib.report.figures.style import _distances
+from mplib.report.figures.style import curves, legend_below, offsets, panels, points
 
 
 def pruning_curves(averaged: pd.DataFrame) -> Figure:
     """Accuracy while heads are switched off in several orders, with 95 % bands (Fig 9)."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-    for name, curve in averaged.groupby("order", sort=False):
-        label = f"at {name}" if name == "random" else f"small {name} first"
-        line = axis.plot(curve.percentage, curve.accuracy, marker="o", label=label)[0]
-        axis.fill_between(
-            curve.percentage, curve.low, curve.high, color=line.get_color(), alpha=0.2
-        )
+    figure, (axis,) = panels(1, (6.4, 3.8))
+    names = ("small " + averaged.order + " first").replace("small random first", "at random")
+    curves(axis, averaged.assign(name=names), "percentage", "accuracy", "name", marker="o")
     axis.set(xlabel="heads switched off (%)", ylabel="accuracy", ylim=(-0.02, 1.02))
     axis.legend(frameon=False)
-    sns.despine(figure)
     return figure
 
 
@@ -31,44 +25,36 @@ def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
         table: of the knock-out.
         guess: accuracy of always giving the most frequent answer, drawn as a dotted line.
     """
-    measures, sizes = ["accuracy", "change in log-probability"], sorted(table.window.unique())
-    counts = [table[table.window == size].first_layer.nunique() for size in sizes]
-    figure, axes = plt.subplots(
-        len(measures), len(sizes), figsize=(2 + 0.9 * sum(counts), 5.6), sharey="row",
-        sharex="col", squeeze=False, width_ratios=[count + 0.5 for count in counts],
-        layout="constrained",
+    zeros = {"accuracy": guess, "change in log-probability": 0}
+    windows = table.groupby("window").first_layer.nunique()
+    figure, axes = panels(
+        len(windows), (2 + 0.9 * windows.sum(), 5.6), len(zeros), sharex="col",
+        width_ratios=list(windows + 0.5),
     )  # fmt: skip
-    cuts = list(dict.fromkeys(table.cut))
-    for (row, column), axis in np.ndenumerate(axes):
-        part = table[(table.measure == measures[row]) & (table.window == sizes[column])]
-        axis.axhline(guess if row == 0 else 0, color="grey", lw=1, ls=":")
-        for shift, cut in enumerate(cuts):
+    cuts = table.cut.unique()
+    for axis, (measure, size) in zip(axes, product(zeros, windows.index), strict=True):
+        part = table[(table.measure == measure) & (table.window == size)]
+        axis.axhline(zeros[measure], color="grey", lw=1, ls=":")
+        for cut, shift in zip(cuts, offsets(len(cuts), 0.12), strict=True):
             chosen = part[part.cut == cut]
-            axis.errorbar(
-                chosen.first_layer + 0.12 * (shift - (len(cuts) - 1) / 2), chosen.value,
-                yerr=_distances(chosen, "value"), fmt="o-", lw=1, capsize=2, label=cut,
-            )  # fmt: skip
+            places, look = chosen.first_layer + shift, {"fmt": "o-", "lw": 1, "capsize": 2}
+            points(axis, chosen, "value", places, along="y", label=cut, **look)
         spans = part.drop_duplicates("first_layer")
-        names = [
-            str(a) if a == b else f"{a}-{b}"
-            for a, b in zip(spans.first_layer, spans.last_layer, strict=True)
-        ]
-        axis.set_xticks(spans.first_layer, names)
-        if row:
-            axis.set_xlabel("layer" if sizes[column] == 1 else "layers")
-    axes[0, 0].set(ylabel="accuracy", ylim=(-0.03, 1.03))
-    axes[1, 0].set_ylabel("change in log-probability")
+        ends = zip(spans.first_layer, spans.last_layer, strict=True)
+        axis.set_xticks(spans.first_layer, [str(a) if a == b else f"{a}-{b}" for a, b in ends])
+    for axis, size in zip(axes[len(windows) :], windows.index, strict=True):
+        axis.set_xlabel("layer" if size == 1 else "layers")
+    axes[0].set(ylabel="accuracy", ylim=(-0.03, 1.03))
+    axes[len(windows)].set_ylabel("change in log-probability")
     rest = "sums to one again" if table.renormalised.all() else "is not renormalised"
     figure.suptitle(f"attention to these statements cut; what is left {rest}", fontsize="medium")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-    sns.despine(figure)
+    legend_below(figure, axes[0], 2)
     return figure
 
 
 def rollout_curve(table: pd.DataFrame) -> Figure:
     """Share of the first token in the last one's attention roll-out, by layer (appendix A)."""
-    figure, axis = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
+    figure, (axis,) = panels(1, (6.4, 3.4))
     lines = {
         "first_token": ("first token", "o-"),
         "first_token_if_even": ("first token, attention spread evenly", "s--"),
@@ -80,5 +66,4 @@ def rollout_curve(table: pd.DataFrame) -> Figure:
     axis.set(xlabel="layers rolled out", ylabel="share of the last token", xticks=table.layer)
     axis.set_ylim(0, 1)
     axis.legend(frameon=False)
-    sns.despine(figure)
     return figure

@@ -11,13 +11,12 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example
 from mplib.tasks.proofwriter.logic import (
-    NAF,
     SOMETHING,
     WORLDS,
     Literal,
@@ -26,7 +25,7 @@ from mplib.tasks.proofwriter.logic import (
     Theory,
     write,
 )
-from mplib.tasks.proofwriter.release import to_examples
+from mplib.tasks.proofwriter.release import judge, to_examples
 
 NAMES = ("Anne", "Bob", "Charlie", "Dave", "Erin", "Fiona", "Gary", "Harry")
 
@@ -58,15 +57,12 @@ FORMS = ("if", "all", "plain")
 _TRIES = 2_000
 
 
-_MOST_PROOFS = 32
-
-
 @dataclass(frozen=True)
 class TheorySettings:
     """Which theories to draw.
 
     Attributes:
-        depth: minimal depth of the first question's proof, 0 to 5.
+        depth: minimal depth of the question's proof, 0 to 5.
         n_statements: facts and rules together, the paper's |S|; at least depth + 1.
         style: ``attribute`` ("Bob is red.") or ``relation`` ("The cat chases the dog." as well).
         negation: whether "not" occurs. In the open world anywhere; in the closed world, as in the
@@ -74,10 +70,6 @@ class TheorySettings:
             Elsewhere a question with a proof is false exactly if it says "not", as in the release.
         world: ``closed`` or ``open``.
         giveaway: False for theories whose text does not tell useful statements from others.
-        unique: whether every question has one proof only, so that cleaning keeps it.
-        questions: how many questions a theory is asked; the first has the chosen depth, others
-            any depth up to it.
-        forms: phrasings of rules to choose from: ``if``, ``all``, ``plain``.
     """
 
     depth: int = 1
@@ -86,19 +78,16 @@ class TheorySettings:
     negation: bool = False
     world: str = "closed"
     giveaway: bool = True
-    unique: bool = True
-    questions: int = 1
-    forms: Sequence[str] = FORMS
 
     def __post_init__(self) -> None:
         """Checks that such theories exist."""
-        if self.style not in STYLES or self.world not in WORLDS or not {*self.forms} <= {*FORMS}:
+        if self.style not in STYLES or self.world not in WORLDS:
             raise InputError(
-                f"style={self.style!r}, world={self.world!r}, forms={self.forms!r}: expected "
-                f"one of {STYLES}, one of {WORLDS}, some of {FORMS}"
+                f"style={self.style!r}, world={self.world!r}: expected one of {STYLES} and one of "
+                f"{WORLDS}"
             )
-        if not 0 <= self.depth <= 5 or self.questions < 1 or not self.forms:
-            raise InputError("expected a depth from 0 to 5, one question or more, one form or more")
+        if not 0 <= self.depth <= 5:
+            raise InputError(f"depth={self.depth}: expected a depth from 0 to 5")
         least, most = self.depth + 1, 40
         if not self.giveaway:
             least, most = 2 * least, 24
@@ -106,8 +95,6 @@ class TheorySettings:
                 raise InputError("giveaway=False needs depth 1: a fact that is asked shows itself")
             if self.negation and self.world == "closed":
                 raise InputError("giveaway=False with negation needs world='open'")
-            if self.questions > 1:
-                raise InputError("giveaway=False hides the proof of one question: set questions=1")
         if not least <= self.n_statements <= most:
             raise InputError(
                 f"n_statements={self.n_statements}: expected {least} to {most} at depth "
@@ -124,7 +111,7 @@ def generate(
         n: how many theories.
         seed: record i depends on the seed, the settings and i alone, not on n.
         answers: answers of the questions, each equally often; by default "True" and "False", in
-            the open world "Unknown" too.
+            the open world "Unknown" too. A question has one proof only, so that cleaning keeps it.
         settings: see ``TheorySettings``.
 
     Yields:
@@ -141,21 +128,23 @@ def generate(
     """
     chosen = TheorySettings(**settings)
     answers = answers or ("True", "False", "Unknown")[: 3 if chosen.world == "open" else 2]
+    # Every draw hangs on these words and on those before it; the last three are settings no more.
+    words = f"{str(chosen)[:-1]}, unique=True, questions=1, forms={FORMS})"
     for i in range(n):
-        rng = random.Random(f"{seed} {i} {chosen}")
+        rng = random.Random(f"{seed} {i} {words}")
         for _ in range(_TRIES):
             draft = (_natural if chosen.giveaway else _hidden)(rng, chosen)
             if draft and (record := _record(rng, chosen, draft, answers, i)):
                 yield {"id": f"{_family(chosen)}-{seed}-{i}", **record}
                 break
         else:
-            raise InputError(f"no theory found for {chosen}: ask for fewer questions or statements")
+            raise InputError(f"no theory found for {chosen}: ask for fewer statements")
 
 
 def examples(n: int, *, seed: int = 0, order: str = "random", **settings: Any) -> list[Example]:
     """Draws n theories and gives their questions, answered True or False, with their trees."""
     drawn = generate(n, seed=seed, answers=("True", "False"), **settings)
-    return [example for record in drawn for example in to_examples(record, "first", order, seed)]
+    return [example for record in drawn for example in to_examples(record, order, seed)]
 
 
 def vocabulary() -> list[str]:
@@ -327,48 +316,32 @@ def _record(
         return None
     if depths.get(target) != chosen.depth or any(x.negated() in depths for x in depths):
         return None
-    if chosen.unique and not _is_clean(theory, target):
-        return None
-    rest = [x for x in depths if depths[x] <= chosen.depth and x != target]
-    rng.shuffle(rest)
-    provable = chain([target], (x for x in rest if not chosen.unique or _is_clean(theory, x)))
     names = [f"triple{i}" for i, _ in enumerate(facts, 1)]
     names += [f"rule{i}" for i, _ in enumerate(rules, 1)]
-    questions: dict[str, dict[str, Any]] = {}
-    for place in range(chosen.questions):
-        answer = answers[(number + place) % len(answers)]
-        about = _unknown(rng, theory) if answer == "Unknown" else next(provable, None)
-        if about is None:
-            return None
-        asked = about.negated() if answer == "False" else about
-        questions[f"Q{place + 1}"] = _question(theory, asked, names)
+    proof, *others = islice(theory.proofs(target, len(names)), 2)
+    if others or judge(proof, proof.text(names), chosen.depth, len(names)) != "kept":
+        return None  # cleaning would drop it
+    rng.shuffle([x for x in depths if depths[x] <= chosen.depth][1:])  # else draws change
+    answer = answers[number % len(answers)]
+    about = _unknown(rng, theory) if answer == "Unknown" else target
+    if about is None:
+        return None
+    question = _question(theory, about.negated() if answer == "False" else about, names)
     people = rng.random() < 0.5
-    texts = [write(x, rng.choice(chosen.forms), people) for x in theory.statements]
+    texts = [write(x, rng.choice(FORMS), people) for x in theory.statements]
     told = {
         name: {"text": text, "representation": represent(statement)}
         for name, text, statement in zip(names, texts, theory.statements, strict=True)
     }
     return {
-        "maxD": max(question["QDep"] for question in questions.values()),
+        "maxD": question["QDep"],
         "NFact": len(facts),
         "NRule": len(rules),
         "theory": " ".join(texts),
         "triples": {name: told[name] for name in names[: len(facts)]},
         "rules": {name: told[name] for name in names[len(facts) :]},
-        "questions": questions,
+        "questions": {"Q1": question},
     }
-
-
-def _is_clean(theory: Theory, literal: Literal) -> bool:
-    """Whether the literal has one proof only, without failures, whose tree is as deep as it."""
-    proofs = [*islice(theory.proofs(literal, len(theory.statements)), 2)]
-    edges = [*proofs[0].edges()]
-    if len(proofs) > 1 or any(premise == NAF.statement for premise, _ in edges):
-        return False
-    try:
-        return proofs[0].tree(len(theory.statements)).depth == theory.depths[literal]
-    except InputError:  # a rule above itself
-        return False
 
 
 def _unknown(rng: random.Random, theory: Theory) -> Literal | None:
@@ -396,8 +369,5 @@ def _question(theory: Theory, asked: Literal, names: Sequence[str]) -> dict[str,
     if target is None:
         failed = write(asked._replace(polarity="+")) + "[CWA. Example of deepest failure = (FAIL)]"
         return question | {"proofs": f"[@0: {failed}]"}
-    proofs = list(islice(theory.proofs(target), _MOST_PROOFS))  # the shallowest come first
-    deeper = theory.proofs(target, len(theory.statements))
-    proofs += [p for p in islice(deeper, _MOST_PROOFS) if p.depth > question["QDep"]]
-    text = " OR ".join(proof.text(names) for proof in proofs)
-    return question | {"QLen": proofs[0].size, "proofs": f"[({text})]"}
+    proof = next(theory.proofs(target))
+    return question | {"QLen": proof.size, "proofs": f"[({proof.text(names)})]"}

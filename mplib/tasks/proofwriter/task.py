@@ -5,16 +5,19 @@ The questions are drawn (``data="generated"``) or read from the official release
 
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import Any, ClassVar
 
 from mplib.errors import InputError
 from mplib.files import resolve
-from mplib.tasks.examples import Example
+from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.proofwriter import generator, release
 from mplib.tasks.proofwriter.release import SPLITS
+from mplib.tasks.task import DEMONSTRATIONS, Typical, WordTask
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class ProofWriter:
+class ProofWriter(WordTask):
     """The theories of a study.
 
     Attributes:
@@ -75,6 +78,13 @@ class ProofWriter:
     world: str = "closed"
     order: str = "random"
     seed: int = 0
+
+    name: ClassVar[str] = "proofwriter"
+    template: ClassVar[str] = "proofwriter"
+    checkpoint: ClassVar[str] = "checkpoints/proofwriter/{model}_{hash}_{trainable}_seed{seed}"
+    checkpoint_hash: ClassVar[tuple[str, ...]] = (
+        "data", "cases", "style", "negation", "world", "order",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Checks the choices.
@@ -131,6 +141,36 @@ class ProofWriter:
         if self.data == "generated":
             return self.examples(case, "train", n)
         return self._read("train")[:n]
+
+    def sets(self, split: str, n: int) -> list[ExampleSet]:
+        """The cases, at most n questions of each."""
+        return [
+            ExampleSet(
+                str(case), self.examples(case, split, n), self.demonstrations(case, DEMONSTRATIONS),
+                case.depth, case.size,
+            )
+            for case in self.parsed
+        ]  # fmt: skip
+
+    @classmethod
+    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
+        """Nine tokens a statement, 16 statements where their number is open."""
+        cases = parameters["cases"]
+        named = [re.search(r"\bs(\d+)", case) for case in cases]
+        lengths = [9 * ((int(match[1]) if match else 16) + 2) for match in named]
+        return Typical("theories", lengths, parameters.get("examples", 0) * len(cases))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Every word and mark of a drawn theory."""
+        return generator.vocabulary()
+
+    def splits(self, n: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
+        """N questions, 98 % for training, the cases mixed evenly; drawn by the task's own seed."""
+        held_out = max(8, n // 100)
+        counts = {"train": n - 2 * held_out, "dev": held_out, "test": held_out}
+        train, dev, test = (self.training(split, count) for split, count in counts.items())
+        return train, dev, test
 
     def training(self, split: str, n: int) -> list[Example]:
         """N questions, the cases mixed evenly, to finetune on."""

@@ -1,28 +1,24 @@
 """ARC science questions with annotated reasoning, as examples with gold trees (paper, section 4.2).
 
-    python -m mplib.tasks.arc check FILE      how many questions load, and the count for each depth
-
 Two formats are told apart line by line: STREET (``reasoning_annotated_{train,dev,test}.jsonl``,
 Ribeiro et al. 2023; the paper's source of trees) and EntailmentBank (task 1 without and task 2 with
 distractors, Dalvi et al. 2021), whose questions STREET annotates. A question has the same tree in
-all of them. ``science_questions`` reads a small set of this project's own, which is not ARC.
+all of them. ``SCIENCE`` is a small set of this project's own, which is not ARC.
 """
 
-import json
 import random
 import re
-import sys
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example
-from mplib.tasks.trees import ReasoningTree
+from mplib.tasks.jsonl import field, load_jsonl
+from mplib.tasks.trees import ReasoningTree, heights
 
 ANSWER = "answer"
 """Name of the last step's conclusion, "The answer is ...", which is never shown."""
@@ -90,7 +86,7 @@ class Question:
     @cached_property
     def heights(self) -> dict[str, int]:
         """Longest way up from a leaf to every unit that stands in a step."""
-        return _heights(self.steps)
+        return heights(self.steps)
 
     @property
     def depth(self) -> int:
@@ -106,7 +102,15 @@ class Question:
         return frozenset(found - {ANSWER})
 
     def example(self, conclusions: bool, distractors: bool, order: str, seed: int) -> Example:
-        """Makes the example, its group the question's id; see ``examples`` for the parameters."""
+        """Makes the example, its group the question's id.
+
+        Args:
+            conclusions: whether intermediate conclusions are statements, as in the paper.
+            distractors: whether units that do not lead to the answer are statements.
+            order: of the statements: ``random``, drawn from the seed and the question's id alone,
+                or ``given``, facts before conclusions, which tells a height by its position.
+            seed: of the order.
+        """
         if order not in ("random", "given"):
             raise InputError(f"order={order!r}: expected 'random' or 'given'")
         hidden = set() if conclusions else {*self.steps}
@@ -148,26 +152,14 @@ class Question:
             for premise in premises if conclusion in place else set(premises) - place.keys():
                 starts = standing(premise)
                 edges |= {(a, b) for a in starts for b in ends if level[a] < level[b]}
-        heights = _heights({name: [a for a, b in edges if b == name] for name in used})
-        root = max(used, key=lambda name: (heights[name], self.units[name]))
+        ways = heights({name: [a for a, b in edges if b == name] for name in used})
+        root = max(used, key=lambda name: (ways[name], self.units[name]))
         return ReasoningTree(
             n_statements=len(shown),
-            heights={place[name]: heights[name] for name in used},
+            heights={place[name]: ways[name] for name in used},
             edges=tuple(sorted((place[a], place[b]) for a, b in edges)),
             root=place[root],
         )
-
-
-def _heights(premises: Mapping[str, Collection[str]]) -> dict[str, int]:
-    """Longest way up from a leaf to each name."""
-    heights: dict[str, int] = {}
-    try:
-        for name in TopologicalSorter(premises).static_order():
-            heights[name] = max((heights[p] + 1 for p in premises.get(name, ())), default=0)
-    except CycleError as error:
-        circle = " -> ".join(error.args[1])
-        raise InputError(f"the reasoning goes in a circle: {circle}; remove an edge") from None
-    return heights
 
 
 def parse(record: dict[str, Any]) -> Question:
@@ -176,21 +168,14 @@ def parse(record: dict[str, Any]) -> Question:
     Raises:
         InputError: the object has neither format, or a field of it cannot be used.
     """
-    if isinstance(record, dict) and record.keys() & {*STREET}:
+    if record.keys() & {*STREET}:
         return _street(record)
-    if isinstance(record, dict) and record.keys() & {"hypothesis", "proof"}:
+    if record.keys() & {"hypothesis", "proof"}:
         return _entailment_bank(record)
     raise InputError(
         f"unknown format: expected a STREET line (with {' and '.join(STREET)}) or an "
         "EntailmentBank line (with hypothesis and proof)"
     )
-
-
-def _field(record: dict[str, Any], key: str, kind: type) -> Any:
-    value = record.get(key)
-    if not isinstance(value, kind) or not (value or key in ("context", "options")):
-        raise InputError(f"field {key!r}: expected a {kind.__name__}, found {value!r:.60}")
-    return value
 
 
 def _street(record: dict[str, Any]) -> Question:
@@ -199,35 +184,30 @@ def _street(record: dict[str, Any]) -> Question:
     A unit that repeats the question or an option is no statement, as the question shows it, unless
     it is also in the context and a step other than the last uses it.
     """
-    asked, answer = (_field(record, key, str).strip() for key in ("question", "answer"))
-    options = [str(option).strip() for option in _field(record, "options", list)]
+    asked, answer = (field(record, k, str, filled=True).strip() for k in ("question", "answer"))
+    options = [str(option).strip() for option in field(record, "options", list)]
     letters = tuple(match[1] for option in options if (match := _OPTION.match(option)))
     if len(letters) != len(options):
         raise InputError(f"field 'options': expected strings such as 'A) ...', found {options!r}")
     if letters and answer[:1] not in letters:
         raise InputError(f"field 'answer': expected one of {letters} first, found {answer!r}")
-    texts = {key: str(text).strip() for key, text in _field(record, STREET[0], dict).items()}
+    units = field(record, STREET[0], dict, filled=True)
+    texts = {key: field(units, key, str).strip() for key in units}
     if wrong := [key for key in texts if not key.isdecimal()]:
         raise InputError(f"field {STREET[0]!r}: expected numbers as keys, found {wrong[0]!r}")
     last = max(texts, key=int)
     steps: dict[str, tuple[str, ...]] = {}
-    for edge in _field(record, STREET[1], list):
-        premises = edge.get("antecedents") if isinstance(edge, dict) else None
-        if not isinstance(premises, list) or "consequent" not in edge:
-            raise InputError(
-                f"field {STREET[1]!r}: expected objects with a list 'antecedents' and a number "
-                f"'consequent', found {edge!r:.60}"
-            )
-        *names, conclusion = (
-            ANSWER if str(unit) == last else str(unit) for unit in (*premises, edge["consequent"])
-        )
+    for edge in field(record, STREET[1], list):
+        edge = edge if isinstance(edge, dict) else {}
+        ends = (*field(edge, "antecedents", list), field(edge, "consequent", int, str))
+        *names, conclusion = (ANSWER if str(unit) == last else str(unit) for unit in ends)
         steps[conclusion] = tuple(dict.fromkeys((*steps.get(conclusion, ()), *names)))
-    text, context = "\n".join([asked, *options]), str(record.get("context") or "")
+    text, context = "\n".join([asked, *options]), field(record, "context", str, NoneType) or ""
     inside = {p for c, premises in steps.items() if c != ANSWER for p in premises}
     facts = {key for key in inside if texts.get(key, "") in context}
     repeated = {k for k in texts if texts[k] in text and k not in {*steps, *facts}}
     return Question(
-        name=str(record.get("id", asked)),
+        name=_name(record, asked),
         text=text.replace("\n", " "),
         answer=answer[0] if letters else answer,
         choices=letters,
@@ -247,7 +227,9 @@ def _entailment_bank(record: dict[str, Any]) -> Question:
     is compared with the text's first token. For accuracies that mean something, take STREET.
     """
     keys = ("question", "answer", "hypothesis", "proof", "context")
-    asked, answer, hypothesis, proof, context = (_field(record, key, str).strip() for key in keys)
+    asked, answer, hypothesis, proof, context = (
+        field(record, key, str, filled=True).strip() for key in keys
+    )
     before, *parts = re.split(r"(?:^|\s+)(sent\d+):\s", context)
     if before.strip() or not parts:
         raise InputError(f"field 'context': expected 'sent1: ...', found {context!r:.60}")
@@ -261,28 +243,14 @@ def _entailment_bank(record: dict[str, Any]) -> Question:
         steps[conclusion] = (*steps.get(conclusion, ()), *re.findall(_NAME, premises))
     if "hypothesis" not in steps:
         raise InputError("field 'proof': no step leads to the hypothesis; fetch the file again")
-    depth = record.get("depth_of_proof")
+    depth = field(record, "depth_of_proof", int, NoneType)
     steps[ANSWER] = ("hypothesis",)
-    return Question(str(record.get("id", asked)), asked, answer, (), units, steps, depth)
+    return Question(_name(record, asked), asked, answer, (), units, steps, depth)
 
 
-def _read(path: Path | str) -> Iterator[Question | InputError]:
-    """Reads the questions of a file, an error in place of one that cannot be used."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}; name a .jsonl file") from None
-    # Only a newline ends a line: texts may hold the other separators that splitlines() knows.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield parse(json.loads(line))
-            except json.JSONDecodeError as error:
-                yield InputError(
-                    f"{path}, line {number}: not a whole JSON object ({error}); fetch it again"
-                )
-            except InputError as error:
-                yield InputError(f"{path}, line {number}: {error}")
+def _name(record: dict[str, Any], asked: str) -> str:
+    name = field(record, "id", str, int, NoneType)
+    return asked if name is None else str(name)
 
 
 def questions(path: Path | str) -> Iterator[Question]:
@@ -291,71 +259,5 @@ def questions(path: Path | str) -> Iterator[Question]:
     Raises:
         InputError: the file or a line of it cannot be used; names file and line.
     """
-    for item in _read(path):
-        if isinstance(item, InputError):
-            raise item
-        yield item
-
-
-def examples(
-    path: Path | str,
-    depths: Sequence[int] | None = (1, 2),
-    conclusions: bool = True,
-    distractors: bool = True,
-    order: str = "random",
-    seed: int = 0,
-) -> list[Example]:
-    """Loads the questions of the given depths.
-
-    Args:
-        path: a STREET or EntailmentBank file.
-        depths: of the annotated tree with all its conclusions, by the longest way; None for any.
-            The paper takes 1 and 2, and its table 7 counts this depth.
-        conclusions: whether intermediate conclusions are statements, as in the paper.
-        distractors: whether units that do not lead to the answer are statements.
-        order: of the statements: ``random``, drawn from the seed and the question's id alone, or
-            ``given``, facts before conclusions, which tells a height by its position.
-        seed: of the order.
-
-    Raises:
-        InputError: a line cannot be used, or no question has such a depth.
-    """
-    read = list(questions(path))
-    chosen = [q for q in read if depths is None or q.depth in depths]
-    if not chosen:
-        found = sorted({question.depth for question in read})
-        raise InputError(f"{path} has no question of depths {depths}: it has depths {found}")
-    return [q.example(conclusions, distractors, order, seed) for q in chosen]
-
-
-def science_questions(**parameters: Any) -> list[Example]:
-    """Loads this project's own science questions, which are not ARC; see ``examples``."""
-    return examples(SCIENCE, **parameters)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs ``check FILE``; returns the exit status (0 all loaded, 1 some not, 2 bad input)."""
-    if len(arguments) != 2 or arguments[0] != "check":
-        sys.stderr.write("usage: python -m mplib.tasks.arc check FILE\n")
-        return 2
-    try:
-        items = list(_read(arguments[1]))
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    errors = [item for item in items if isinstance(item, InputError)]
-    loaded = [item for item in items if isinstance(item, Question)]
-    heights = Counter(q.depth for q in loaded)
-    stated = Counter(q.depth if q.stated_depth is None else q.stated_depth for q in loaded)
-    lines = [f"loaded {len(loaded)} of {len(items)}"]
-    lines += [f"depth {depth}: {stated[depth]}" for depth in sorted(stated)]
-    if heights != stated:
-        counts = ", ".join(f"{heights[depth]} of depth {depth}" for depth in sorted(heights))
-        lines.append(f"(as the file states; by the longest way through the steps: {counts})")
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stderr.write("".join(f"error: {error}\n" for error in errors[:10]))
-    return int(bool(errors) or not items)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for _, question in load_jsonl(path, parse):
+        yield question

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mplib.errors import InputError
-from mplib.tasks.trees import PADDING, USELESS, ReasoningTree, stack_labels
+from mplib.tasks.trees import HIGHEST, PADDING, USELESS, ReasoningTree, heights, stack_labels
 
 
 @st.composite
@@ -64,3 +64,18 @@ def test_what_is_no_tree_is_refused(edges, n, root, message):
 def test_a_node_without_a_height_is_refused():
     with pytest.raises(InputError, match=r"statement 0 .*no height"):
         ReasoningTree(2, {1: 0}, ((0, 1),), 1)
+
+
+@pytest.mark.parametrize("height", [-1, HIGHEST + 1])
+def test_a_height_that_labels_cannot_tell_is_refused(height):
+    with pytest.raises(InputError, match=f"statement 1 has height {height}"):
+        ReasoningTree(2, {1: height}, (), 1)
+    with pytest.raises(InputError, match="has height 127"):
+        ReasoningTree.from_edges([(i, i + 1) for i in range(199)], 200)
+
+
+def test_heights_of_anything_that_has_a_name():
+    assert heights({"c": ["a", "b"], ("d", 1): ["c", "a"]}) == {"a": 0, "b": 0, "c": 1, ("d", 1): 2}
+    assert heights({}) == {}
+    with pytest.raises(InputError, match=r"circle: (a -> b -> a|b -> a -> b); remove an edge"):
+        heights({"a": ["b"], "b": ["a"]})

@@ -15,7 +15,7 @@ from mplib.runs import gpus
 
 BORROW = """
 import os, sys, time
-from mplib.gpus import lent
+from mplib.runs.gpus import lent
 with lent(sys.argv[1]) as held:
     began = time.time()
     time.sleep(float(sys.argv[2]))

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # Corruption: does the tree matter to the answer?
+# # Corruption of theories: does the proof matter to the answer?
 #
 # If a model reasons along the tree, then what is done to a useful statement should change its answer more
 # than the same done to a useless one. Every example is asked once clean and once for each corruption, and
@@ -23,26 +23,18 @@
 # Draws share examples, so they are no independent measurements: the intervals here respect that, and the
 # interval that does not is shown beside.
 #
-# **Cost.** Quick profile: about a minute for numbers and two for theories on two CPU cores, 2,048 draws
-# included.
+# **Cost.** Quick profile: about two minutes on two CPU cores, 2,048 draws included.
 
 # %% tags=["parameters"]
-task: str = "ksmallest"  # ksmallest or proofwriter
-k: int = 2  # the k-th smallest number is the answer
-m: int = 16  # numbers in a list
-pool: int = 512  # lists draw from this many numbers
-repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists
-keep_order: bool = False  # does a new number keep the old one's rank?
 data: str = "generated"  # generated, the official release's folder, or one of its files
 cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
 style: str = "attribute"  # attribute or relation (generated theories)
 negation: bool = False  # does "not" occur in theories? (generated ones)
 world: str = "closed"  # closed or open
 order: str = "random"  # of the statements: random, or given (facts first)
-corruptions: list[str] = []  # which; every one of the task when empty
-examples: int = 512  # lists, or questions of each case
-model: str = "tiny"  # the model before finetuning, or the one that is asked with shots
+corruptions: list[str] = []  # which; every one when empty
+examples: int = 512  # questions of each case
+model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # which finetuning is asked
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
@@ -52,24 +44,26 @@ draw_sizes: list[int] = [64, 128]  # least and most examples of a draw
 bins: int = 8  # bins of S_P2
 twins: int = 3  # random twins, a seed each
 neighbours: int = 8  # of the kNN classifiers
-folds: int = 5  # of the cross-validation, whole groups in each
+folds: int = 5  # of the cross-validation, whole theories in each
 resamples: int = 1000  # bootstrap resamples behind each interval
 seed: int = 0  # of corruptions, draws, twins, folds and resamples
-batch_size: int = 64  # problems a forward pass
+batch_size: int = 64  # questions a forward pass
 device: str = "auto"  # auto, cpu, cuda
 
-# %%
-from mplib.probe import draws, knn
-from mplib.report import display, figures, paper, sentences
-from mplib.runs import record
-from mplib.studies import corruption, robustness
-from mplib.studies.knockout import probe_correctness
-from mplib.studies.training_data import choose_task
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
 
-run = record.start_run("07_corruption", globals())
-chosen = choose_task(run.parameters)
-power = 2 if task == "ksmallest" else 1
-settings = knn.ProbeSettings(neighbours, power, folds, resamples, seed)
+about = study_about("proofwriter", globals(), reads=8 + twins)
+
+# %%
+from mplib import ProofWriter, figures, report, start_run
+from mplib.probe import ProbeSettings, draws, predict
+from mplib.report.sentences import corruption_sentences
+from mplib.studies import corruption, knockout, language, robustness
+
+run = start_run("07_corruption_proofwriter", globals())
+task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
+settings = ProbeSettings(neighbours, 1, folds, resamples, seed)
 
 # %% [markdown]
 # ## Corruptions
@@ -78,21 +72,32 @@ settings = knn.ProbeSettings(neighbours, power, folds, resamples, seed)
 # it means to hit a useless statement but always takes the first.
 
 # %%
-subject = corruption.subject(run.parameters, chosen)
-asked = corruption.ask(run.parameters, chosen, subject, settings)
-display.show(asked.shown)
+subject = language.chosen_subject(run.parameters, task)
+theories = language.joined_sets(task, "test", examples, [subject.shots])
+shown = language.Procedure("proofwriter", seed=seed).demonstrate(subject, theories)
+asked = corruption.ask(
+    task,
+    theories.examples,
+    subject,
+    corruptions,
+    shown=shown,
+    twins=twins,
+    batch_size=batch_size,
+    seed=seed,
+)
+report.show(asked.shown)
 
 # %% [markdown]
 # ## What each corruption does
 #
 # Changes in accuracy and in the log-probability of the clean example's answer, with 95 % intervals over
-# groups of examples. For numbers, *new answer* counts what the answer is after the replacement.
+# groups of examples.
 
 # %%
 effects = corruption.effects(
     asked.clean, asked.corrupted, groups=asked.groups, resamples=resamples, seed=seed
 )
-run.table("effects", effects)
+run.table("effects", effects, summary="changes")
 run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
 
 # %% [markdown]
@@ -104,7 +109,7 @@ run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
 # %%
 differences = effects[effects.minus != ""]
 run.figure("differences", figures.corruption_effects(differences))
-display.show(differences)
+report.show(differences)
 
 # %% [markdown]
 # ## Draws
@@ -113,19 +118,25 @@ display.show(differences)
 
 # %%
 drawn = draws.draws(
-    asked.clean, asked.features, asked.heights, twins=asked.twins, corrupted=asked.corrupted,
-    groups=asked.groups, count=draw_count, sizes=(draw_sizes[0], draw_sizes[-1]), settings=settings,
-)  # fmt: skip
+    asked.values,
+    asked.features,
+    asked.heights,
+    twins=asked.twins,
+    groups=asked.groups,
+    count=draw_count,
+    sizes=(draw_sizes[0], draw_sizes[-1]),
+    settings=settings,
+)
 run.table("draws", drawn.table)
 correlations = robustness.correlations(drawn, seed=seed)
 run.table("correlations", correlations)
-display.show(correlations)
+report.show(correlations)
 
 # %% [markdown]
 # The paper's correlations, LLaMA-7B with 4 shots on ProofWriter of depth 1 (Table 3).
 
 # %%
-display.show(paper.paper_table("table3"))
+report.show(report.paper_table("table3"))
 
 # %% [markdown]
 # ## Change in accuracy by S_P2
@@ -144,18 +155,18 @@ run.figure("bins", figures.change_by_bin(binned))
 # lose it by a corruption? Logistic regression, log-odds for one standard deviation.
 
 # %%
-predicted = knn.predict(asked.features, asked.heights, asked.groups, settings)
-measures = probe_correctness(asked.heights, predicted)
+predicted = predict(asked.features, asked.heights, asked.groups, settings)
+measures = knockout.probe_correctness(asked.heights, predicted)
 regressed = robustness.per_example(
     measures, asked.clean, asked.corrupted, groups=asked.groups, seed=seed
 )
 run.table("per_example", regressed)
-display.show(regressed)
+report.show(regressed)
 
 # %% [markdown]
 # ## Summary
 
 # %%
-clean = asked.clean.correct.mean()
-display.bullets(*sentences.corruption_sentences(effects, correlations, clean))
+accuracy = asked.clean.correct.mean()
+report.bullets(*corruption_sentences(effects, correlations, accuracy))
 run.finish()

@@ -2,6 +2,9 @@
 
 import ast
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +53,40 @@ def test_every_parameter_is_explained(notebook: Notebook) -> None:
     assert notebook.parameters
     assert [p.name for p in notebook.parameters.values() if not p.comment] == []
     assert notebook.check({}) == {n: p.default for n, p in notebook.parameters.items()}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
+def test_what_a_notebook_tells_about_itself(notebook: Notebook) -> None:
+    about = notebook.about(notebook.check({}))
+    assert {*about} <= {"task", "label", "needs", "makes", "gathers", "work"}
+    assert ("gathers" in about) != ("work" in about)
+    if "work" in about:
+        assert {"model", "longest", "read"} <= {*about["work"]}
+        assert {*about["work"]} <= {
+            "model", "vocabulary", "longest", "read", "read_by_layer", "trained", "sets",
+        }  # fmt: skip
+        json.dumps(about["work"])
+
+
+def test_telling_about_a_notebook_is_quick() -> None:
+    """Every start of a run asks; loading torch for it would take seconds."""
+    script = (
+        "import sys; from mplib.runs.profiles import Profile\n"
+        "print([job.state for job in Profile.read('smoke').jobs])\n"
+        "print({'torch', 'transformers', 'sklearn'} & {*sys.modules})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[1:] == ["set()"], done.stdout + done.stderr
+
+
+def test_an_about_that_cannot_be_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text('# %% tags=["parameters"]\nk: int = 2  # a number\n')
+    assert Notebook(path).about({"k": 2}) == {}
+    path.write_text(path.read_text() + '\n# %% tags=["about"]\nabout = {"label": f"1 of {1 / k}"}\n')
+    assert Notebook(path).about({"k": 2}) == {"label": "1 of 0.5"}
+    with pytest.raises(InputError, match=r"mine.py tells nothing about a run with .*: division by"):
+        Notebook(path).about({"k": 0})
 
 
 def test_shared_parameters_agree() -> None:

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from mplib.errors import InputError
-from mplib.report import figures, sentences, summary
-from mplib.runs import profiles
+from mplib.report import figures, paper, sentences, summary
+from mplib.runs.profiles import Job, Profile
 
 PROFILE = """
 all: {k: [2, 3], seed: [0, 1, 2], m: 8}
@@ -27,18 +27,23 @@ def profile(tmp_path: Path) -> str:
     return str(path)
 
 
-def finish(job: profiles.Job, name: str, table: pd.DataFrame, seconds: float = 10) -> None:
+def finish(job: Job, name: str, table: pd.DataFrame, seconds: float = 10) -> None:
     """Leaves a finished run with one table."""
     job.folder.mkdir(parents=True)
     table.to_csv(job.folder / f"{name}.csv", index=False)
-    manifest = {"seconds": seconds, "device": "2 CPU cores"}
+    manifest = {
+        "source": job.notebook.hash, "seconds": seconds, "device": "2 CPU cores",
+        "summary": {name: name},
+    }  # fmt: skip
     (job.folder / "manifest.json").write_text(json.dumps(manifest))
-    job.executed.write_text("{}")
+    for path in (*job.makes, job.executed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
 
 
 def run_all(profile: str) -> None:
     """Accuracies .k + .01 * seed; scores over a twin and over two texts; one run is missing."""
-    for job in profiles.plan(profile):
+    for job in Profile.read(profile).jobs:
         k, seed = job.parameters.get("k"), job.parameters.get("seed")
         if job.notebook.name == "01_finetune":
             rows = [("before", 0.1, 0.0, 0.2), ("finetuned", k / 10 + seed / 100, 0.0, 1.0)]
@@ -124,7 +129,7 @@ def test_a_row_for_each_setting(profile: str) -> None:
 
 
 def no_runs(profile: str) -> pd.DataFrame:
-    return summary.runs(profiles.plan(profile)[:1])
+    return summary.runs(Profile.read(profile).jobs[:1])
 
 
 def test_nothing_to_gather(profile: str) -> None:
@@ -135,7 +140,7 @@ def test_nothing_to_gather(profile: str) -> None:
 def test_a_failed_run_is_told_of(profile: str) -> None:
     run_all(profile)
     missing = next(
-        job for job in profiles.plan(profile) if not job.executed.is_file() and not job.gathers
+        job for job in Profile.read(profile).jobs if not job.executed.is_file() and not job.gathers
     )
     missing.failed.write_text("{}")
     assert "failed" in set(summary.gather(profile)[1].state)
@@ -145,12 +150,12 @@ def test_curves_beside_the_papers(profile: str) -> None:
     run_all(profile)
     pooled = summary.pool_seeds(summary.gather(profile)[0])
     assert summary.paper_curves(profile, "k").empty, "the paper has no lists of eight"
-    paper = summary.paper_curves("figure17", "k")
-    assert set(paper.quantity) == {"accuracy", "S_P1", "S_P2_root"}
+    theirs = summary.paper_curves("figure17", "k")
+    assert set(theirs.quantity) == {"accuracy", "S_P1", "S_P2_root"}
     # Fig 17a: GPT-2 medium at k = 32; Fig 18: S_P1 at k = 1.
-    medium = paper[(paper.label == "paper: GPT-2 medium, pool 512") & (paper.k == 32)]
+    medium = theirs[(theirs.label == "paper: GPT-2 medium, pool 512") & (theirs.k == 32)]
     assert medium.value.tolist() == [0.3216]
-    assert paper[(paper.quantity == "S_P1") & (paper.k == 1)].value.tolist() == [0.864]
+    assert theirs[(theirs.quantity == "S_P1") & (theirs.k == 1)].value.tolist() == [0.864]
     assert summary.paper_curves("scratch", "twins").empty
     drawn = figures.sweep_curves(pooled, "k", summary.paper_curves("scratch", "k"))
     titles = [axis.get_title() for axis in drawn.axes if axis.get_visible()]
@@ -178,3 +183,8 @@ def test_interventions_are_told_by_what_they_change() -> None:
     assert said[0] == "1 of 1 runs are finished; they took 3 s."
     assert "*useful replaced* (theories) changes accuracy most: -0.900" in said[1]
     assert "*useless negated*" in said[2]
+
+
+def test_the_papers_tables_are_read() -> None:
+    table = paper.paper_table("table4", k=2)
+    assert table[(table.source == "finetuned") & (table.quantity == "V")].value.item() == 0.9677

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mplib.files import ROOT
-from mplib.runs import cost
-from mplib.runs.notebooks import Notebook
+from mplib.models import cost
+from mplib.runs.cost import line, table
 from mplib.runs.profiles import Job
 
 SPEED = 150e9
@@ -19,23 +19,23 @@ KEPT = sorted((ROOT / "results" / "quick").rglob("manifest.json"))
 @pytest.mark.parametrize("path", KEPT, ids=[path.parent.name[:24] for path in KEPT])
 def test_kept_runs_took_what_is_estimated(path: Path) -> None:
     manifest = json.loads(path.read_text())
-    notebook = Notebook.find(manifest["notebook"])
-    if set(manifest["parameters"]) != set(notebook.parameters):
-        pytest.skip("the run is of an earlier version of the notebook")
-    found = cost.estimate(Job(notebook, manifest["parameters"]), SPEED)
+    found = cost.estimate(manifest.get("work", {}), manifest["parameters"], SPEED)
     assert found is not None
     # A notebook's own time lacks the kernel's start.
     assert 1 / 4 < found.seconds / (manifest["seconds"] + 10) < 4
 
 
 def job(**given: object) -> Job:
-    notebook = Notebook.find("01_finetune")
-    return Job(notebook, notebook.check(given))
+    return Job.of("01_finetune", given)
+
+
+def estimate(job: Job, speed: float = SPEED) -> cost.Cost | None:
+    return cost.estimate(job.about["work"], job.parameters, speed)
 
 
 def test_twice_the_work_costs_twice_the_time_beyond_the_start() -> None:
     one, two, fast = (
-        cost.estimate(job(steps=n, evaluations=1), speed)
+        estimate(job(steps=n, evaluations=1), speed)
         for n, speed in ((1000, 1e10), (2000, 1e10), (1000, 2e10))
     )
     assert one and two and fast
@@ -45,7 +45,7 @@ def test_twice_the_work_costs_twice_the_time_beyond_the_start() -> None:
 
 
 def test_a_larger_model_takes_more_of_everything() -> None:
-    small, large = (cost.estimate(job(model=m), SPEED) for m in ("tiny", "gpt2-small-shape"))
+    small, large = (estimate(job(model=m)) for m in ("tiny", "gpt2-small-shape"))
     assert small and large
     assert large.seconds > 50 * small.seconds
     assert large.memory > 2 * small.memory
@@ -53,20 +53,33 @@ def test_a_larger_model_takes_more_of_everything() -> None:
     assert large.disk == pytest.approx(4 * 86.5e6, rel=0.05)
 
 
+def test_work_by_layer_counts_for_each_layer() -> None:
+    work = {"model": "tiny", "vocabulary": 100}
+    plain, by_layer = (
+        cost.estimate(work | {key: tokens}, {}, SPEED)
+        for key, tokens in (("read", 4e9), ("read_by_layer", 1e9))
+    )
+    assert plain == by_layer, "the model has four layers"
+
+
 def test_a_model_that_is_not_here_yet() -> None:
-    notebook = Notebook.find("03_probe_ksmallest")
-    assert cost.estimate(Job(notebook, notebook.check({"model": "no/such"})), SPEED) is None
-    table = cost.table([job(), job(model="no/such")], [job(model="no/such")])
-    assert "not on this machine" in table.time[0]
+    strange = job(model="no/such")
+    assert estimate(strange) is None
+    rows = table([job(), strange], [strange], cost.estimate)
+    assert "not on this machine" in rows.time[0]
+    assert "not on this machine" in line(strange, cost.estimate)
 
 
 def test_a_table_of_a_profile() -> None:
     jobs = [job(k=1), job(k=2)]
-    table = cost.table(jobs, jobs[:1])
-    assert list(table.notebook) == ["01_finetune", "all, 1 at a time"]
-    assert list(table.runs) == [2, 2]
-    assert list(table["to do"]) == [1, 1]
-    assert cost.table(jobs, []).time.tolist() == ["", ""]
+    rows = table(jobs, jobs[:1], lambda work, parameters: (5400.0, 3 * 2.0**30, 2.0**20))
+    assert list(rows.notebook) == ["01_finetune", "all, 1 at a time"]
+    assert list(rows.runs) == [2, 2]
+    assert list(rows["to do"]) == [1, 1]
+    assert rows.time.tolist() == ["about 1.5 h"] * 2
+    two = table(jobs, jobs, lambda work, parameters: (5400.0, 3 * 2.0**30, 2.0**20), at_once=2)
+    assert two.iloc[-1][["time", "memory", "disk"]].tolist() == ["about 1.5 h", "6 GiB", "2 MiB"]
+    assert table(jobs, [], cost.estimate).time.tolist() == ["", ""]
 
 
 def test_the_machine_is_measured() -> None:

@@ -1,10 +1,7 @@
 """ARC questions: two formats, one tree; what is shown of it; errors; our own science questions."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,19 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_data import shared
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example
 from mplib.tasks.science import formats
 from mplib.tasks.trees import ReasoningTree
 
-SHARED = Path(os.environ.get("MPLIB_SHARED", Path(__file__).parents[2] / "shared"))
-BANK = [SHARED / "data" / "entailmentbank" / f"task_{task}-dev.jsonl" for task in (1, 2)]
-SCIENCE = Path(formats.__file__).parents[1] / "data" / "science.jsonl"
-needs_bank = pytest.mark.skipif(
-    not all(path.is_file() for path in BANK),
-    reason=f"no EntailmentBank in {SHARED} (set MPLIB_SHARED)",
-)
+BANK = [f"entailmentbank/task_{task}-dev.jsonl" for task in (1, 2)]
 
 BANK_LINE = {
     "id": "q1",
@@ -70,6 +62,13 @@ def write(folder: Path, *records: object) -> Path:
     return path
 
 
+def load(
+    path: Path, conclusions: bool = True, distractors: bool = True, order: str = "random", seed=0
+) -> list[Example]:
+    shown = (conclusions, distractors, order, seed)
+    return [question.example(*shown) for question in formats.questions(path)]
+
+
 def by_text(example: Example) -> tuple[object, ...]:
     """The tree in words, free of the statements' numbers."""
     text, tree = example.statements, example.tree
@@ -81,7 +80,7 @@ def by_text(example: Example) -> tuple[object, ...]:
 
 
 def test_both_formats_give_the_same_tree(tmp_path: Path) -> None:
-    bank, street = formats.examples(write(tmp_path, BANK_LINE, STREET_LINE))
+    bank, street = load(write(tmp_path, BANK_LINE, STREET_LINE))
     assert by_text(bank) == by_text(street)
     assert by_text(bank) == (
         [
@@ -105,7 +104,7 @@ def test_both_formats_give_the_same_tree(tmp_path: Path) -> None:
 
 
 def test_question_answer_and_choices(tmp_path: Path) -> None:
-    bank, street = formats.examples(write(tmp_path, BANK_LINE, STREET_LINE), order="given")
+    bank, street = load(write(tmp_path, BANK_LINE, STREET_LINE), order="given")
     assert (bank.question, bank.answer, bank.choices) == ("What does a nail conduct?", "Heat", ())
     assert street.question == "What does a nail conduct? " + " ".join(STREET_LINE["options"])
     assert (street.answer, street.choices) == ("B", ("A", "B", "C", "D"))
@@ -119,7 +118,7 @@ def test_question_answer_and_choices(tmp_path: Path) -> None:
 def test_hidden_conclusions_are_contracted_into_the_facts_of_their_step(
     tmp_path: Path, line: dict[str, Any]
 ) -> None:
-    (example,) = formats.examples(write(tmp_path, line), conclusions=False, distractors=False)
+    (example,) = load(write(tmp_path, line), conclusions=False, distractors=False)
     assert by_text(example) == (
         [("a nail is made of iron", 0), ("iron is a metal", 0), ("metals conduct heat", 1)],
         [
@@ -173,20 +172,12 @@ def test_steps_that_do_not_lead_to_the_answer_are_distractors() -> None:
 
 def test_order_is_reproducible_and_does_not_change_the_tree(tmp_path: Path) -> None:
     path = write(tmp_path, BANK_LINE)
-    drawn = {seed: formats.examples(path, seed=seed)[0] for seed in range(5)}
-    assert drawn[3] == formats.examples(path, seed=3)[0]
+    drawn = {seed: load(path, seed=seed)[0] for seed in range(5)}
+    assert drawn[3] == load(path, seed=3)[0]
     assert len({example.statements for example in drawn.values()}) > 1
     assert len({str(by_text(example)) for example in drawn.values()}) == 1
     with pytest.raises(InputError, match="order='sorted'"):
-        formats.examples(path, order="sorted")
-
-
-def test_depths_select_by_the_tree_and_an_empty_choice_is_an_error(tmp_path: Path) -> None:
-    wrongly_stated = BANK_LINE | {"depth_of_proof": 1}
-    path = write(tmp_path, wrongly_stated)
-    assert len(formats.examples(path, depths=(2,))) == len(formats.examples(path, depths=None)) == 1
-    with pytest.raises(InputError, match=r"depths \(1,\): it has depths \[2\]"):
-        formats.examples(path, depths=(1,))
+        load(path, order="sorted")
 
 
 UNITS = STREET_LINE["textual_logical_units"]
@@ -205,21 +196,26 @@ def edges(*more: tuple[list[int], int]) -> list[dict[str, object]]:
     ("record", "words"),
     [
         (json.dumps(STREET_LINE)[:200], "not a whole JSON object"),
-        ([STREET_LINE], "unknown format"),
+        ([STREET_LINE], "expected a JSON object"),
         ({"question": "Why?", "answer": "So."}, "unknown format"),
         (street(options=["light", "heat"]), "'options'"),
         (street(answer="E) none"), "'answer': expected one of"),
-        (street(textual_logical_units=["a"]), "'textual_logical_units': expected a dict"),
+        (street(textual_logical_units=["a"]), "'textual_logical_units': expected dict"),
         (street(textual_logical_units={"one": "a"}), "'textual_logical_units': expected numbers"),
-        (street(reasoning_graph_edges=[[1, 2]]), "'reasoning_graph_edges': expected objects"),
+        (street(reasoning_graph_edges=[[1, 2]]), "'antecedents': expected list"),
         (street(reasoning_graph_edges=edges(([77], 9))), "names '77'"),
         (street(reasoning_graph_edges=edges(([1], 78))), "names '78'"),
         (street(reasoning_graph_edges=edges(([10], 9))), r"circle: (9 -> 10 -> 9|10 -> 9 -> 10)"),
         (street(reasoning_graph_edges=edges(([9], 9))), "circle: 9 -> 9"),
         (street(reasoning_graph_edges=edges()[:2]), "no step leads to the answer"),
         (street(textual_logical_units=UNITS | {"9": " "}), "no text"),
+        (street(textual_logical_units=UNITS | {"9": None}), "'9': expected str"),
+        (street(context=[1]), "'context': expected str or null"),
+        (street(id=[1]), "'id': expected str or int or null"),
+        (street(answer=""), "'answer': expected str"),
+        (BANK_LINE | {"depth_of_proof": "two"}, "'depth_of_proof': expected int or null"),
         (BANK_LINE | {"context": "iron is a metal"}, "'context': expected 'sent1"),
-        (BANK_LINE | {"question": None}, "'question': expected a str"),
+        (BANK_LINE | {"question": None}, "'question': expected str"),
         (BANK_LINE | {"proof": "sent1 & sent9 -> hypothesis; "}, "names 'sent9'"),
         (BANK_LINE | {"proof": "sent1 & int4 -> hypothesis; "}, "names 'int4'"),
         (BANK_LINE | {"proof": "sent1 & sent3 -> int1: nail; "}, "no step leads to the hypothesis"),
@@ -231,21 +227,8 @@ def edges(*more: tuple[list[int], int]) -> list[dict[str, object]]:
 def test_error_names_file_and_line(tmp_path: Path, record: object, words: str) -> None:
     path = write(tmp_path, STREET_LINE, "", record)
     with pytest.raises(InputError, match=words) as caught:
-        formats.examples(path)
+        list(formats.questions(path))
     assert str(caught.value).startswith(f"{path}, line 3: ")
-
-
-def test_check_counts_what_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write(tmp_path, BANK_LINE, STREET_LINE, json.dumps(STREET_LINE)[:99])
-    assert formats.main(["check", str(path)]) == 1
-    out, err = capsys.readouterr()
-    assert out == "loaded 2 of 3\ndepth 2: 2\n"
-    assert "line 3: not a whole JSON object" in err
-    assert formats.main(["check", str(tmp_path / "absent")]) == formats.main([]) == 2
-    assert formats.main(["check", str(write(tmp_path, BANK_LINE | {"depth_of_proof": 3}))]) == 0
-    out, _ = capsys.readouterr()
-    assert out.startswith("loaded 1 of 1\ndepth 3: 1\n")
-    assert "longest way through the steps: 1 of depth 2" in out
 
 
 @st.composite
@@ -310,34 +293,29 @@ def test_any_proof_gives_the_tree_of_its_steps(
     assert by_text(hidden) == by_text(question.example(False, distractors, "given", 0))
 
 
-@needs_bank
-@pytest.mark.parametrize("path", BANK, ids=lambda path: path.stem)
-def test_entailment_bank_loads_whole(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert formats.main(["check", str(path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    stated = dict(enumerate((51, 62, 30, 17, 14, 7, 6), start=1))
-    assert lines[:8] == ["loaded 187 of 187", *(f"depth {d}: {n}" for d, n in stated.items())]
+@pytest.mark.parametrize("name", BANK)
+def test_entailment_bank_loads_whole(name: str) -> None:
+    questions = [*formats.questions(shared(name))]
+    stated = Counter(question.stated_depth for question in questions)
+    assert [stated[d] for d in range(1, 8)] == [51, 62, 30, 17, 14, 7, 6]
     # By the longest way the counts are those of the paper's table 7: 51, 64, 28, 18 and 26 above.
-    depths = Counter(question.depth for question in formats.questions(path))
+    depths = Counter(question.depth for question in questions)
     assert [depths[d] for d in range(1, 8)] == [51, 64, 28, 18, 13, 7, 6]
-    assert len(formats.examples(path)) == 51 + 64
 
 
-@needs_bank
 @pytest.mark.parametrize("conclusions", [True, False])
 def test_tasks_1_and_2_have_the_same_trees(conclusions: bool) -> None:
-    first, second = (formats.examples(path, depths=None, conclusions=conclusions) for path in BANK)
+    first, second = (load(shared(name), conclusions) for name in BANK)
     assert [e.group for e in first] == [e.group for e in second]
     assert [by_text(e) for e in first] == [by_text(e) for e in second]
     assert all(len(e.tree.useful) == len(e.statements) for e in first)  # no distractors there
     assert all(len(e.tree.useful) < len(e.statements) for e in second[:20])
-    bare = formats.examples(BANK[1], depths=None, conclusions=conclusions, distractors=False)
+    bare = load(shared(BANK[1]), conclusions, distractors=False)
     assert [sorted(e.statements) for e in bare] == [sorted(e.statements) for e in first]
 
 
-@needs_bank
 def test_real_questions_have_the_same_trees_in_streets_format() -> None:
-    for line in BANK[1].read_text(encoding="utf-8").splitlines():
+    for line in shared(BANK[1]).read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         question = formats.parse(record)
         units = [*question.units, "asked", "right", formats.ANSWER]
@@ -369,8 +347,10 @@ def test_real_questions_have_the_same_trees_in_streets_format() -> None:
 
 
 def test_science_questions_are_many_and_balanced() -> None:
-    questions = list(formats.questions(SCIENCE))
-    records = [json.loads(line) for line in SCIENCE.read_text(encoding="utf-8").splitlines()]
+    questions = list(formats.questions(formats.SCIENCE))
+    records = [
+        json.loads(line) for line in formats.SCIENCE.read_text(encoding="utf-8").splitlines()
+    ]
     assert Counter(question.depth for question in questions) == {1: 24, 2: 24, 3: 16}
     assert Counter(question.answer for question in questions) == dict.fromkeys("ABCD", 16)
     assert len({q.name for q in questions}) == len({q.text for q in questions}) == 64
@@ -390,7 +370,9 @@ def test_science_questions_are_many_and_balanced() -> None:
 
 
 def test_length_of_an_option_does_not_give_the_answer_away() -> None:
-    records = [json.loads(line) for line in SCIENCE.read_text(encoding="utf-8").splitlines()]
+    records = [
+        json.loads(line) for line in formats.SCIENCE.read_text(encoding="utf-8").splitlines()
+    ]
     for best in (max, min):
         chance = 0.0  # of guessing right by taking the longest or the shortest option
         for record in records:
@@ -400,21 +382,11 @@ def test_length_of_an_option_does_not_give_the_answer_away() -> None:
         assert chance / len(records) < 0.35
 
 
-def test_science_questions_by_default_and_on_demand() -> None:
-    assert len(formats.science_questions()) == 48
-    deep = formats.science_questions(depths=(3,), conclusions=False)
-    assert len(deep) == 16
+def test_trees_of_our_science_questions() -> None:
+    deep = [e for e in load(formats.SCIENCE, conclusions=False) if e.tree.depth == 2]
     # One fact or more at every height: the contracted tree is one lower than the annotated one.
-    assert {e.tree.depth for e in deep} == {2}
-    shown = formats.science_questions(depths=None)
+    assert len(deep) == 16
     # One statement at each height above 0, as in the trees of the paper.
-    for example in shown:
+    for example in load(formats.SCIENCE):
         above = [height for height in example.tree.heights.values() if height]
         assert sorted(above) == list(range(1, example.tree.depth + 1))
-
-
-def test_command_line() -> None:
-    command = [sys.executable, "-m", "mplib.tasks.arc", "check", str(SCIENCE)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == "loaded 64 of 64\ndepth 1: 24\ndepth 2: 24\ndepth 3: 16\n"
-    assert done.stderr == ""

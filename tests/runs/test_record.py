@@ -11,10 +11,8 @@ import pytest
 
 from mplib.errors import InputError
 from mplib.files import ROOT
-from mplib.report import paper
 from mplib.runs import profiles, record
 from mplib.runs.notebooks import Notebook
-from mplib.studies.checkpoints import checkpoint_folder
 
 NOTEBOOK = Notebook.find("03_probe_ksmallest")
 
@@ -36,7 +34,7 @@ def test_the_key_depends_on_values_not_on_how_they_are_given() -> None:
 
 def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
     run = record.start_run(NOTEBOOK.name, scope)
-    run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}))
+    run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}), summary="scores", readme="numbers")
     run.figure("plot", plt.figure())
     assert not run.folder.exists()
     run.finish()
@@ -47,6 +45,10 @@ def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
     manifest = json.loads((run.folder / "manifest.json").read_text())
     assert manifest["parameters"]["k"] == 3
     assert manifest["tables"] == ["scores.csv"]
+    assert (manifest["task"], manifest["label"]) == ("ksmallest", "k-th smallest of 16")
+    assert manifest["work"]["longest"] == 16
+    assert manifest["summary"] == {"scores": "scores"}
+    assert manifest["readme"] == {"scores": "numbers"}
 
 
 def test_a_failing_run_leaves_the_earlier_results(scope: dict[str, object]) -> None:
@@ -76,7 +78,7 @@ def test_a_full_disk_gives_one_error_and_keeps_the_old_file(tmp_path: Path) -> N
     # A limit on the size of files gives the same error as a disk without room.
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from mplib.results import write_atomically\n"
+        "from mplib.files import write_atomically\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "write_atomically(Path(sys.argv[1]), 'x' * 1000)\n"
     )
@@ -87,16 +89,3 @@ def test_a_full_disk_gives_one_error_and_keeps_the_old_file(tmp_path: Path) -> N
     assert f"InputError: cannot write {target} (" in done.stderr
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-
-
-def test_checkpoint_names_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MPLIB_HOME", str(tmp_path))
-    values = {"checkpoint": "checkpoints/{model}-k{k}", "model": "org/name", "k": 3}
-    assert checkpoint_folder(values) == tmp_path / "checkpoints" / "org--name-k3"
-    with pytest.raises(InputError, match="'size' is no parameter"):
-        checkpoint_folder(values | {"checkpoint": "{size}"})
-
-
-def test_the_papers_tables_are_read() -> None:
-    table = paper.paper_table("table4", k=2)
-    assert table[(table.source == "finetuned") & (table.quantity == "V")].value.item() == 0.9677

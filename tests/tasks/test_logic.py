@@ -1,15 +1,14 @@
 """The theory engine: English to logic and back, truth, depths and proofs."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from shared_data import shared
 
 from mplib.errors import InputError
 from mplib.tasks.proofwriter.generator import (
@@ -33,16 +32,6 @@ from mplib.tasks.proofwriter.logic import (
     read_theory,
     write,
 )
-
-
-def shared(name: str) -> Path:
-    """A file of the shared development data; skips the test where it is absent."""
-    root = Path(os.environ.get("MPLIB_SHARED", Path(__file__).parents[1] / "../shared"))
-    path = root / "data" / "proofwriter" / name
-    if not path.is_file():
-        pytest.skip(f"no {path}: set MPLIB_SHARED to the folder that holds data/")
-    return path
-
 
 SENTENCES = {
     "Bob is blue.": ("Bob is blue +",),
@@ -170,7 +159,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s.values())))
 def test_closure_depths_and_proofs_are_right(settings: dict) -> None:
-    for record in generate(15, seed=3, unique=False, **settings):
+    for record in generate(15, seed=3, **settings):
         theory = read_theory(record["theory"], settings["world"])
         depths = theory.depths
         reach = {}
@@ -274,7 +263,7 @@ def test_order_of_statements_does_not_matter(seed: int) -> None:
 
 
 def test_real_sentences_are_written_as_they_were_read() -> None:
-    questions = json.loads(shared("owa_depth5_questions.json").read_text())
+    questions = json.loads(shared("proofwriter/owa_depth5_questions.json").read_text())
     sentences = {s for q in questions for s in re.split(r"(?<=\.) ", q["context"])}
     assert len(sentences) > 5_000
     for sentence in sentences:
@@ -285,7 +274,9 @@ def test_real_sentences_are_written_as_they_were_read() -> None:
 
 
 def test_official_representations_are_what_the_text_says() -> None:
-    records = map(json.loads, shared("official_cwa_sample.jsonl").read_text().splitlines())
+    records = map(
+        json.loads, shared("proofwriter/official_cwa_sample.jsonl").read_text().splitlines()
+    )
     told = [x for r in records for x in (*r["triples"].values(), *r["rules"].values())]
     assert len(told) == 24
     assert [represent(read(x["text"])) for x in told] == [x["representation"] for x in told]

@@ -10,24 +10,24 @@ import yaml
 
 from mplib.errors import InputError
 from mplib.files import ROOT
-from mplib.runs import engine, profiles
-from mplib.runs.profiles import Job
+from mplib.runs import engine
+from mplib.runs.profiles import Job, Profile
 
 
 def test_every_profile_can_be_planned() -> None:
     for path in (ROOT / "profiles").glob("*.yaml"):
-        jobs = profiles.plan(path.stem)
+        jobs = Profile.read(path.stem).jobs
         assert len({job.folder for job in jobs}) == len(jobs)
-        trained = {folder for job in jobs if job.trains for folder in job.trained}
+        made = {path for job in jobs for path in job.makes}
         for job in jobs:
             # A language model is probed as it is, and beside it what was finetuned, if anything.
             as_it_is = job.notebook.name == "05_probe_proofwriter"
-            needs = job.parameters.get("finetuned", True) and not as_it_is
-            assert not (needs and job.trained) or trained & {*job.trained}, job.name
+            needs = job.parameters.get("finetuned", True) and not as_it_is and not job.gathers
+            assert not (needs and job.inputs) or made & {*job.inputs}, job.name
 
 
 def test_lists_are_expanded_to_runs() -> None:
-    probes = [job for job in profiles.plan("paper") if job.notebook.name == "03_probe_ksmallest"]
+    probes = [job for job in Profile.read("paper").jobs if job.notebook.name == "03_probe_ksmallest"]
     assert [job.parameters["k"] for job in probes] == list(range(1, 9))
 
 
@@ -44,12 +44,12 @@ def test_lists_are_expanded_to_runs() -> None:
 def test_bad_profiles(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
-        profiles.plan(str(tmp_path / "mine.yaml"))
+        Profile.read(str(tmp_path / "mine.yaml")).jobs
 
 
 def test_an_unknown_profile() -> None:
     with pytest.raises(InputError, match=r"'quik'.*Did you mean 'quick'"):
-        profiles.plan("quik")
+        Profile.read("quik").jobs
 
 
 @pytest.fixture
@@ -77,16 +77,16 @@ def finish(job: Job) -> None:
     """Leaves what a finished run leaves."""
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / "manifest.json").write_text(json.dumps({"source": job.notebook.hash}))
-    for path in [*(job.trained if job.trains else []), job.executed]:
+    for path in [*job.makes, job.executed]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
 
 
 def test_a_sweep_shares_its_finetunings(profile: Callable[[str], str]) -> None:
-    jobs = profiles.plan(profile(SWEEP))
+    jobs = Profile.read(profile(SWEEP)).jobs
     names = [job.notebook.name for job in jobs]
     assert [names.count(name) for name in dict.fromkeys(names)] == [4, 8, 1]
-    trained = {path for job in jobs if job.trains for path in job.trained}
+    trained = {path for job in jobs for path in job.makes}
     for job in jobs:
         if job.notebook.name == "03_probe_ksmallest":
             assert trained & {*job.inputs}
@@ -94,14 +94,14 @@ def test_a_sweep_shares_its_finetunings(profile: Callable[[str], str]) -> None:
 
 
 def test_equal_sets_are_one_run(profile: Callable[[str], str]) -> None:
-    jobs = profiles.plan(profile("notebooks: {01_finetune: [{k: 3}, {k: [3, 4]}]}"))
+    jobs = Profile.read(profile("notebooks: {01_finetune: [{k: 3}, {k: [3, 4]}]}")).jobs
     assert [job.parameters["k"] for job in jobs] == [3, 4]
 
 
 def test_lists_of_lists_are_swept(profile: Callable[[str], str]) -> None:
-    jobs = profiles.plan(profile("notebooks: {06_probe_arc: {depths: [[1, 2], [3]]}}"))
+    jobs = Profile.read(profile("notebooks: {06_probe_arc: {depths: [[1, 2], [3]]}}")).jobs
     assert [job.parameters["depths"] for job in jobs] == [[1, 2], [3]]
-    (job,) = profiles.plan(profile("notebooks: {06_probe_arc: {depths: [1, 2]}}"))
+    (job,) = Profile.read(profile("notebooks: {06_probe_arc: {depths: [1, 2]}}")).jobs
     assert job.parameters["depths"] == [1, 2]
 
 
@@ -116,38 +116,38 @@ def test_lists_of_lists_are_swept(profile: Callable[[str], str]) -> None:
 )
 def test_files_that_are_no_profiles(profile: Callable[[str], str], text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        profiles.plan(profile(text))
+        Profile.read(profile(text)).jobs
 
 
 def test_what_is_due(profile: Callable[[str], str]) -> None:
     name = profile(
         "all: {k: [1, 2]}\nnotebooks: {01_finetune: {}, 03_probe_ksmallest: {}, 08_summary: {}}"
     )
-    jobs = profiles.plan(name)
-    assert engine.due(name) == jobs
-    for job in jobs:
+    chosen = Profile.read(name)
+    assert engine.due(chosen) == chosen.jobs
+    for job in chosen.jobs:
         finish(job)
-    assert engine.due(name) == []
+    assert engine.due(chosen) == []
     # A training made anew makes its probe old, and that the summary.
-    first, second, probe, other, summary = profiles.plan(name)
+    first, second, probe, other, summary = chosen.jobs
     newer = probe.executed.stat().st_mtime + 10
-    (trained,) = first.trained
+    (trained,) = first.makes
     os.utime(trained, (newer, newer))
-    assert engine.due(name) == [probe, summary]
+    assert engine.due(chosen) == [probe, summary]
     os.utime(probe.executed, (newer + 1, newer + 1))
-    assert engine.due(name) == [summary]
+    assert engine.due(chosen) == [summary]
     # A checkpoint that was removed is made again, with all that was made from it.
-    (lost,) = second.trained
+    (lost,) = second.makes
     lost.unlink()
-    assert engine.due(name) == [second, other, summary]
+    assert engine.due(chosen) == [second, other, summary]
 
 
 def test_another_version_of_a_notebook_makes_its_runs_old(profile: Callable[[str], str]) -> None:
-    (job,) = profiles.plan(profile("notebooks: {02_visualization: {}}"))
+    (job,) = Profile.read(profile("notebooks: {02_visualization: {}}")).jobs
     finish(job)
-    assert job.is_finished
+    assert job.state == "finished"
     (job.folder / "manifest.json").write_text(json.dumps({"source": "00000000"}))
-    assert not job.is_finished
+    assert job.state == "old"
 
 
 def test_cores_and_gpus_are_shared_out(
@@ -159,8 +159,8 @@ def test_cores_and_gpus_are_shared_out(
     assert shared.options() == [
         "threads=8", "force=0", "--cores", "16", "--resources", "gpu=2",
     ]  # fmt: skip
-    assert shared.at_once(profile("notebooks: {08_summary: {}}")) == 2
-    assert shared.at_once("smoke") == 16, "its notebooks ask for one thread each"
+    assert shared.at_once(Profile.read(profile("notebooks: {08_summary: {}}"))) == 2
+    assert shared.at_once(Profile.read("smoke")) == 16, "its notebooks ask for one thread each"
     monkeypatch.setattr(engine, "visible", list)
     assert engine.Engine(cores=3, force=True).options() == [
         "threads=3", "force=1", "--cores", "3", "--forceall",

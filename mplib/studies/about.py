@@ -1,0 +1,55 @@
+"""What a notebook tells of a run of itself before it is started: its task, its files, its work.
+
+Notebooks call these in their cell tagged ``about``; no model library is imported for it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mplib.studies.checkpoints import checkpoint_files
+from mplib.tasks.task import task_class
+
+EVALUATED = 5000
+"""Development problems of each evaluation during a finetuning, at most, for the estimate."""
+
+
+def study_about(
+    task: str, parameters: Mapping[str, Any], reads: float, *, by_layer: float = 0, probes: int = 1
+) -> dict[str, Any]:
+    """A run that asks a model problems and reads its attention.
+
+    Args:
+        task: its name in the registry.
+        parameters: the notebook's.
+        reads: how often each problem is read, comparisons of demonstrations left out.
+        by_layer: how often more, for each layer of the model.
+        probes: how often the classifiers are fitted to each set of problems.
+    """
+    typical = task_class(task).typical(parameters)
+    values = {"shots": 0, "shot_counts": [], "shot_examples": 0, "shared_shots": True, **parameters}
+    # Shared demonstrations are read once for all problems.
+    behind = 1 if values["shared_shots"] else values["shots"] + 1
+    compared = min(values["shot_examples"] / max(values["examples"], 1), 1)
+    reads += 2 * len(values["shot_counts"]) * compared
+    tokens = behind * typical.problems * sum(typical.lengths) / len(typical.lengths)
+    work = {
+        "model": values["model"], "vocabulary": typical.vocabulary, "read": reads * tokens,
+        "longest": behind * max(typical.lengths), "read_by_layer": by_layer * tokens,
+        "sets": probes * len(typical.lengths),
+    }  # fmt: skip
+    needs = checkpoint_files(task, parameters) if "checkpoint" in parameters else []
+    return {"task": task, "label": typical.label, "needs": needs, "work": work}
+
+
+def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A finetuning, which makes the checkpoint that other runs need."""
+    typical = task_class(task).typical(parameters)
+    mean = sum(typical.lengths) / len(typical.lengths)
+    evaluated = parameters["evaluations"] * min(EVALUATED, parameters["lists"] / 100)
+    work = {
+        "model": parameters["model"], "vocabulary": typical.vocabulary, "read": evaluated * mean,
+        "longest": max(typical.lengths),
+        "trained": parameters["steps"] * parameters["batch_size"] * mean,
+    }  # fmt: skip
+    makes = checkpoint_files(task, parameters)
+    return {"task": task, "label": typical.label, "makes": makes, "work": work}

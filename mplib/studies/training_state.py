@@ -1,0 +1,142 @@
+"""A training on disk: its state while it runs, and the checkpoint that it leaves, whole or not."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from mplib.errors import InputError
+from mplib.files import write_atomically
+from mplib.models.loading import LoadedModel
+
+
+class TrainingState:
+    """The state of a running training on disk: one file each, replaced in one step."""
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        weights: dict[str, torch.nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self.folder, self.identity, self.weights, self.optimizer = (
+            folder,
+            identity,
+            weights,
+            optimizer,
+        )
+        self.step = 0
+
+    def save(self, step: int, history: list[dict[str, float]]) -> None:
+        """Saves the newest state and, where it is the best so far, the weights."""
+        weights = {f"model.{name}": value.detach() for name, value in self.weights.items()}
+        is_best = history[-1]["dev_accuracy"] > max(
+            (row["dev_accuracy"] for row in history[:-1]), default=-1.0
+        )
+        if is_best:
+            about = {"best_step": step, "dev_accuracy": history[-1]["dev_accuracy"]}
+            self._write("best", weights, about)
+        moments = {
+            f"optimizer.{i}.{name}": value
+            for i, entry in self.optimizer.state_dict()["state"].items()
+            for name, value in entry.items()
+        }
+        random = {"random.cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            random["random.cuda"] = torch.cuda.get_rng_state()
+        self._write("last", weights | moments | random, {"step": step, "history": history})
+        write_atomically(self.folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
+
+    def _write(self, name: str, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
+        temporary = self.folder / f".{name}.{os.getpid()}"
+        metadata = {"json": json.dumps({"identity": self.identity, **about})}
+        try:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
+            temporary.replace(self.folder / f"{name}.safetensors")
+        except Exception as error:
+            # safetensors reports a full disk with an error class of its own.
+            temporary.unlink(missing_ok=True)
+            raise InputError(
+                f"cannot save the training state in {self.folder} ({error}): make room or set "
+                "MPLIB_HOME to another disk; the last saved state is kept"
+            ) from error
+
+    def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        path = self.folder / f"{name}.safetensors"
+        if not path.exists():
+            return None
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["json"])
+            if about.pop("identity") != self.identity:
+                return None
+            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
+
+    def resume(self) -> list[dict[str, float]]:
+        """Takes up the last saved state of the same training; returns its history."""
+        if not (saved := self._read("last")):
+            return []
+        tensors, about = saved
+        self._set_weights(tensors)
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        self.step = about["step"]
+        return about["history"]
+
+    def load_best(self) -> dict[str, Any]:
+        """Puts the best weights back into the model; returns their step and accuracy."""
+        saved = self._read("best")
+        assert saved is not None
+        self._set_weights(saved[0])
+        return saved[1]
+
+    def _set_weights(self, tensors: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self.weights.items():
+                value.copy_(tensors[f"model.{name}"])
+
+
+def publish(
+    model: PreTrainedModel,
+    start: LoadedModel,
+    history: pd.DataFrame,
+    about: dict[str, Any],
+    folder: Path,
+    partial: Path,
+) -> None:
+    """Writes the finished checkpoint beside the old one, then puts it in its place."""
+    fresh = partial / "checkpoint"
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        model.save_pretrained(fresh)
+        start.tokenizer.save_pretrained(fresh)
+        history.to_csv(fresh / "history.csv", index=False)
+        (fresh / "training.json").write_text(json.dumps(about, indent=1))
+    except Exception as error:
+        # safetensors and tokenizers report a full disk with error classes of their own.
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise InputError(
+            f"cannot save the checkpoint in {partial} ({error}): make room or set MPLIB_HOME to "
+            "another disk; the training itself is kept and need not be done again"
+        ) from error
+    if folder.exists():
+        old = partial / "replaced"
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(partial)

@@ -1,0 +1,132 @@
+"""Files of records: one JSON object a line, plain or gzipped. Every loader reads its lines here.
+
+A file that is one JSON list of objects, as some publishers write them, is read in the same way.
+"""
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from mplib.errors import InputError
+
+T = TypeVar("T")
+
+
+def read_jsonl(
+    path: Path | str, parse: Callable[[dict[str, Any]], T], progress: bool = False
+) -> Iterator[tuple[int, T | InputError]]:
+    """Streams the records of a file, an error in place of each that cannot be used.
+
+    Only a newline ends a line: texts may hold the other separators that ``splitlines`` knows.
+
+    Args:
+        path: a UTF-8 file.
+        parse: makes something of a record, or raises InputError.
+        progress: whether to show on standard error how much is read, unless the environment
+            variable TQDM_DISABLE is set.
+
+    Yields:
+        (number of the line, or of the record in a list, counted from 1; what was parsed, or the
+        error with file and line). Blank lines are left out.
+
+    Raises:
+        InputError: the file cannot be read at all.
+    """
+    shown: dict[str, Any] = {} if progress else {"disable": True}  # False would hide TQDM_DISABLE
+    try:
+        with Path(path).open("rb") as raw:
+            packed = raw.peek(2)[:2] == b"\x1f\x8b"
+            file = gzip.GzipFile(fileobj=raw) if packed else raw
+            total = None if packed else os.fstat(raw.fileno()).st_size
+            whole = file.peek(1).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
+            records = _decode(file.read()) if whole else file
+            with tqdm(total=total, desc=str(path), unit="B", unit_scale=True, **shown) as bar:
+                for number, record in enumerate(records, start=1):
+                    bar.update(0 if whole else len(record))
+                    if whole or record.strip(b"\xef\xbb\xbf \t\r\n"):
+                        where = f"{path}, {'record' if whole else 'line'} {number}"
+                        yield number, _attempt(record, parse, where)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}; name a UTF-8 .jsonl file") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def load_jsonl(
+    path: Path | str, parse: Callable[[dict[str, Any]], T], progress: bool = False
+) -> Iterator[tuple[int, T]]:
+    """As ``read_jsonl``, but raises the first record's error."""
+    for number, item in read_jsonl(path, parse, progress):
+        if isinstance(item, InputError):
+            raise item
+        yield number, item
+
+
+def first_record(path: Path | str) -> dict[str, Any]:
+    """The first record that can be read, by which formats are told apart; empty without any."""
+    read = (record for _, record in read_jsonl(path, dict))
+    return next((record for record in read if not isinstance(record, InputError)), {})
+
+
+def field(
+    record: dict[str, Any], key: str, *kinds: type, filled: bool = False, of: str = ""
+) -> Any:
+    """The value of a record's field, ``None`` for a missing one where ``NoneType`` is allowed.
+
+    Args:
+        record: a JSON object.
+        key: name of the field.
+        kinds: the types it may have, of those that JSON has; true and false are no numbers here.
+        filled: whether an empty value is an error.
+        of: what the record is part of, for the error.
+
+    Raises:
+        InputError: the value is not of these kinds.
+
+    >>> field({"answer": "yes"}, "answer", str)
+    'yes'
+    """
+    value = record.get(key)
+    if type(value) not in kinds or (filled and not str(value or "").strip()):
+        expected = " or ".join(kind.__name__ for kind in kinds).replace("NoneType", "null")
+        where = f"field {key!r}" + (f" of {of}" if of else "")
+        raise InputError(f"{where}: expected {expected}, found {value!r:.60}")
+    return value
+
+
+def _attempt(record: Any, parse: Callable[[dict[str, Any]], T], where: str) -> T | InputError:
+    try:
+        value = _decode(record) if isinstance(record, bytes) else record
+        if not isinstance(value, dict):
+            raise InputError(f"expected a JSON object {{...}}, found {value!r:.60}")
+        return parse(value)
+    except (InputError, RecursionError) as error:  # the second: a proof nested too deeply
+        return InputError(f"{where}: {error}")
+
+
+def _decode(data: bytes) -> Any:
+    try:
+        value = json.loads(text := data.decode("utf-8-sig"), object_pairs_hook=_unique)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # refuses half a character
+        return value
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # cut off, not UTF-8, a huge number, too deep
+        raise InputError(
+            f"not a whole JSON object in UTF-8 ({error}); mend it or fetch the file again"
+        ) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of its fields; twice the same field would leave open which one is meant."""
+    if len(found := dict(pairs)) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise InputError(f"field {twice!r} stands twice; keep one of the two")
+    return found

@@ -1,0 +1,259 @@
+"""What a task is: the one language in which studies speak with all of them, and their registry.
+
+A task's *problems* are whatever it likes best: an array of lists of numbers, or a list of examples.
+Studies hand them back to the task and never look inside.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from mplib.errors import InputError, suggest
+from mplib.tasks.corruptions import CORRUPTIONS, corrupt_all
+from mplib.tasks.examples import Example, ExampleSet, group_names
+from mplib.tasks.textbaseline import text_features
+from mplib.tasks.trees import stack_labels
+
+Problems = Any
+"""Problems of one task: an array of shape (n, ...), or a list of examples."""
+
+Prompts = Any
+"""Prompts as the model's side makes them, with the token ids of the possible answers, or None."""
+
+Corruption = Callable[[Problems, int], tuple[Problems, np.ndarray]]
+"""From problems and a seed: the corrupted ones, and True for each problem that could be; (n,)."""
+
+TASKS = {
+    "ksmallest": "mplib.tasks.ksmallest:KSmallest",
+    "proofwriter": "mplib.tasks.proofwriter:ProofWriter",
+    "science": "mplib.tasks.science:Science",
+}
+"""Every task: its name in parameters, and where its class is found."""
+
+
+DEMONSTRATIONS = 256
+"""Training examples from which demonstrations are drawn."""
+
+TEMPLATES = {"proofwriter": "True or False?", "arc": "The answer is:", "plain": ""}
+"""What stands between question and answer (paper, section 4.2 and appendix C)."""
+
+
+@dataclass(frozen=True)
+class Typical:
+    """What a notebook's parameters come to, roughly, for the estimate of its cost.
+
+    Attributes:
+        label: what pages call the task.
+        lengths: tokens of a problem of each set, without demonstrations.
+        problems: how many there are in all sets.
+        vocabulary: tokens of a model from random weights.
+    """
+
+    label: str
+    lengths: Sequence[float]
+    problems: float
+    vocabulary: int = 600
+
+
+class Writer(Protocol):
+    """What a task needs of a model: its tokenizer's way of writing problems down."""
+
+    def write_numbers(self, lists: np.ndarray, answers: np.ndarray, pool: int) -> Prompts:
+        """Lists of numbers as prompts."""
+
+    def write_words(
+        self, examples: Sequence[Example], shown: Sequence[Sequence[Example]], template: str
+    ) -> Prompts:
+        """Examples behind demonstrations as prompts."""
+
+
+class Task(Protocol):
+    """A reasoning task with gold trees.
+
+    Attributes:
+        name: its name in the registry.
+        template: what asks for the answer, a key of ``TEMPLATES``.
+        checkpoint: where its finetuned models go: a pattern of parameters' names.
+        checkpoint_hash: parameters that ``{hash}`` in the pattern stands for.
+        metric_power: of the distance that the paper's probe takes for it.
+        scales: whether an example's features are divided by their maximum, as the paper's source
+            does for numbers.
+        renamed: whether a corrupted problem has an answer of its own, by which it is judged too.
+    """
+
+    name: ClassVar[str]
+    template: ClassVar[str]
+    checkpoint: ClassVar[str]
+    checkpoint_hash: ClassVar[tuple[str, ...]]
+    metric_power: ClassVar[int]
+    scales: ClassVar[bool]
+    renamed: ClassVar[bool]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What identifies the task in manifests and checkpoints."""
+
+    @property
+    def trained_for(self) -> dict[str, Any]:
+        """The part of a checkpoint's identity without which the checkpoint is for another task."""
+
+    @property
+    def vocabulary(self) -> int | list[str]:
+        """Of a model from random weights: how many numbers, or which words."""
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        """What can be done to its problems, by name."""
+
+    @classmethod
+    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
+        """What a notebook's parameters come to, roughly."""
+
+    def splits(self, n: int, seed: int) -> tuple[Problems, Problems, Problems]:
+        """N problems to finetune on: training, development and test ones, which share nothing."""
+
+    def prompts(
+        self, problems: Problems, writer: Writer, shown: Sequence[Sequence[Example]] | None = None
+    ) -> Prompts:
+        """The problems as a model reads them, each behind its demonstrations if there are any."""
+
+    def as_examples(self, problems: Problems) -> list[Example]:
+        """The problems in words, with their trees."""
+
+    def heights(self, problems: Problems) -> np.ndarray:
+        """Gold heights, shape (n, statements)."""
+
+    def groups(self, problems: Problems) -> np.ndarray:
+        """Group of each problem, which no two folds share; shape (n,)."""
+
+    def text_baseline(self, problems: Problems) -> dict[str, np.ndarray]:
+        """What the text alone shows of each statement, by name; shape (n, statements, features)."""
+
+
+@dataclass(frozen=True)
+class WordTask:
+    """A task whose problems are examples: all that follows from their statements and trees."""
+
+    name: ClassVar[str] = "custom"
+    template: ClassVar[str] = "plain"
+    checkpoint: ClassVar[str] = "checkpoints/{task}/{model}_{trainable}_seed{seed}"
+    checkpoint_hash: ClassVar[tuple[str, ...]] = ()
+    metric_power: ClassVar[int] = 1
+    scales: ClassVar[bool] = False
+    renamed: ClassVar[bool] = False
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What identifies the task in manifests and checkpoints."""
+        return {"name": type(self).__name__, **asdict(self)}
+
+    @property
+    def trained_for(self) -> dict[str, Any]:
+        """The part of it that a checkpoint must share: any parameters of the same task will do."""
+        return {"name": type(self).__name__}
+
+    @property
+    def vocabulary(self) -> int | list[str]:
+        """Every word and mark of its problems."""
+        sets = self.sets("test", DEMONSTRATIONS)
+        return words_of([example for one in sets for example in (*one.examples, *one.train)])
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        """All corruptions of statements in words."""
+
+        def named(name: str) -> Corruption:
+            def corruption(problems: Problems, seed: int) -> tuple[Problems, np.ndarray]:
+                done, possible = corrupt_all(problems, name, seed)
+                return [one.example for one in done], possible
+
+            return corruption
+
+        return {name: named(name) for name in CORRUPTIONS}
+
+    @classmethod
+    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
+        """One set of problems of a hundred tokens each."""
+        return Typical(cls.name, [100], parameters.get("examples", 0))
+
+    def sets(self, split: str, n: int) -> list[ExampleSet]:
+        """At most n examples of each kind that is probed together, with those to demonstrate."""
+        raise NotImplementedError
+
+    def splits(self, n: int, seed: int) -> tuple[Problems, Problems, Problems]:
+        """N examples to finetune on: training, development and test ones."""
+        raise NotImplementedError
+
+    def prompts(
+        self, problems: Problems, writer: Writer, shown: Sequence[Sequence[Example]] | None = None
+    ) -> Prompts:
+        """The examples as a model reads them, each behind its demonstrations if there are any."""
+        return writer.write_words(
+            problems, shown or [[]] * len(problems), template_text(self.template)
+        )
+
+    def as_examples(self, problems: Problems) -> list[Example]:
+        """The examples themselves."""
+        return problems
+
+    def heights(self, problems: Problems) -> np.ndarray:
+        """Gold heights, shape (n, statements)."""
+        return stack_labels([example.tree for example in problems])
+
+    def groups(self, problems: Problems) -> np.ndarray:
+        """Group of each example, shape (n,)."""
+        return group_names(problems)
+
+    def text_baseline(self, problems: Problems) -> dict[str, np.ndarray]:
+        """Shared words, length, position and kind; see ``mplib.tasks.textbaseline``."""
+        return {"text": text_features(problems)}
+
+
+def template_text(name: str) -> str:
+    """What a template puts between question and answer.
+
+    Raises:
+        InputError: no such template.
+    """
+    if name not in TEMPLATES:
+        raise InputError(
+            f"template={name!r}: expected one of {', '.join(TEMPLATES)}."
+            f"{suggest(name, [*TEMPLATES])}"
+        )
+    return TEMPLATES[name]
+
+
+def words_of(examples: Sequence[Example]) -> list[str]:
+    """Every word and mark of examples, the vocabulary of a model that has none of its own."""
+    texts = [*TEMPLATES.values()]
+    for example in examples:
+        texts += [*example.statements, example.question, example.answer, *example.choices]
+    return sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text)})
+
+
+def task_class(name: str) -> Any:
+    """The class of a task.
+
+    Raises:
+        InputError: there is no such task.
+    """
+    if name not in TASKS:
+        raise InputError(
+            f"task={name!r}: expected one of {', '.join(TASKS)}.{suggest(name, [*TASKS])}"
+        )
+    return resolve_name(TASKS[name])
+
+
+def task_of(parameters: Mapping[str, Any]) -> Task:
+    """The task that a notebook's parameters name, made from those of them that are its own.
+
+    Raises:
+        InputError: no such task, or parameters it refuses.
+    """
+    kind = task_class(parameters["task"])
+    own = {f.name: parameters[f.name] for f in fields(kind) if f.name in parameters}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})

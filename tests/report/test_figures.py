@@ -1,0 +1,311 @@
+"""Every figure drawn once, mostly from the tables of the quick profile that are committed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.container import ErrorbarContainer
+
+from mplib.report import figures
+from mplib.report.columns import POOLED
+from mplib.report.figures import Flow
+
+QUICK = Path(__file__).resolve().parents[2] / "results" / "quick"
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def table(name: str) -> pd.DataFrame:
+    return pd.read_csv(QUICK / f"{name}.csv")
+
+
+def of_numbers(name: str) -> pd.DataFrame:
+    """A table of the corruption of lists of numbers, wherever its run is kept."""
+    found = [pd.read_csv(path) for path in QUICK.glob(f"07_corruption*/**/{name}.csv")]
+    return next(each for each in found if "root replaced" in set(each.corruption))
+
+
+def bands(axis: Axes) -> list[np.ndarray]:
+    """The corners of each band."""
+    found = [band for band in axis.collections if isinstance(band, PolyCollection)]
+    return [path.vertices for band in found for path in band.get_paths()]
+
+
+def intervals(axis: Axes) -> dict[str, np.ndarray]:
+    """Both ends of every interval, by label, each of shape (points, ends, x and y)."""
+    bars = [bar for bar in axis.containers if isinstance(bar, ErrorbarContainer)]
+    return {bar.get_label(): np.array(bar[2][0].get_segments()) for bar in bars}
+
+
+def triangles(axis: Axes) -> np.ndarray:
+    """Places of all triangles that stand for what lies beyond the edge, shape (points, 2)."""
+    return np.concatenate([line.get_xydata() for line in axis.lines if line.get_marker() == "<"])
+
+
+def ticks(labels: list) -> list[str]:
+    return [label.get_text() for label in labels]
+
+
+def titles(figure) -> list[str]:
+    return [axis.get_title() for axis in figure.axes if axis.get_visible()]
+
+
+def legend(holder) -> list[str]:
+    found = holder.get_legend() if isinstance(holder, Axes) else holder.legends[0]
+    return ticks(found.get_texts())
+
+
+# Training and attention
+
+
+def test_training_curves():
+    history = table("01_finetune/history")
+    loss, accuracy = figures.training_curves(history).axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("training loss", "development accuracy")
+    np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), history.dev_accuracy)
+    assert accuracy.get_ylim() == (-0.02, 1.02)
+
+
+def test_attention_maps_share_one_scale_and_count_from_one():
+    small = np.arange(32 * 4).reshape(32, 4) / 1000
+    first, second, bar = figures.attention_maps({"a": small, "b": 3 * small}, "size rank").axes
+    for axis, values in ((first, small), (second, 3 * small)):
+        np.testing.assert_array_equal(axis.images[0].get_array(), values)
+        assert axis.images[0].get_clim() == (0, 3 * small.max())
+        assert ticks(axis.get_xticklabels()) == ["1", "2", "3", "4"]
+    assert ticks(first.get_yticklabels()) == [str(row) for row in range(1, 32, 2)]
+    assert first.get_ylabel() == "size rank" and not second.get_ylabel()
+    assert bar.get_ylabel() == "mean attention of the last token"
+
+
+def test_entropies_are_written_into_small_maps_alone():
+    values = np.linspace(0, 1, 12).reshape(3, 4)
+    axis, _, bar = figures.entropy_maps({"position entropy": values, "size entropy": values}).axes
+    # Layers from left to right, heads from top to bottom.
+    np.testing.assert_array_equal(axis.images[0].get_array(), values.T)
+    words = {text.get_position(): text.get_text() for text in axis.texts}
+    assert words[2, 3] == "1.00" and words[0, 1] == f"{values[0, 1]:.2f}" and len(words) == 12
+    assert bar.get_ylabel() == "normalised entropy"
+    large = figures.entropy_maps({"size entropy": np.zeros((12, 12))}).axes[0]
+    assert not large.texts
+
+
+def test_every_head_has_a_thumbnail():
+    attention = np.random.default_rng(0).random((2, 3, 5, 5))
+    axes = figures.head_thumbnails(attention, list("abcde")).axes
+    assert len(axes) == 6
+    np.testing.assert_allclose(axes[4].images[0].get_array() ** 2, attention[1, 1])
+    assert [axis.get_title() for axis in axes[:3]] == ["head 1", "head 2", "head 3"]
+    assert axes[3].get_ylabel() == "layer 2"
+
+
+def test_the_flow_draws_what_lies_above_the_even_share():
+    weights = np.tril(np.random.default_rng(0).random((2, 5, 5))) / 3
+    flows = [Flow("arranged", weights, {2: "smallest"}), Flow("nothing", 0 * weights)]
+    arranged, nothing = figures.attention_flow(flows).axes
+    (lines,) = [found for found in arranged.collections if isinstance(found, LineCollection)]
+    assert len(lines.get_segments()) == (weights > 1 / 5).sum()
+    layer, query, key = (index[0] for index in np.nonzero(weights > 1 / 5))
+    assert lines.get_segments()[0].tolist() == [[key + 1, layer], [query + 1, layer + 1]]
+    assert ticks(arranged.get_xticklabels())[:3] == ["1", "2\nsmallest", "3"]
+    assert ticks(arranged.get_yticklabels()) == ["tokens", "layer 1", "layer 2"]
+    assert not [found for found in nothing.collections if isinstance(found, LineCollection)]
+
+
+# Scores
+
+
+def test_f1_bars_with_their_intervals():
+    f1 = table("03_probe_ksmallest/f1")
+    figure = figures.f1_bars(f1)
+    assert titles(figure) == ["V: useful or useless", "G: height (macro-F1)", "G: root alone"]
+    part = f1[f1.target == "G"]
+    axis = figure.axes[1]
+    assert [bar.get_width() for bar in axis.patches] == part.f1.tolist()
+    (ends,) = intervals(axis).values()
+    np.testing.assert_allclose(ends[:, :, 0], part[["low", "high"]])
+    assert ticks(figure.axes[0].get_yticklabels()) == part.source.tolist()
+
+
+def test_scores_beyond_the_edge_become_triangles():
+    scores = table("06_probe_arc/scores")
+    scores = scores[scores.kind == "model"].assign(source=scores["set"])
+    figure = figures.score_points(scores)
+    assert titles(figure) == ["S_P1", "S_P2 (macro)", "S_P2 (root, as published)"]
+    axis = figure.axes[0]
+    places = list(scores.source.unique())
+    assert ticks(axis.get_yticklabels()) == places
+    text = scores[(scores.score == "S_P1") & scores.over.str.startswith("text")]
+    beyond = [places.index(name) for name in text[text.value < -1].source]
+    assert beyond, "the table has no score below -1 to be drawn at the edge"
+    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.11] for row in beyond])
+    np.testing.assert_allclose(
+        intervals(axis)["over the text"][:, :, 0], text[["low", "high"]].clip(lower=-1)
+    )
+    assert legend(figure) == ["over the random twin", "over the text"]
+
+
+def test_undefined_scores_take_no_row():
+    scores = pd.DataFrame({
+        "source": ["a", "b", "c"], "score": "S_P1", "over": "random twin",
+        "value": [0.5, np.nan, 0.1], "low": [0.4, np.nan, 0], "high": [0.6, np.nan, 0.2],
+    })  # fmt: skip
+    figure = figures.score_points(scores)
+    assert titles(figure) == ["S_P1"] and legend(figure) == ["over the random twin"]
+    assert ticks(figure.axes[0].get_yticklabels()) == ["a", "c"]
+
+
+@pytest.mark.parametrize("notebook", ["03_probe_ksmallest", "06_probe_arc"])
+def test_prefix_curves_have_a_band_for_each_source(notebook):
+    scores = table(f"{notebook}/prefix_scores")
+    if "set" in scores:
+        scores = scores[scores.kind == "model"].assign(source=scores["set"])
+    figure = figures.prefix_curves(scores)
+    sources = scores[scores.kind == "model"].source.unique()
+    assert len(figure.axes) == 3
+    for axis in figure.axes:
+        assert len(bands(axis)) == len(sources)
+    assert legend(figure) == list(sources)
+    # Scores have no lower bound, the picture has.
+    assert figure.axes[0].get_ylim()[0] >= -1.05
+    marks = {line.get_marker() for line in figure.axes[0].lines[1:]}
+    assert marks == ({"o"} if scores.layers.max() <= 12 else {""})
+
+
+def test_height_curves_have_a_band_for_each_height():
+    heights = table("06_probe_arc/height_f1")
+    figure = figures.height_curves(heights)
+    assert titles(figure) == [f"{name}\n4-shot" for name in heights["set"].unique()]
+    for axis, (_, part) in zip(figure.axes, heights.groupby("set", sort=False), strict=True):
+        assert len(bands(axis)) == part.height.nunique()
+    first = heights[(heights["set"] == "depth 1") & (heights.height == 0)]
+    assert bands(figure.axes[0])[0][:, 1].max() == pytest.approx(first.high.max())
+    assert legend(figure.axes[-1]) == [f"height {height}" for height in part.height.unique()]
+
+
+# Many runs
+
+
+def pooled() -> pd.DataFrame:
+    found = table("08_summary/figures").reindex(columns=POOLED)
+    return found.assign(over=found.over.fillna(""))
+
+
+def test_the_summary_has_a_row_for_each_setting_with_what_was_swept():
+    figure = figures.summary_points(pooled().assign(k=2))
+    axis = figure.axes[0]
+    assert titles(figure) == ["S_P1", "S_P2 (macro)"]
+    labels = ticks(axis.get_yticklabels())
+    found = pooled()
+    scores = found[found.quantity.isin(["S_P1", "S_P2"])]
+    assert labels == list(dict.fromkeys(scores.task + ": " + scores.setting + ", k 2"))
+    assert axis.get_xlim() == (-1.05, 1.05)
+    beyond = found[(found.quantity == "S_P1") & (found.over == "text") & (found.value < -1)]
+    rows = [labels.index(f"{row.task}: {row.setting}, k 2") for row in beyond.itertuples()]
+    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.15] for row in rows])
+    unswept = figures.summary_points(found).axes[0]
+    assert ticks(unswept.get_yticklabels())[0] == f"{scores.task.iloc[0]}: {scores.setting.iloc[0]}"
+
+
+def test_sweeps_stand_beside_the_papers_curves():
+    swept = pd.concat([pooled().assign(k=k) for k in (3, 1)], ignore_index=True)
+    paper = pd.DataFrame({"quantity": "S_P1", "k": [1, 2], "value": [0.9, 0.8], "label": "paper"})
+    figure = figures.sweep_curves(swept, "k", paper)
+    assert titles(figure) == [
+        "accuracy", "S_P1, over the random twin", "S_P1, over the text",
+        "S_P2, over the random twin", "S_P2, over the text",
+        "S_P2_root, over the random twin", "S_P2_root, over the text",
+    ]  # fmt: skip
+    accuracy, twin, text = figure.axes[:3]
+    ends = intervals(accuracy)["k-th smallest of 16, finetuned"]
+    assert ends[:, 0, 0].tolist() == [1, 3], "in the order of the swept number"
+    dashed = [line for line in twin.lines if line.get_label() == "paper"]
+    assert [line.get_ydata().tolist() for line in dashed] == [[0.9, 0.8]]
+    assert not [line for line in text.lines if line.get_label() == "paper"]
+    assert text.get_ylim()[0] == -1.05 and accuracy.get_ylim()[0] == -0.02
+
+
+# Causal study
+
+
+def test_pruning_curves():
+    averaged = table("04_causal/pruning_averaged")
+    (axis,) = figures.pruning_curves(averaged).axes
+    assert legend(axis) == ["small position entropy first", "small size entropy first", "at random"]
+    (part,) = [part for name, part in averaged.groupby("order") if name == "random"]
+    corners = bands(axis)[2]
+    assert {*part.low, *part.high} <= {*corners[:, 1]}
+
+
+def test_knock_out_effects_by_measure_and_window():
+    found = table("04_causal/knock_out")
+    figure = figures.knock_out_effects(found, guess=0.07)
+    accuracy, _, change, double = figure.axes
+    assert accuracy.get_ylabel() == "accuracy" and accuracy.lines[0].get_ydata()[0] == 0.07
+    assert change.get_ylabel() == "change in log-probability"
+    assert change.lines[0].get_ydata()[0] == 0
+    assert ticks(change.get_xticklabels()) == ["1", "2", "3", "4"]
+    assert ticks(double.get_xticklabels()) == ["1-2", "2-3", "3-4"]
+    assert (change.get_xlabel(), double.get_xlabel()) == ("layer", "layers")
+    part = found[
+        (found.cut == "root alone") & (found.window == 2) & (found.measure == change.get_ylabel())
+    ]
+    ends = intervals(double)["root alone"]
+    np.testing.assert_allclose(ends[:, :, 1], part[["low", "high"]])
+    # Four cuts stand around each layer.
+    np.testing.assert_allclose(ends[:, 0, 0], part.first_layer - 0.06)
+    assert legend(figure) == list(found.cut.unique())
+    assert "sums to one again" in figure.get_suptitle()
+    other = figures.knock_out_effects(found.assign(renormalised=False), guess=0.07)
+    assert "is not renormalised" in other.get_suptitle()
+
+
+def test_the_rollout_beside_what_to_compare_it_with():
+    (axis,) = figures.rollout_curve(table("04_causal/rollout")).axes
+    assert legend(axis) == [
+        "first token", "first token, attention spread evenly", "bound of appendix A",
+        "one token of a list",
+    ]  # fmt: skip
+    assert axis.get_ylim() == (0, 1) and axis.get_xticks().tolist() == [1, 2, 3, 4]
+
+
+# Corruption
+
+
+def test_corruption_effects_name_what_is_subtracted():
+    effects = of_numbers("effects")
+    effects = effects.assign(minus=effects.minus.fillna(""))
+    whole = figures.corruption_effects(effects[effects.minus == ""])
+    assert [axis.get_xlabel() for axis in whole.axes] == [
+        "change in accuracy", "change in log-probability"
+    ]  # fmt: skip
+    differences = effects[effects.minus != ""].copy()
+    differences.loc[differences.corruption == "leaf replaced", "value"] = np.nan
+    axis = figures.corruption_effects(differences).axes[0]
+    assert ticks(axis.get_yticklabels()) == ["root replaced\nminus useless replaced"]
+    (row,) = differences[
+        (differences.measure == "change in accuracy") & differences.value.notna()
+    ].itertuples()
+    (ends,) = intervals(axis).values()
+    np.testing.assert_allclose(ends[0, :, 0], [row.low, row.high])
+
+
+def test_changes_by_bin_leave_out_empty_bins():
+    binned = of_numbers("bins")
+    (axis,) = figures.change_by_bin(binned).axes
+    assert axis.get_xlabel() == "S_P2 of the draw"
+    kept = binned[binned.value.notna()]
+    assert legend(axis) == list(kept.corruption.unique())
+    assert len(bands(axis)) == kept.corruption.nunique()
+    line = {line.get_label(): line for line in axis.lines}["leaf replaced"]
+    part = kept[kept.corruption == "leaf replaced"]
+    np.testing.assert_allclose(line.get_xdata(), (part["from"] + part["to"]) / 2)

@@ -1,0 +1,39 @@
+"""The flow of attention as a page to play with: whole, offline, escaped."""
+
+import base64
+import json
+import re
+from html import unescape
+
+import numpy as np
+
+from mplib.report import figures
+from mplib.report.figures import Flow
+
+
+def drawn(found) -> list[dict]:
+    """What an interactive flow was given, read out of its page."""
+    page = unescape(re.search(r'srcdoc="([^"]*)"', found.data)[1])
+    return json.loads(re.search(r"const flows = (\[.*?\]), \$ =", page)[1])
+
+
+def test_the_interactive_flow_is_whole_offline_and_escaped():
+    weights = np.tril(np.random.default_rng(0).random((2, 5, 5))) / 3
+    evil = '</script><script>alert("x")</script>'
+    html = figures.attention_flow_page([Flow(evil, weights, {2: evil}), Flow("b", weights[:1])])
+    page = unescape(re.search(r'srcdoc="([^"]*)"', html.data)[1])
+    assert page.count("</script>") == 1 and evil not in page
+    links = re.sub(r"http://www\.w3\.org/2000/svg", "", page)
+    assert "http" not in links and "src=" not in links and "fetch(" not in links
+    assert 'sandbox="allow-scripts"' in html.data
+    first, second = drawn(html)
+    assert first["name"] == evil and first["marks"] == {"2": evil}
+    assert (first["layers"], first["tokens"], second["layers"]) == (2, 5, 1)
+    steps = np.frombuffer(base64.b64decode(first["weights"]), np.uint8).reshape(2, 5, 5)
+    np.testing.assert_allclose(steps / 255 * first["top"], weights, atol=first["top"] / 500)
+
+
+def test_a_flow_of_zeros_can_be_drawn():
+    nothing = Flow("nothing", np.zeros((2, 4, 4)))
+    assert drawn(figures.attention_flow_page([nothing]))[0]["least"] == 1
+    assert figures.attention_flow([nothing, nothing]).axes

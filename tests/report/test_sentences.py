@@ -1,0 +1,226 @@
+"""What the summaries' sentences say, word by word, from small tables."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mplib.probe.scores import Comparison
+from mplib.report import sentences
+from mplib.stats import Estimate
+from mplib.studies.heads import Entropies
+from mplib.studies.knockout import Knockout
+from mplib.studies.layers import LayerSelection
+
+
+def rows(columns: str, *values: tuple) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=columns.split())
+
+
+def test_training():
+    history = rows("step dev_accuracy", (500, 0.4), (1000, 0.9251), (1500, 0.9))
+    before, after = Estimate(0.0572, 0.051, 0.064), Estimate(0.9772, 0.9727, 0.981)
+    said = sentences.training_sentences(before, after, history, examples=5000, steps=1500)
+    assert said[:2] == [
+        "Test accuracy on 5,000 problems: **97.7 % [97.3, 98.1]**; before finetuning it was 5.7 % "
+        "[5.1, 6.4].",
+        "Best development accuracy 92.5% at step 1,000 of 1,500.",
+    ]
+
+
+def test_maps():
+    attention = np.array([[0.3, 0.1], [0.2, 0.5], [0.1, 0.1], [0.1, 0.1]])
+    assert sentences.map_sentences({"tuned": attention}, k=2) == [
+        "tuned: the last token's attention on the number of rank 2 is largest in layer 2 (0.500; "
+        "evenly spread would be 0.250), and on the numbers up to it in layer 2 (0.600; evenly "
+        "0.500)."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.1, 0.3, "more than"), (-0.3, -0.1, "less than"),
+        (-0.1, 0.1, "no more, as far as can be told, than"), (0, 0.2, "no more, as far as"),
+    ],
+)  # fmt: skip
+def test_a_score_tells_more_only_where_its_interval_lies_above_zero(low, high, verdict):
+    scores = rows(
+        "kind source score over value low high note",
+        ("model", "tuned", "S_P1", "random twin", 0.2, low, high, None),
+        ("model", "tuned", "S_P2", "text", np.nan, np.nan, np.nan, "undefined"),
+        ("twin", "twin 0", "S_P1", "random twin", -0.01, -0.1, 0.1, None),
+        ("twin", "twin 1", "S_P1", "random twin", 0.02, -0.1, 0.1, None),
+    )
+    f1 = rows("kind source target f1 low high", ("text", "value", "V", 0.85, 0.84, 0.86))
+    first, *rest = sentences.probe_sentences(Comparison(f1, scores))
+    assert first.startswith(
+        f"tuned: S_P1 over the random twin is **0.20** [{low:.2f}, {high:.2f}]: its attention "
+        f"tells {verdict}"
+    )
+    assert rest == [
+        "tuned: S_P2 over the text is undefined.",
+        "The random twins' own scores, each over the others, lie between -0.01 and 0.02.",
+        "From the text alone (value): F1 0.85 [0.84, 0.86] for V.",
+    ]
+
+
+def test_layers():
+    trials = rows(
+        "layer removed accuracy low high examples",
+        (3, True, 0.5, 0.4, 0.6, 100), (2, False, 0.1, 0.05, 0.2, 100),
+        (1, False, 0.2, 0.1, 0.3, 100),
+    )  # fmt: skip
+    found = LayerSelection((1, 2), trials, Estimate(0.52, 0.42, 0.62), 0.1, 0.05)
+    assert sentences.layer_sentences(found) == [
+        "2 of 3 layers keep their attention (1-2): accuracy on 100 development prompts is 52.0 % "
+        "[42.0, 62.0] with all layers and 50.0 % [40.0, 60.0] with these, where a loss of 5 points "
+        "was allowed."
+    ]
+    found = LayerSelection((1, 2), trials, found.clean, 0.5, 0.05)
+    assert sentences.layer_sentences(found) == [
+        "The whole model answers 52.0 % [42.0, 62.0] of 100 development prompts: no more, as far "
+        "as can be told, than the 50.0 % of always giving the most frequent answer, so which "
+        "layers it needs cannot be found this way. All are probed."
+    ]
+    assert sentences.layer_sentences(None) == []
+
+
+def test_language():
+    answers = rows(
+        "set subject accuracy low high guess by_negation",
+        ("depth 1", "4-shot", 0.5, 0.4, 0.6, 0.5, 1.0),
+        ("science", "4-shot", 0.3, 0.2, 0.4, 0.25, None),
+    )
+    every = "all statements"
+    scores = rows(
+        "set subject among kind score over value low high note",
+        ("depth 1", "4-shot", every, "model", "S_P1", "random twin", 0.7, 0.6, 0.8, None),
+        ("depth 1", "4-shot", every, "model", "S_P2", "text", *[np.nan] * 3, "undefined"),
+        ("depth 1", "4-shot", every, "model", "S_P2_root", "text", 0.1, 0, 0.2, None),
+        ("depth 1", "4-shot", every, "twin", "S_P1", "random twin", 0, -0.1, 0.1, None),
+        ("depth 1", "4-shot", "rules alone", "model", "S_P1", "text", -0.2, -0.3, -0.1, None),
+    )
+    assert sentences.language_sentences(answers, scores) == [
+        "depth 1, 4-shot: accuracy 50.0 % [40.0, 60.0]; a constant guess has 50%, and looking for "
+        '"not" in the question 100%.',
+        "science, 4-shot: accuracy 30.0 % [20.0, 40.0]; a constant guess has 25%.",
+        "depth 1, 4-shot: S_P1 over the random twin **0.70** [0.60, 0.80]; S_P2 over the text "
+        "undefined.",
+        "depth 1, among rules alone, 4-shot: S_P1 over the text **-0.20** [-0.30, -0.10].",
+    ]
+
+
+def test_entropies():
+    place, size = np.array([[0.5, 0.69], [0.7, 0.9]]), np.array([[0.3, 0.8], [0.6, 0.9]])
+    assert sentences.entropy_sentences(Entropies(place, size)) == [
+        "Of 4 heads, 2 have a position entropy below 0.7 (the smallest is 0.50), 2 a size entropy "
+        "below 0.7 (smallest 0.30), 1 both; in the paper's GPT-2 67, 24 and none of 144."
+    ]
+
+
+def test_pruning_counts_the_shares_at_which_one_order_hurts_more():
+    averaged = rows(
+        "order percentage accuracy low high",
+        ("position entropy", 10, 0.9, 0.85, 0.95), ("position entropy", 20, 0.5, 0.45, 0.55),
+        ("position entropy", 40, 0.3, 0.2, 0.4), ("position entropy", 50, 0.2, 0.1, 0.3),
+        ("size entropy", 10, 0.7, 0.65, 0.75), ("size entropy", 20, 0.5, 0.45, 0.55),
+        ("size entropy", 40, 0.6, 0.5, 0.7), ("size entropy", 50, 0.9, 0.8, 1.0),
+    )  # fmt: skip
+    position, size, both = sentences.pruning_sentences(averaged)
+    assert position == "Heads off by position entropy, 10, 20, 40 %: accuracy 0.900, 0.500, 0.300."
+    assert size.endswith("accuracy 0.700, 0.500, 0.600.")
+    assert "at 1 of these 3 shares, less at 1, and at 1 the intervals overlap" in both
+    assert sentences.pruning_sentences(averaged[averaged.percentage > 40]) == [
+        "No share of heads between 10 and 40 % was switched off."
+    ]
+
+
+def test_the_control_of_a_knockout_is_looked_at_where_the_useful_edges_matter_most():
+    damage = {
+        ("useful statements", (1, 1)): 1.0, ("useful statements", (1, 2)): 3.0,
+        ("as many useless", (1, 1)): 0.5, ("as many useless", (1, 2)): 0.1,
+    }  # fmt: skip
+    measures = (("accuracy", 0.5), ("change in log-probability", 0))
+    table = pd.DataFrame([
+        {
+            "cut": cut, "first_layer": first, "last_layer": last, "measure": measure,
+            "value": base - drop / 10, "low": base - drop / 10 - 0.05, "high": base,
+        }
+        for (cut, (first, last)), drop in damage.items() for measure, base in measures
+    ])  # fmt: skip
+    whole = SimpleNamespace(correct=np.arange(100) > 0)
+    found = Knockout(table, {case: np.array([drop]) for case, drop in damage.items()}, whole, 0.07)
+    agreed = rows(
+        "first_layer last_layer probe statistic value low high note",
+        (1, 1, "tree", "Spearman", 0.9, 0.8, 1.0, None),
+        (1, 2, "tree", "Spearman", 0.2, 0.1, 0.3, None),
+        (1, 2, "tree", "point-biserial", 0.5, 0.4, 0.6, None),
+        (1, 2, "share", "Spearman", *[np.nan] * 3, "undefined: the damage is the same"),
+    )
+    whole_said, useful, useless, tree, share = sentences.knockout_sentences(found, agreed)
+    assert whole_said.startswith("The whole model answers 99.0 % [94.6, 99.8] of the examples;")
+    assert useful == (
+        "Attention to *useful statements* cut in layers 1 to 2, where that hurts most: accuracy "
+        "**0.200** [0.150, 0.500], log-probability of the answer -0.30 [-0.35, +0.00]."
+    )
+    assert (
+        "*as many useless* cut in layers 1 to 2, in the same place: accuracy **0.490**" in useless
+    )
+    assert tree.endswith(
+        "**0.20** [0.10, 0.30], so examples that the probe reads better lose more than others."
+    )
+    assert share.endswith("cut there: undefined: the damage is the same.")
+
+
+def test_rollout():
+    table = rows(
+        "layer first_token first_token_if_even bound one_token",
+        (1, 0.1, 0.1, 0.1, 0.0625), (4, 0.1625, 0.234, 0.015, 0.0625),
+    )  # fmt: skip
+    assert sentences.rollout_sentences(table) == [
+        "Rolled out over 4 layers, the first token holds 0.163 of the last one, 2.6 times one "
+        "token's even share; attention spread evenly in every layer would give it 0.234. The bound "
+        "of appendix A with the measured weights is 0.015."
+    ]
+
+
+def test_corruption():
+    effects = rows(
+        "corruption minus measure value low high examples",
+        ("root replaced", "", "change in accuracy", -0.9, -1, -0.8, 256),
+        ("root replaced", "", "accuracy", 0.01, 0, 0.02, 256),
+        ("root replaced", "useless replaced", "change in accuracy", -0.5, -0.6, -0.4, 256),
+        ("leaf replaced", "", "change in accuracy", *[np.nan] * 3, 0),
+    )
+    correlations = rows(
+        "first second value low high naive_low naive_high note",
+        ("accuracy", "S_P1", 0.14, -0.01, 0.2, 0.1, 0.19, None),
+        ("accuracy", "S_P2", *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
+    )
+    assert sentences.corruption_sentences(effects, correlations, 0.98828125) == [
+        "Accuracy on the clean examples: 98.8 %.",
+        "Change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
+        "Change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
+        "[-0.600, -0.400], 256 examples.",
+        "Correlation of accuracy and S_P1 over the draws: **+0.14** [-0.01, +0.20]; taking draws "
+        "for independent, as the paper does, one would say [+0.10, +0.19].",
+        "Correlation of accuracy and S_P2: undefined: accuracy is the same in every draw.",
+    ]
+
+
+def test_summary():
+    pooled = rows(
+        "task setting quantity over value low high",
+        ("lists", "tuned", "S_P1", "text", 0.3, 0.1, 0.5),
+        ("theories", "4-shot", "S_P1", "text", -0.1, -0.3, 0.1),
+        ("theories", "4-shot", "S_P2", "text", *[np.nan] * 3),
+    )
+    made = rows("state seconds", ("finished", 3.0), ("failed", np.nan))
+    assert sentences.summary_sentences(pooled, made) == [
+        "1 of 2 runs are finished; they took 3 s.",
+        "S_P1 over the text: attention tells which statements are useful better in 1 of 2 settings "
+        "(interval above 0), 0.10 in the median setting.",
+        "1 scores are undefined: the text alone is perfect there.",
+    ]

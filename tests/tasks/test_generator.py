@@ -1,0 +1,118 @@
+"""Generated theories: official format, right logic, and what can be asked for."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from mplib.errors import InputError
+from mplib.tasks.proofwriter import logic
+from mplib.tasks.proofwriter.generator import examples, generate, represent
+from mplib.tasks.proofwriter.logic import read_fact, read_theory
+from mplib.tasks.proofwriter.release import first_proof, to_examples
+
+STYLES = [
+    {"style": style, "negation": negation, "world": world}
+    for style in ("attribute", "relation")
+    for negation in (False, True)
+    for world in ("closed", "open")
+]
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda s: "-".join(map(str, s.values())))
+@pytest.mark.parametrize("depth", range(6))
+def test_generated_records_round_trip(depth: int, style: dict) -> None:
+    """Text -> logic, proof string -> tree, against the engine; 48 times 70 theories."""
+    answers: Counter[str] = Counter()
+    for size, hidden, n in ((depth + 1, False, 20), (12, True, 20), (14, False, 30)):
+        if hidden and (depth == 0 or (style["negation"] and style["world"] == "closed")):
+            hidden = False
+        settings = {"depth": depth, "n_statements": size, "giveaway": not hidden} | style
+        for record in generate(n, seed=depth, **settings):
+            told = [*record["triples"].values(), *record["rules"].values()]
+            names = [*record["triples"], *record["rules"]]
+            assert len(told) == size == record["NFact"] + record["NRule"]
+            assert record["theory"] == " ".join(x["text"] for x in told)
+            theory = read_theory(record["theory"], style["world"])
+            assert [represent(s) for s in theory.statements] == [x["representation"] for x in told]
+            if style["world"] == "closed" or not style["negation"]:
+                assert not any(" not " in x["text"] for x in record["triples"].values())
+            shown = {e.question: e for e in to_examples(record, order="given")}
+            for question in record["questions"].values():
+                asked = read_fact(question["question"])
+                assert represent(asked) == question["representation"]
+                assert theory.truth(asked) == str(question["answer"])
+                answers[str(question["answer"])] += 1
+                target = theory.target(asked)
+                if target is None:
+                    assert question["QLen"] == "" and question["question"] not in shown
+                    continue
+                proof = first_proof(question["proofs"], names)
+                assert [*theory.proofs(target, max_depth=size)] == [proof]
+                assert proof.depth == question["QDep"] == depth
+                assert shown[question["question"]].tree == proof.tree(size)
+    possible = 3 if style["world"] == "open" else 2
+    assert set(answers) <= {"True", "False", "Unknown"} and len(answers) == possible
+    assert max(answers.values()) - min(answers.values()) <= 6
+
+
+def test_all_phrasings_and_negations_occur() -> None:
+    def texts(**settings: object) -> str:
+        drawn = generate(60, n_statements=12, depth=2, **settings)
+        return " ".join(record["theory"] for record in drawn)
+
+    plain = texts()
+    assert all(re.search(p, plain) for p in ("If some", r"\. All ", r"\. [A-Z]\w+ people are"))
+    assert " not " not in plain and " things are " in plain
+    assert re.search(r"chases|eats|likes|needs|sees|visits", texts(style="relation"))
+    open_world = texts(negation=True, world="open")
+    assert re.search(r"\. [A-Z]\w+ is not", open_world) and re.search(
+        "then .{9,12} not", open_world
+    )
+
+
+def test_generation_is_seeded() -> None:
+    settings = {"depth": 2, "n_statements": 12, "style": "relation"}
+    ten = [*generate(10, seed=1, **settings)]
+    assert ten == [*generate(20, seed=1, **settings)][:10]
+    assert ten != [*generate(10, seed=2, **settings)]
+    assert len({record["theory"] for record in ten}) == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"depth": 6}, "depth from 0 to 5"),
+        ({"depth": 3, "n_statements": 3}, "n_statements=3: expected 4"),
+        ({"style": "birds"}, "birds"),
+        ({"world": "CWA"}, "CWA"),
+        ({"depth": 0, "giveaway": False}, "needs depth 1"),
+        ({"depth": 2, "n_statements": 5, "giveaway": False}, "expected 6"),
+        ({"negation": True, "giveaway": False}, "needs world='open'"),
+    ],
+)
+def test_impossible_settings_are_named(settings: dict, named: str) -> None:
+    with pytest.raises(InputError, match=re.escape(named)):
+        next(generate(1, **settings))
+
+
+def test_facts_and_rules_are_useful_equally_often() -> None:
+    shown = examples(600, depth=2, n_statements=8, giveaway=False)
+    useful, told = Counter[str](), Counter[str]()
+    for example in shown:
+        told.update(example.kinds)
+        useful.update(example.kinds[i] for i in example.tree.useful)
+    shares = [useful[kind] / told[kind] for kind in ("fact", "rule")]
+    assert shares == pytest.approx([3 / 8, 3 / 8], abs=0.03)
+    assert Counter(example.answer for example in shown) == {"True": 300, "False": 300}
+
+
+def test_in_hidden_open_theories_rules_about_the_question_contradict_each_other():
+    settings = {"depth": 1, "n_statements": 12, "giveaway": False}
+    heads = []
+    for record in generate(100, world="open", negation=True, **settings):
+        told = logic.read_theory(record["theory"], "open").statements
+        asked = logic.read_fact(record["questions"]["Q1"]["question"])
+        rules = [s for s in told if isinstance(s, logic.Rule)]
+        heads.append({r.head.polarity for r in rules if r.head[:3] == asked[:3]})
+    assert sum(len(polarities) == 2 for polarities in heads) > 50
