@@ -6,8 +6,10 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TQDM_DISABLE"] = "1"
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,9 +32,21 @@ from transformers import (
     Qwen3Config,
 )
 
-from mplib.models.prompts import Prompts
+from mplib.models.attention import Intervention
+from mplib.models.inference import Answers
+from mplib.models.passes import passes
+from mplib.models.prompts import NumberTokens, Prompts
+from mplib.probe.draws import Draws, change, draws
+from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.trees import PADDING, USELESS
 
 VOCABULARY = 61
+GOLDEN = Path(__file__).parents[1] / os.environ.get("MPLIB_GOLDEN", "../shared/golden/ksmallest")
+"""Figures that the paper's published source computed, and the checkpoint they are of."""
+needs_golden = pytest.mark.skipif(
+    not (GOLDEN / "golden.json").is_file(),
+    reason=f"no golden figures in {GOLDEN}: name their folder with MPLIB_GOLDEN",
+)
 WINDOW = 5
 """Of the families with a sliding window; shorter than every prompt of the tests."""
 
@@ -94,7 +108,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a test writes through ``mplib.paths`` goes to a folder of its own."""
+    """Whatever a test writes through ``mplib.files`` goes to a folder of its own."""
     monkeypatch.setenv("MPLIB_HOME", str(tmp_path))
 
 
@@ -150,3 +164,61 @@ def singles(prompts: Prompts) -> Iterator[Prompts]:
     """The examples one by one, without their padding."""
     for i in range(len(prompts)):
         yield prompts[i : i + 1]
+
+
+def numbers(task: KSmallest, lists: np.ndarray) -> Prompts:
+    """Prompts in which token id n is the number n."""
+    ids = np.arange(task.pool)
+    return NumberTokens(ids, ids, ids).prompts(lists, task.answers(lists))
+
+
+def predicted_tokens(
+    model: PreTrainedModel,
+    prompts: Prompts,
+    *,
+    change: Intervention | None = None,
+    choices: np.ndarray | None = None,
+    batch_size: int = 256,
+) -> np.ndarray:
+    """The most likely token after each prompt, of all or of the choices; shape (examples,)."""
+    found = np.empty(len(prompts), dtype=np.int64)
+    with passes(model, prompts if change is None else prompts.whole(), batch_size) as batches:
+        for chosen, _, ask in batches:
+            logits = ask(intervention=change).logits.float()
+            among = np.arange(logits.shape[1]) if choices is None else choices
+            found[chosen] = among[logits[:, among].argmax(dim=1).cpu()]
+    return found
+
+
+def outcome(correct: Sequence[float] | np.ndarray) -> Answers:
+    """Answers of which these are right."""
+    correct = np.asarray(correct, dtype=float)
+    return Answers(correct, np.where(correct == 1, -0.1, -2.0))
+
+
+def probed(
+    n: int = 40, statements: int = 4, layers: int = 2, seed: int = 0, noise: float = 0.8,
+    padded: bool = False,
+) -> tuple[Answers, np.ndarray, np.ndarray, list[np.ndarray]]:  # fmt: skip
+    """Answers by chance, features that show heights as well as the noise allows, blind twins."""
+    rng = np.random.default_rng(seed)
+    task = KSmallest(2, m=statements, pool=40)
+    heights = task.heights(task.draw(n, seed))
+    shape = (*heights.shape, layers)
+    features = heights[..., None] + rng.normal(size=shape) * noise
+    if padded:
+        # The largest number of some lists is taken away: it is of no use.
+        last = (heights == USELESS) & (rng.random(heights.shape) < 0.3)
+        heights, features = heights.copy(), np.where(last[..., None], np.nan, features)
+        heights[last] = PADDING
+    twins = [np.where(np.isnan(features), np.nan, rng.normal(size=shape)) for _ in range(2)]
+    return outcome(rng.random(n) < 0.7), features, heights, twins
+
+
+def draw(
+    clean: Answers, features: np.ndarray, heights: np.ndarray,
+    corrupted: Mapping[str, Answers] = MappingProxyType({}), **options: Any,
+) -> Draws:  # fmt: skip
+    """Draws of examples with their accuracy, and its change by each corruption."""
+    changes = {change(name): x.correct - clean.correct for name, x in corrupted.items()}
+    return draws({"accuracy": clean.correct, **changes}, features, heights, **options)

@@ -34,6 +34,9 @@ class Reduction:
         statement: mean or max over a statement's tokens; ``tokens`` keeps every token apart.
         question: max or mean over the question's tokens; ``keep`` keeps every row apart.
         heads: mean over heads, or ``keep`` for a number for each head.
+
+    >>> Reduction(heads="keep")
+    Reduction(statement='mean', question='max', heads='keep')
     """
 
     statement: Literal["mean", "max", "tokens"] = "mean"
@@ -52,6 +55,10 @@ class Intervention:
         cut: True where a query must not look at a key, shape (examples, queries, keys).
         cut_layers: the layers where ``cut`` holds; all if None.
         renormalise: whether the remaining attention of a cut row sums to one again.
+
+    >>> off = torch.tensor([[True, False], [False, False]])  # the first head of the first layer
+    >>> Intervention(heads_off=off).cuts(layer=0)
+    False
     """
 
     heads_off: Tensor | None = None

@@ -82,17 +82,12 @@ def estimate(
     """
     if not work:
         return Cost(START_SECONDS, PROCESS_BYTES, 1e6)
-    config = _config(work["model"], work.get("vocabulary", 600))
-    if config is None:
+    shape = _shape(work["model"], work.get("vocabulary", 600))
+    if shape is None:
         return None
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    shape, trained = config.get_text_config(), work.get("trained", 0)
-    layers, width = shape.num_hidden_layers, shape.hidden_size
+    size, inner, layers, width = shape
+    trained = work.get("trained", 0)
     read = work.get("read", 0) + layers * work.get("read_by_layer", 0)
-    size = sum(parameter.numel() for parameter in model.parameters())
-    # An embedding is looked up, and logits are made at the last token alone.
-    inner = size - model.get_input_embeddings().weight.numel()
     operations = 2 * inner * (read + 3 * trained)
     each = 4 if parameters.get("dtype", "float32") == "float32" else 2
     batch = parameters.get("micro_batch_size") or parameters.get("batch_size", 1)
@@ -107,6 +102,21 @@ def estimate(
         PROCESS_BYTES + copies * size * each + activations,
         (4 * size if trained else 0) + 2e6,
     )
+
+
+@cache
+def _shape(name: str, vocabulary: int) -> tuple[int, int, int, int] | None:
+    """A model's parameters, those that work at every token, its layers and its width."""
+    config = _config(name, vocabulary)
+    if config is None:
+        return None
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    # An embedding is looked up, and logits are made at the last token alone.
+    inner = size - model.get_input_embeddings().weight.numel()
+    text = config.get_text_config()
+    return size, inner, text.num_hidden_layers, text.hidden_size
 
 
 def _config(name: str, vocabulary: int) -> PretrainedConfig | None:

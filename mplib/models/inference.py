@@ -154,7 +154,15 @@ def answers(
     choices: np.ndarray | None = None,
     batch_size: int = 256,
 ) -> Answers:
-    """Answers every example, under one change or none; see ``all_answers``."""
+    """Answers every example, under one change or none; see ``all_answers``.
+
+    >>> from mplib import KSmallest, load_model
+    >>> task = KSmallest(k=2, m=4, pool=16)
+    >>> loaded = load_model("nano", vocabulary=task.vocabulary, device="cpu")
+    >>> prompts, choices = task.prompts(task.draw(5, seed=0), loaded)
+    >>> answers(loaded.model, prompts, choices=choices).correct.shape
+    (5,)
+    """
     changes = unchanged if change is None else lambda *_: [("", change)]
     return all_answers(
         model, prompts, changes=changes, choices=choices, batch_size=batch_size
@@ -227,6 +235,13 @@ def attention_features(
     Returns:
         float32, shape (examples, statements, layers) or (examples, statements, layers, heads);
         NaN where an example has no such statement.
+
+    >>> from mplib import KSmallest, load_model
+    >>> task = KSmallest(k=2, m=4, pool=16)
+    >>> loaded = load_model("nano", vocabulary=task.vocabulary, device="cpu")
+    >>> prompts, _ = task.prompts(task.draw(5, seed=0), loaded)
+    >>> attention_features(loaded.model, prompts).shape
+    (5, 4, 2)
     """
     return read(model, prompts, reduction=reduction, answers=False, batch_size=batch_size).features
 

@@ -175,6 +175,10 @@ def load_model(
 
     Raises:
         InputError: unknown name, a folder that is no model, broken weights, unknown device.
+
+    >>> loaded = load_model("nano", vocabulary=20, device="cpu")
+    >>> loaded.layers, loaded.positions, loaded.pretrained
+    (2, 64, False)
     """
     target = None if device == "map" else pick_device(device)
     try:
@@ -296,5 +300,10 @@ def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
 
 
 def random_twins(model: PreTrainedModel, count: int, seed: int) -> Iterator[PreTrainedModel]:
-    """Several random twins, one after the other, so that one alone need be in memory."""
+    """Several random twins, one after the other, so that one alone need be in memory.
+
+    >>> loaded = load_model("nano", vocabulary=20, device="cpu")
+    >>> [type(twin).__name__ for twin in random_twins(loaded.model, count=2, seed=0)]
+    ['GPT2LMHeadModel', 'GPT2LMHeadModel']
+    """
     return (random_twin(model, TWIN_SEED + seed + i) for i in range(count))

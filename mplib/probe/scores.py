@@ -4,7 +4,7 @@ The first classifier tells useful statements from useless ones (V), the second t
 useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,13 +46,30 @@ class Comparison:
     predictions: dict[str, Predictions] = field(default_factory=dict)
 
 
+def permuted_labels(heights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same labels, dealt anew to the statements of all examples."""
+    shuffled = heights.copy()
+    real = heights != PADDING
+    shuffled[real] = rng.permutation(heights[real])
+    return shuffled
+
+
+CONTROLS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "permuted labels": permuted_labels
+}
+"""Controls by name: heights in, the labels that the first model's features are probed for out.
+
+What the classifiers reach without any information. The first word of the name is its kind.
+"""
+
+
 def compare(
     models: Mapping[str, np.ndarray],
     heights: np.ndarray,
     *,
     twins: Sequence[np.ndarray],
     text: Mapping[str, np.ndarray] | None = None,
-    permuted: bool = True,
+    controls: Collection[str] = tuple(CONTROLS),
     groups: np.ndarray | None = None,
     settings: ProbeSettings = DEFAULT,
 ) -> Comparison:
@@ -67,25 +84,23 @@ def compare(
         heights: gold heights, shape (examples, statements).
         twins: features of random twins, one a seed.
         text: features of the text alone, by name, shape (examples, statements, features).
-        permuted: whether the control of shuffled labels is wanted.
+        controls: some of ``CONTROLS``.
         groups: group of each example; each its own if None.
         settings: of the classifiers and intervals.
 
     Returns:
-        The tables, with ``kind`` one of model, twin, text, permuted. The last is the first model's
-        features under shuffled labels: what the classifiers reach without any information.
+        The tables, with ``kind`` one of model, twin, text, or a control's (permuted).
     """
     groups = np.arange(len(heights)) if groups is None else np.asarray(groups)
     rng = np.random.default_rng(settings.seed)
-    shuffled = _permute_labels(heights, rng)
+    # All are dealt, wanted or not, so that the resamples behind them are always the same.
+    dealt = {name: control(heights, rng) for name, control in CONTROLS.items()}
+    first = next(iter(models.values()), None)
     sources: list[tuple[str, str, np.ndarray, np.ndarray]] = [
         *(("model", name, values, heights) for name, values in models.items()),
         *(("twin", f"random twin {i}", values, heights) for i, values in enumerate(twins)),
         *(("text", name, values, heights) for name, values in (text or {}).items()),
-        *(
-            ("permuted", "permuted labels", values, shuffled)
-            for values in [*models.values()][: int(permuted)]
-        ),
+        *((name.split()[0], name, first, dealt[name]) for name in controls if first is not None),
     ]
     weights = group_weights(len(np.unique(groups)), settings.resamples, rng)
     predictions: dict[str, Predictions] = {}
@@ -111,14 +126,6 @@ def compare(
     ]
     scores = _scores(f1, rng) if twins or text else []
     return Comparison(pd.DataFrame(table), pd.DataFrame(scores), predictions)
-
-
-def _permute_labels(heights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same labels, dealt anew to the statements of all examples."""
-    shuffled = heights.copy()
-    real = heights != PADDING
-    shuffled[real] = rng.permutation(heights[real])
-    return shuffled
 
 
 def _scores(
@@ -178,7 +185,7 @@ def compare_prefixes(
             {name: values[..., :layers] for name, values in models.items()},
             heights,
             twins=[values[..., :layers] for values in twins],
-            permuted=False,
+            controls=(),
             groups=groups,
             settings=settings,
         )
@@ -216,5 +223,5 @@ def tidy_predictions(
             ),
         }).assign(predicted_height=lambda t: t.predicted_height.mask(t.height == USELESS))
         for source, found in predictions.items()
-        if source != "permuted labels"
+        if source not in CONTROLS
     )  # fmt: skip

@@ -48,9 +48,7 @@ def line(job: Job, estimate: Estimate) -> str:
     if found is None:
         return f"{job.notebook.name}: cost unknown, since the model is not on this machine yet"
     row = _row(job.notebook.name, 1, 1, [found])
-    return (
-        f"{row['notebook']}: {row['time']}, {row['memory']} of memory, {row['disk']} of disk"
-    )
+    return f"{row['notebook']}: {row['time']}, {row['memory']} of memory, {row['disk']} of disk"
 
 
 def _row(name: str, runs: int, due: int, costs: Iterable[Cost]) -> dict[str, Any]:

@@ -79,11 +79,13 @@ class Notebook:
 
     @classmethod
     def find(cls, name: str) -> "Notebook":
-        """The notebook of that name or path.
+        """The notebook of that name, or the file of that path.
 
         Raises:
             InputError: there is none.
         """
+        if (path := Path(name)).suffix == ".py" and path.is_file():
+            return cls(path.resolve())
         known = {notebook.name: notebook for notebook in cls.all()}
         stem = Path(name).stem
         if stem not in known:

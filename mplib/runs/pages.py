@@ -20,7 +20,11 @@ KEPT_BYTES = 500_000
 
 
 def build_book(
-    profile: Profile, engine: Engine, *, strict: bool = False, extra: Mapping[str, str] | None = None
+    profile: Profile,
+    engine: Engine,
+    *,
+    strict: bool = False,
+    extra: Mapping[str, str] | None = None,
 ) -> Path:
     """Runs whatever a profile still lacks and renders the book; returns its first page.
 

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -154,8 +154,8 @@ class Profile:
     about: str = ""
     threads: int | None = None
     gpus: int | None = None
-    common: Mapping[str, Any] = field(default_factory=dict)
-    notebooks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    common: dict[str, Any] = field(default_factory=dict)
+    notebooks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, name: str) -> "Profile":

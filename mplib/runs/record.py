@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ class Run:
     def finish(self) -> None:
         """Writes the manifest, puts all results in place and says where they are."""
         seconds = round(time.time() - self.started, 1)
-        manifest = {
+        manifest: dict[str, Any] = {
             "notebook": self.notebook.name,
             "source": self.source,
             "parameters": self.parameters,
@@ -143,22 +144,22 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
 
 def _quiet() -> None:
     """Keeps progress bars and advice of libraries out of published pages."""
-    from transformers.utils import logging
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if "transformers" in sys.modules:  # which has read it already
+        from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    if os.environ.get("TQDM_DISABLE"):
-        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        if os.environ.get("TQDM_DISABLE"):
+            logging.disable_progress_bar()
 
 
 def provenance() -> dict[str, Any]:
     """Versions, commit, code and machine behind a result."""
-    import torch
-
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    device = (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
-    )
+    # A notebook that has not loaded torch has used no GPU.
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
     return {
         "versions": {
             "Python": platform.python_version(),
@@ -167,7 +168,7 @@ def provenance() -> dict[str, Any]:
         },
         "commit": commit or "unknown",
         "code": code_hash(),
-        "device": device,
+        "device": gpu or f"{os.cpu_count()} CPU cores",
     }
 
 

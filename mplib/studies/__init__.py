@@ -4,4 +4,8 @@
 ``flow`` are the causal study; ``layers`` selects layers; ``language`` and ``language_tables`` ask
 examples in words; ``corruption`` and ``robustness`` change what is told; ``about`` says what a run
 costs and needs.
+
+>>> from mplib.studies import knockout
+>>> knockout.windows(layers=3, sizes=[2])
+[(1, 2), (2, 3)]
 """

@@ -91,15 +91,16 @@ def test_seeds_are_pooled(profile: str) -> None:
 
 def test_the_t_interval_covers() -> None:
     rng = np.random.default_rng(0)
-    covered = []
-    for _ in range(400):
-        rows = [
-            dict.fromkeys(summary.FOUND, "") | {"value": value, "low": 0, "high": 0, "seed": seed}
-            for seed, value in enumerate(rng.normal(0.5, 0.1, size=3))
-        ]
-        (row,) = summary.pool_seeds(pd.DataFrame(rows)).itertuples()
-        covered.append(row.low <= 0.5 <= row.high)
-    assert 0.92 < np.mean(covered) < 0.98
+    rows = [
+        dict.fromkeys(summary.FOUND, "")
+        | {"setting": setting, "value": value, "low": 0, "high": 0, "seed": seed}
+        for setting in range(400)
+        for seed, value in enumerate(rng.normal(0.5, 0.1, size=3))
+    ]
+    pooled = summary.pool_seeds(pd.DataFrame(rows))
+    covered = (pooled.low <= 0.5) & (pooled.high >= 0.5)
+    assert len(covered) == 400
+    assert 0.92 < covered.mean() < 0.98
 
 
 def test_one_seed_keeps_its_interval_and_undefined_stays(profile: str) -> None:

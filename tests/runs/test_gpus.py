@@ -1,10 +1,9 @@
 """GPUs are lent one at a time; a listing of two stands in for nvidia-smi, the locks are real."""
 
-import json
+import ast
 import os
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +16,10 @@ BORROW = """
 import os, sys, time
 from mplib.runs.gpus import lent
 with lent(sys.argv[1]) as held:
+    print(held, os.environ.get("CUDA_VISIBLE_DEVICES"), sep="|", flush=True)
     began = time.time()
     time.sleep(float(sys.argv[2]))
-    print(held, os.environ.get("CUDA_VISIBLE_DEVICES"), began, time.time(), sep="|")
+    print(began, time.time(), sep="|")
 """
 
 
@@ -38,9 +38,17 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def borrow(device: str, seconds: float) -> "subprocess.Popen[str]":
-    """A process that holds what a device parameter asks for."""
+    """A process that holds what a device parameter asks for, and says so when it does."""
     line = [sys.executable, "-c", BORROW, device, str(seconds)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+
+
+def told(process: "subprocess.Popen[str]") -> tuple[list[str], str, float, float]:
+    """What a borrower held, what it saw, and when."""
+    held, span = process.communicate()[0].splitlines()
+    names, _, seen = held.partition("|")
+    began, ended = map(float, span.split("|"))
+    return ast.literal_eval(names), seen, began, ended
 
 
 @pytest.mark.usefixtures("two")
@@ -66,11 +74,10 @@ def test_a_machine_without_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.mark.usefixtures("two")
 def test_no_gpu_is_lent_twice_and_all_are_used() -> None:
-    found = [p.communicate()[0].strip().split("|") for p in [borrow("auto", 1) for _ in range(4)]]
     spans: dict[str, list[tuple[float, float]]] = {}
-    for held, seen, began, ended in found:
-        assert held == f"['{seen}']"
-        spans.setdefault(seen, []).append((float(began), float(ended)))
+    for held, seen, began, ended in [told(p) for p in [borrow("auto", 0.5) for _ in range(4)]]:
+        assert held == [seen]
+        spans.setdefault(seen, []).append((began, ended))
     assert sorted(spans) == ["GPU-a", "GPU-b"]
     for used in spans.values():
         used.sort()
@@ -79,19 +86,20 @@ def test_no_gpu_is_lent_twice_and_all_are_used() -> None:
 
 @pytest.mark.usefixtures("two")
 def test_all_gpus_wait_for_the_one_that_is_held() -> None:
-    one = borrow("cuda:1", 2)
-    time.sleep(1.5)
-    everything = borrow("map", 0)
-    first, second = (p.communicate()[0].strip().split("|") for p in (one, everything))
-    assert first[:2] == ["['GPU-b']", "None"], "cuda:1 is counted among what is visible"
-    assert json.loads(second[0].replace("'", '"')) == ["GPU-a", "GPU-b"]
-    assert float(second[2]) >= float(first[3])
+    one = borrow("cuda:1", 1)
+    assert one.stdout
+    first = one.stdout.readline()
+    assert first == "['GPU-b']|None\n", "cuda:1 is counted among what is visible"
+    held, _, began, _ = told(borrow("map", 0))
+    assert held == ["GPU-a", "GPU-b"]
+    assert began >= float(one.communicate()[0].split("|")[1])
 
 
 @pytest.mark.usefixtures("two")
 def test_a_killed_holder_gives_its_gpus_back() -> None:
     holder = borrow("map", 60)
-    time.sleep(1.5)
+    assert holder.stdout
+    holder.stdout.readline()
     holder.kill()
     holder.wait()
     with gpus.lent("cuda") as held:

@@ -27,7 +27,9 @@ def test_every_profile_can_be_planned() -> None:
 
 
 def test_lists_are_expanded_to_runs() -> None:
-    probes = [job for job in Profile.read("paper").jobs if job.notebook.name == "03_probe_ksmallest"]
+    probes = [
+        job for job in Profile.read("paper").jobs if job.notebook.name == "03_probe_ksmallest"
+    ]
     assert [job.parameters["k"] for job in probes] == list(range(1, 9))
 
 
@@ -44,12 +46,12 @@ def test_lists_are_expanded_to_runs() -> None:
 def test_bad_profiles(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
-        Profile.read(str(tmp_path / "mine.yaml")).jobs
+        assert Profile.read(str(tmp_path / "mine.yaml")).jobs
 
 
 def test_an_unknown_profile() -> None:
     with pytest.raises(InputError, match=r"'quik'.*Did you mean 'quick'"):
-        Profile.read("quik").jobs
+        assert Profile.read("quik").jobs
 
 
 @pytest.fixture
@@ -116,7 +118,7 @@ def test_lists_of_lists_are_swept(profile: Callable[[str], str]) -> None:
 )
 def test_files_that_are_no_profiles(profile: Callable[[str], str], text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Profile.read(profile(text)).jobs
+        assert Profile.read(profile(text)).jobs
 
 
 def test_what_is_due(profile: Callable[[str], str]) -> None:

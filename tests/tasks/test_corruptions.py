@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mplib.errors import InputError
-from mplib.models.fewshot import TEMPLATES, few_shot, write
-from mplib.studies.corruption import DIFFERENCES, Outcome, effects, spread
-from mplib.tasks.corruptions import CORRUPTIONS, NUMBERS, corrupt, corrupt_all, replace_number
+from mplib.models.fewshot import few_shot, write
+from mplib.tasks.corruptions import CORRUPTIONS, corrupt, corrupt_all
 from mplib.tasks.examples import Example
-from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.proofwriter import generator
 from mplib.tasks.proofwriter.logic import Rule, read, read_fact, read_theory
-from mplib.tasks.trees import USELESS, ReasoningTree
+from mplib.tasks.task import TEMPLATES
+from mplib.tasks.trees import ReasoningTree
 
 KINDS = [
     {"depth": 0, "n_statements": 3},
@@ -142,7 +141,7 @@ def test_seeds_hit_different_statements_and_removals_the_negated_ones():
         assert len(counts) == 4 and counts.min() > 25, "each equally often"
 
 
-@given(some_theory, st.sampled_from(REWORDED), st.sampled_from(sorted(TEMPLATES)))
+@given(some_theory, st.sampled_from(REWORDED), st.sampled_from(sorted(TEMPLATES.values())))
 def test_the_text_that_the_model_reads_is_changed_there_alone(drawn, name, template):
     example, _ = drawn
     if (found := corrupt(example, name)) is None:
@@ -155,7 +154,7 @@ def test_the_text_that_the_model_reads_is_changed_there_alone(drawn, name, templ
     assert before.text[start:end] == example.statements[found.hit]
 
 
-@pytest.mark.parametrize("template", sorted(TEMPLATES))
+@pytest.mark.parametrize("template", sorted(TEMPLATES.values()))
 @pytest.mark.parametrize("name", sorted(CORRUPTIONS))
 def test_prompts_hold_the_corrupted_statement_behind_clean_demonstrations(
     word_tokenizer, template, name
@@ -163,7 +162,7 @@ def test_prompts_hold_the_corrupted_statement_behind_clean_demonstrations(
     *shown, example = generator.examples(4, depth=2, n_statements=8)
     found = corrupt(example, name)
     other = found.example
-    prompts, choices = few_shot(word_tokenizer, [other], [shown], template=template)
+    prompts, choices = few_shot(words, [other], [shown], template=template)
     tokens = prompts.whole().input_ids[0]
     words = word_tokenizer.convert_ids_to_tokens(tokens)
     before = "".join(f"{write(x, template).text} {x.answer}\n" for x in shown)
@@ -188,156 +187,6 @@ def test_what_cannot_be_corrupted_is_none_or_said():
         corrupt_all([alone], "useless negated")
     with pytest.raises(InputError, match=r"'useful negatd': expected .* mean 'useful negated'"):
         corrupt(alone, "useful negatd")
-
-
-# Lists of numbers
-
-
-def replacements(task, numbers, place, keep_order):
-    """All numbers that may stand in the place of one."""
-    old = numbers[place]
-    low = max((x for x in numbers if x < old), default=-1) if keep_order else -1
-    high = min((x for x in numbers if x > old), default=task.pool) if keep_order else task.pool
-    free = [c for c in range(low + 1, high) if task.repeats or c not in numbers]
-    return {*free} - {old}
-
-
-@given(
-    st.integers(2, 7), st.integers(1, 7), st.integers(0, 12), st.booleans(), st.booleans(),
-    st.sampled_from(NUMBERS), st.integers(0, 20),
-)  # fmt: skip
-def test_one_number_of_the_kind_is_replaced(m, k, spare, repeats, keep_order, name, seed):
-    task = KSmallest(min(k, m), m=m, pool=m + spare, repeats=repeats)
-    lists = task.draw(20, seed)
-    height = {NUMBERS[0]: task.depth, NUMBERS[1]: 0 if task.k > 1 else None, NUMBERS[2]: USELESS}
-    room = [
-        {
-            place: may
-            for place in range(m)
-            if labels[place] == height[name]
-            and (may := replacements(task, numbers, place, keep_order))
-        }
-        for numbers, labels in zip(lists.tolist(), task.heights(lists).tolist(), strict=True)
-    ]
-    if not any(room):
-        with pytest.raises(InputError, match=f"{name}' is possible in none of the 20 lists"):
-            replace_number(task, lists, name, seed, keep_order=keep_order)
-        return
-    found = replace_number(task, lists, name, seed, keep_order=keep_order)
-    assert found.possible.tolist() == [bool(places) for places in room]
-    assert ((found.lists != lists).sum(axis=1) == found.possible).all()
-    assert (found.clean_answers == task.answers(lists)).all()
-    assert (found.answers == task.answers(found.lists)).all()
-    for i in np.flatnonzero(found.possible):
-        place = found.positions[i]
-        assert found.lists[i, place] in room[i][place]
-    if keep_order and name != NUMBERS[0]:
-        assert (found.answers == found.clean_answers).all()
-        assert (task.heights(found.lists) == task.heights(lists)).all()
-
-
-def test_numbers_and_places_are_drawn_uniformly():
-    task = KSmallest(3, m=5, pool=10)
-    lists = np.tile([8, 1, 4, 9, 2], (20_000, 1))
-    found = replace_number(task, lists, "leaf replaced", seed=1)
-    places, counts = np.unique(found.positions, return_counts=True)
-    assert places.tolist() == [1, 4] and abs(counts / 20_000 - 0.5).max() < 0.02
-    new, counts = np.unique(found.lists[found.lists != lists], return_counts=True)
-    assert new.tolist() == [0, 3, 5, 6, 7] and abs(counts / 20_000 - 0.2).max() < 0.02
-    again = replace_number(task, lists, "leaf replaced", seed=1)
-    assert (again.lists == found.lists).all()
-    kept = replace_number(task, lists, "useless replaced", seed=1, keep_order=True)
-    assert {*kept.lists[kept.positions == 0][:, 0].tolist()} == {5, 6, 7}
-    assert (kept.positions == 0).all(), "nothing is left between 8 and 10"
-
-
-@pytest.mark.parametrize(
-    ("task", "name", "words"),
-    [
-        (KSmallest(1, m=4, pool=9), "leaf replaced", "k=1 has no leaves"),
-        (KSmallest(4, m=4, pool=9), "useless replaced", "k=m nothing useless"),
-        (KSmallest(2, m=4, pool=4), "root replaced", "raise pool"),
-        (KSmallest(2, m=4, pool=9), "rot replaced", "Did you mean 'root replaced'"),
-    ],
-)
-def test_numbers_that_cannot_be_replaced_are_said(task, name, words):
-    with pytest.raises(InputError, match=words):
-        replace_number(task, task.draw(5, 0), name)
-
-
-# What corruptions do to answers
-
-
-def outcome(*correct: float) -> Outcome:
-    return Outcome(np.array(correct), np.log(np.array(correct) + 1))
-
-
-def value(table, corruption, measure, minus="", column="value"):
-    row = table[
-        (table.corruption == corruption) & (table.measure == measure) & (table.minus == minus)
-    ]
-    return row[column].item()
-
-
-def test_effects_are_paired_where_the_corruption_was_possible():
-    clean = outcome(1, 1, 0, 1)
-    nan = np.nan
-    corrupted = {
-        "useful negated": outcome(0, 1, nan, nan), "useless negated": outcome(nan, 1, 0, 1),
-        "paraphrased": outcome(nan, nan, 0, 1), "never": outcome(nan, nan, nan, nan),
-    }  # fmt: skip
-    table = effects(clean, corrupted)
-    assert value(table, "useful negated", "clean accuracy") == 1
-    assert value(table, "useful negated", "accuracy") == 0.5
-    assert value(table, "useful negated", "change in accuracy") == -0.5
-    change = value(table, "useful negated", "change in log-probability")
-    assert change == pytest.approx(-np.log(2) / 2)
-    assert value(table, "useless negated", "clean accuracy") == pytest.approx(2 / 3)
-    # Only the second example has both.
-    pair = ("useful negated", "change in accuracy", "useless negated")
-    assert value(table, *pair) == 0 and value(table, *pair, column="examples") == 1
-    none = ("useful negated", "change in accuracy", "paraphrased")
-    for case in (none, ("never", "accuracy")):
-        assert np.isnan(value(table, *case)) and "undefined" in value(table, *case, column="note")
-    assert table.value.isna().eq(table.note.notna()).all()
-    assert ("useful removed", "useless removed") in DIFFERENCES
-    assert not table.minus.eq("useless removed").any()
-
-
-def test_the_difference_is_surer_than_its_parts_and_groups_less_sure_than_examples():
-    rng = np.random.default_rng(0)
-    hard = rng.random(400) < 0.5  # half of the examples lose the answer by any corruption
-    clean = Outcome(np.ones(400), np.zeros(400))
-    harm = {"useful negated": 0.1, "useless negated": 0.0}
-    corrupted = {
-        name: Outcome(1.0 - (hard | (rng.random(400) < more)), -rng.random(400))
-        for name, more in harm.items()
-    }
-
-    def width(table, *case):
-        high, low = (value(table, *case, column=c) for c in ("high", "low"))
-        return high - low
-
-    table = effects(clean, corrupted)
-    pair = ("useful negated", "change in accuracy", "useless negated")
-    assert width(table, *pair) < width(table, *pair[:2])
-    assert value(table, *pair, column="high") < 0
-    order = np.argsort(hard)
-    grouped = effects(
-        *(Outcome(x.correct[order], x.log_probability[order]) for x in (clean,)),
-        {n: Outcome(x.correct[order], x.log_probability[order]) for n, x in corrupted.items()},
-        groups=np.repeat(np.arange(20), 20),
-    )
-    assert width(grouped, *pair[:2]) > 2 * width(table, *pair[:2])
-
-
-def test_answers_return_to_their_places():
-    possible = np.array([False, True, True])
-    found = spread(np.array([True, False]), np.array([-0.1, -2.0]), possible)
-    np.testing.assert_array_equal(found.correct, [np.nan, 1, 0])
-    np.testing.assert_array_equal(found.log_probability, [np.nan, -0.1, -2])
-    with pytest.raises(InputError, match="useful negated: 2 examples, but 3 clean ones"):
-        effects(outcome(1, 1, 0), {"useful negated": outcome(1, 0)})
 
 
 @pytest.fixture(scope="module")

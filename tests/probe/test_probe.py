@@ -10,11 +10,18 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from mplib.errors import InputError
-from mplib.probe import knn
-from mplib.probe.knn import ProbeSettings, class_f1, confusions, predict, useful_heights, usefulness
+from mplib.probe.knn import (
+    ProbeSettings,
+    class_f1,
+    confusions,
+    predict,
+    resampled_f1,
+    useful_heights,
+    usefulness,
+)
 from mplib.probe.published import compare_published, published_f1
 from mplib.probe.scores import compare, compare_prefixes, tidy_predictions
-from mplib.report.sentences import probe_sentences
+from mplib.stats import percentile_interval
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -201,7 +208,6 @@ def test_a_perfect_baseline_leaves_the_score_undefined():
     over_oracle = found.scores[found.scores.over == "text (oracle)"]
     assert len(over_oracle) == 3 and over_oracle.value.isna().all()
     assert over_oracle.note.str.contains("the baseline is perfect").all()
-    assert any("undefined" in line for line in probe_sentences(found))
 
 
 def test_one_height_gives_no_figure_for_heights():
@@ -244,8 +250,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         counts = sample(150)
         draws = rng.multinomial(150, np.full(150, 1 / 150), size=300)
         weights = np.vstack([np.ones(150), draws])
-        estimate = knn._estimate("f1", knn._resampled_f1(counts, weights)[0])
-        covered.append(estimate["low"] <= truth <= estimate["high"])
+        found = percentile_interval(resampled_f1(counts, weights)[0])
+        covered.append(found.low <= truth <= found.high)
     assert 0.89 <= np.mean(covered) <= 0.99
 
 
@@ -295,26 +301,6 @@ def test_predictions_as_a_table_keep_every_statement():
             assert pd.isna(row.predicted_height)
         else:
             assert row.predicted_height == predicted.height[place]
-
-
-def test_sentences_say_which_way_a_score_points():
-    heights, rng = problem()
-    found = compare(
-        {"model": noisy(heights, rng, 0.2), "noise": rng.normal(size=(*heights.shape, 2))},
-        heights,
-        twins=[rng.normal(size=(*heights.shape, 2)) for _ in range(2)],
-        text={"value": noisy(heights, rng, 0.5)},
-        settings=FAST,
-    )
-    lines = probe_sentences(found)
-    (good,) = [x for x in lines if x.startswith("model: S_P1 over the random twin")]
-    assert "tells more than the random twin" in good
-    assert (
-        f"**{value(found.scores, 'value', source='model', score='S_P1', over='random twin'):.2f}**"
-        in good
-    )
-    (bad,) = [x for x in lines if x.startswith("noise: S_P1 over the text (value)")]
-    assert "less than the text (value)" in bad
 
 
 # The published protocol

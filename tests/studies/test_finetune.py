@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,22 +16,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import VOCABULARY, build, make_prompts
+from conftest import VOCABULARY, build, make_prompts, numbers, predicted_tokens
 from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from mplib.errors import InputError
-from mplib.models.inference import predicted_tokens
 from mplib.models.loading import LoadedModel, load_model, number_tokenizer
-from mplib.models.prompts import Prompts, number_tokens
-from mplib.studies import finetune as training_loop
+from mplib.models.prompts import Prompts
 from mplib.studies.checkpoints import read_training, require_checkpoint
-from mplib.studies.finetune import Training, finetune
+from mplib.studies.finetune import Training, add_gradients, batch_indices, finetune
 from mplib.tasks.ksmallest import KSmallest
 
 TASK = KSmallest(2, m=4, pool=12)
-ABOUT = {"task": asdict(TASK), "model": "nano"}
+ABOUT = {"task": TASK.identity, "model": "nano"}
 QUICK = Training(
     steps=12, batch_size=8, learning_rate=1e-3, warmup_steps=2, evaluations=3, precision="float32"
 )
@@ -40,14 +38,15 @@ QUICK = Training(
 @cache
 def data(n: int = 300) -> tuple[Prompts, Prompts]:
     """Training and development prompts."""
-    numbers = number_tokens(number_tokenizer(TASK.pool), TASK.pool)
     train, dev, _ = TASK.splits(n, seed=0)
-    return numbers.prompts(train, TASK.answers(train)), numbers.prompts(dev, TASK.answers(dev))
+    return numbers(TASK, train), numbers(TASK, dev)
 
 
-def train(folder: Path, how: Training = QUICK, start: LoadedModel | None = None) -> pd.DataFrame:
-    start = start or load_model("nano", numbers=TASK.pool, device="cpu")
-    return finetune(start, *data(), how, folder, ABOUT)
+def train(
+    folder: Path, training: Training = QUICK, start: LoadedModel | None = None
+) -> pd.DataFrame:
+    start = start or load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    return finetune(start, *data(), training, folder, ABOUT)
 
 
 def wrap(model) -> LoadedModel:
@@ -64,9 +63,9 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_training_learns_and_publishes_its_best_state(tmp_path):
-    how = replace(QUICK, steps=240, batch_size=64, learning_rate=3e-3, evaluations=6)
-    start = load_model("nano", numbers=TASK.pool, device="cpu")
-    history = train(tmp_path / "checkpoint", how, start)
+    training = replace(QUICK, steps=240, batch_size=64, learning_rate=3e-3, evaluations=6)
+    start = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    history = train(tmp_path / "checkpoint", training, start)
     assert history.step.tolist() == [40, 80, 120, 160, 200, 240]
     assert history.loss.iloc[-1] < history.loss.iloc[0] < np.log(14) + 0.2
     about = read_training(tmp_path / "checkpoint")
@@ -89,12 +88,12 @@ def test_a_finished_training_is_not_done_again(tmp_path):
 
 
 def test_every_epoch_shows_each_example_once():
-    how = replace(QUICK, batch_size=7)
-    order = np.concatenate([training_loop._batch_indices(10, step, how) for step in range(1, 11)])
+    training = replace(QUICK, batch_size=7)
+    order = np.concatenate([batch_indices(10, step, training) for step in range(1, 11)])
     epochs = order.reshape(7, 10)
     assert (np.sort(epochs, axis=1) == np.arange(10)).all()
     assert len({tuple(epoch) for epoch in epochs.tolist()}) == 7
-    assert (training_loop._batch_indices(10, 3, replace(how, batch_size=23)) < 10).all()
+    assert (batch_indices(10, 3, replace(training, batch_size=23)) < 10).all()
 
 
 # What one step computes
@@ -107,8 +106,8 @@ def test_micro_batches_add_up_to_the_whole_batch(family, micro):
     prompts = make_prompts(lengths, [[(0, 1)]] * 8, [(n - 1, n) for n in lengths])
     model = build(family)
     whole, parts = copy.deepcopy(model), copy.deepcopy(model)
-    loss = training_loop._step(whole, prompts, QUICK, len(prompts))
-    other = training_loop._step(parts, prompts, QUICK, micro)
+    loss = add_gradients(whole, prompts, QUICK, len(prompts))
+    other = add_gradients(parts, prompts, QUICK, micro)
     torch.testing.assert_close(other, loss, rtol=1e-6, atol=1e-6)
     gradients = {name: p.grad for name, p in parts.named_parameters()}
     for name, parameter in whole.named_parameters():
@@ -127,7 +126,7 @@ def test_the_loss_is_cross_entropy_at_the_answer_only(llama):
         with torch.no_grad():
             logits = llama(torch.from_numpy(single.input_ids)).logits[:, -1]
         expected.append(cross_entropy(logits, torch.from_numpy(single.answers)))
-    loss = training_loop._step(copy.deepcopy(llama), prompts, QUICK, len(prompts))
+    loss = add_gradients(copy.deepcopy(llama), prompts, QUICK, len(prompts))
     torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
 
 
@@ -150,8 +149,10 @@ PARTS = {
 def test_only_the_named_part_changes(tmp_path, family, part):
     model = build(family)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    how = replace(QUICK, steps=2, trainable=part, learning_rate=1e-2, warmup_steps=0, evaluations=1)
-    train(tmp_path / "c", how, wrap(model))
+    training = replace(
+        QUICK, steps=2, trainable=part, learning_rate=1e-2, warmup_steps=0, evaluations=1
+    )
+    train(tmp_path / "c", training, wrap(model))
     after = dict(AutoModelForCausalLM.from_pretrained(tmp_path / "c").named_parameters())
     changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
     # Tied and unused parameters aside, all of the part must move: a padding row or so would not.
@@ -163,8 +164,8 @@ def test_only_the_named_part_changes(tmp_path, family, part):
 def test_lora_ends_as_a_plain_checkpoint(tmp_path, family):
     model = build(family)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    how = replace(QUICK, steps=4, trainable="lora", learning_rate=1e-2, evaluations=1)
-    history = train(tmp_path / "c", how, wrap(model))
+    training = replace(QUICK, steps=4, trainable="lora", learning_rate=1e-2, evaluations=1)
+    history = train(tmp_path / "c", training, wrap(model))
     assert set(tensors(tmp_path / "c" / "model.safetensors")) <= set(before)
     assert not list((tmp_path / "c").glob("adapter*"))
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "c").eval()
@@ -182,9 +183,9 @@ def test_lora_ends_as_a_plain_checkpoint(tmp_path, family):
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path):
-    how = replace(QUICK, trainable="everything")
+    training = replace(QUICK, trainable="everything")
     with pytest.raises(InputError, match="trainable='everything': use all, attention"):
-        train(tmp_path / "c", how)
+        train(tmp_path / "c", training)
     with pytest.raises(InputError, match="trainable='bias': LlamaForCausalLM has no such"):
         train(tmp_path / "c", replace(QUICK, trainable="bias"), wrap(build("llama")))
     assert not (tmp_path / "c").exists()
@@ -201,25 +202,25 @@ def test_counts_that_cannot_be_are_refused(count):
 
 def test_a_checkpoint_for_another_k_is_refused(tmp_path):
     train(tmp_path / "c", replace(QUICK, steps=1, evaluations=1))
-    assert require_checkpoint(tmp_path / "c", asdict(TASK))["identity"]["task"]["k"] == 2
+    assert require_checkpoint(tmp_path / "c", TASK)["identity"]["task"]["k"] == 2
     with pytest.raises(InputError, match="was trained for k=2, not k=3"):
-        require_checkpoint(tmp_path / "c", asdict(replace(TASK, k=3)))
+        require_checkpoint(tmp_path / "c", replace(TASK, k=3))
     with pytest.raises(InputError, match="no finetuned model"):
-        require_checkpoint(tmp_path / "nothing", asdict(TASK))
+        require_checkpoint(tmp_path / "nothing", TASK)
 
 
 def test_the_state_of_another_training_is_not_taken_up(tmp_path):
     unbroken = tmp_path / "unbroken"
     train(unbroken)
     folder = tmp_path / "c"
-    other = load_model("nano", numbers=TASK.pool, device="cpu")
+    other = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
     _interrupted(folder, other, replace(QUICK, seed=5), stop_after=8)
     assert (tmp_path / "c.partial" / "last.safetensors").exists()
     train(folder)
     assert _same_weights(folder, unbroken)
 
 
-def _interrupted(folder: Path, start: LoadedModel, how: Training, stop_after: int) -> None:
+def _interrupted(folder: Path, start: LoadedModel, training: Training, stop_after: int) -> None:
     """Runs a training until it has used a number of batches, then stops it as Ctrl-C would."""
 
     class Stops:
@@ -239,7 +240,7 @@ def _interrupted(folder: Path, start: LoadedModel, how: Training, stop_after: in
 
     prompts, dev = data()
     with pytest.raises(KeyboardInterrupt):
-        finetune(start, Stops(prompts), dev, how, folder, ABOUT)
+        finetune(start, Stops(prompts), dev, training, folder, ABOUT)
 
 
 def _same_weights(one: Path, other: Path) -> bool:
@@ -250,7 +251,9 @@ def _same_weights(one: Path, other: Path) -> bool:
 def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after):
     def dropping() -> LoadedModel:
         """A model with dropout, so that the random numbers must go on where they stopped."""
-        config = copy.deepcopy(load_model("nano", numbers=TASK.pool, device="cpu").model.config)
+        config = copy.deepcopy(
+            load_model("nano", vocabulary=TASK.vocabulary, device="cpu").model.config
+        )
         config.resid_pdrop = config.embd_pdrop = 0.2
         torch.manual_seed(1)
         return wrap(AutoModelForCausalLM.from_config(config).eval())
@@ -269,18 +272,18 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after):
 
 CHILD = """
 import resource, sys, torch
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {paths!r}
 torch.set_num_threads(1)
 from pathlib import Path
 from dataclasses import replace
 from test_finetune import QUICK, load_model, TASK, train
 from mplib.errors import InputError
-how = replace(QUICK, steps={steps}, evaluations={evaluations}, trainable={part!r})
+training = replace(QUICK, steps={steps}, evaluations={evaluations}, trainable={part!r})
 folder = Path({folder!r})
 if {limit}:
     resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:
-    train(folder, how)
+    train(folder, training)
 except InputError as error:
     sys.exit(f"InputError: {{error}}")
 """
@@ -290,7 +293,7 @@ def child(
     folder: Path, steps: int, evaluations: int, limit: int = 0, part: str = "all"
 ) -> subprocess.Popen:
     code = CHILD.format(
-        tests=str(Path(__file__).parent), folder=str(folder), steps=steps, limit=limit,
+        paths=[*map(str, Path(__file__).parents[:2])], folder=str(folder), steps=steps, limit=limit,
         evaluations=evaluations, part=part,
     )  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -314,8 +317,8 @@ def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
     with safe_open(last, framework="pt") as file:
         step = json.loads(file.metadata()["json"])["step"]
     assert 0 < step < steps and not folder.exists(), "the kill must come in the middle"
-    how = replace(QUICK, steps=steps, evaluations=evaluations)
-    resumed, unbroken = train(folder, how), train(tmp_path / "unbroken", how)
+    training = replace(QUICK, steps=steps, evaluations=evaluations)
+    resumed, unbroken = train(folder, training), train(tmp_path / "unbroken", training)
     pd.testing.assert_frame_equal(resumed, unbroken)
     assert _same_weights(folder, tmp_path / "unbroken")
 
@@ -324,7 +327,7 @@ def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
 def test_a_full_disk_is_one_error_and_keeps_the_last_state(tmp_path):
     folder, partial = tmp_path / "c", tmp_path / "c.partial"
-    start = load_model("nano", numbers=TASK.pool, device="cpu")
+    start = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
     _interrupted(folder, start, QUICK, stop_after=6)
     before = {file.name: file.read_bytes() for file in partial.iterdir()}
     size = (partial / "last.safetensors").stat().st_size
@@ -351,8 +354,8 @@ def test_a_disk_that_is_full_at_the_end_keeps_the_training(tmp_path):
     assert "Traceback" not in errors and not folder.exists()
     with safe_open(tmp_path / "c.partial" / "last.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["json"])["step"] == QUICK.steps
-    how = replace(QUICK, trainable="layernorm")
-    pd.testing.assert_frame_equal(train(folder, how), train(tmp_path / "unbroken", how))
+    training = replace(QUICK, trainable="layernorm")
+    pd.testing.assert_frame_equal(train(folder, training), train(tmp_path / "unbroken", training))
     assert _same_weights(folder, tmp_path / "unbroken")
 
 

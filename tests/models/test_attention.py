@@ -131,27 +131,27 @@ def test_stopping_spares_the_last_layer_and_the_vocabulary(gpt2, batch):
 # How it is reduced
 
 
-def reduced(attention: np.ndarray, prompts: Prompts, how: Reduction) -> np.ndarray:
+def reduced(attention: np.ndarray, prompts: Prompts, reduction: Reduction) -> np.ndarray:
     """The paper's order in plain numpy, one unpadded example; (layers, [heads,] [rows,] keys)."""
-    if how.statement != "tokens":
-        pool = {"mean": np.mean, "max": np.max}[how.statement]
+    if reduction.statement != "tokens":
+        pool = {"mean": np.mean, "max": np.max}[reduction.statement]
         present = [(a, b) for a, b in prompts.statements[0] if b > a]
         attention = np.stack([pool(attention[..., a:b], axis=-1) for a, b in present], axis=-1)
     start, end = prompts.question[0]
     attention = attention[:, :, start:end]
-    if how.question != "keep":
-        attention = {"max": np.max, "mean": np.mean}[how.question](attention, axis=2)
-    return attention.mean(axis=1) if how.heads == "mean" else attention
+    if reduction.question != "keep":
+        attention = {"max": np.max, "mean": np.mean}[reduction.question](attention, axis=2)
+    return attention.mean(axis=1) if reduction.heads == "mean" else attention
 
 
 @pytest.mark.parametrize("heads", ["mean", "keep"])
 @pytest.mark.parametrize("question", ["max", "mean", "keep"])
 @pytest.mark.parametrize("statement", ["mean", "max", "tokens"])
 def test_reductions_follow_the_paper_in_a_padded_batch(llama, batch, statement, question, heads):
-    how = Reduction(statement, question, heads)
-    found = run(llama, batch, reduction=how).attention.numpy()
+    reduction = Reduction(statement, question, heads)
+    found = run(llama, batch, reduction=reduction).attention.numpy()
     for i, single in enumerate(singles(batch)):
-        expected = reduced(eager(llama, single)[0], single, how)
+        expected = reduced(eager(llama, single)[0], single, reduction)
         own = found[i][..., -expected.shape[-1] :] if statement == "tokens" else found[i]
         if question == "keep":
             own = own[..., : expected.shape[-2], :]
@@ -168,9 +168,9 @@ def test_reductions_follow_the_paper_for_any_spans(llama, data):
     attention = eager(llama, prompts)[0]
     for statement in ("mean", "max"):
         for question in ("max", "mean"):
-            how = Reduction(statement, question)
-            found = run(llama, prompts, reduction=how, logits=False).attention[0].numpy()
-            np.testing.assert_allclose(found, reduced(attention, prompts, how), **CLOSE)
+            reduction = Reduction(statement, question)
+            found = run(llama, prompts, reduction=reduction, logits=False).attention[0].numpy()
+            np.testing.assert_allclose(found, reduced(attention, prompts, reduction), **CLOSE)
 
 
 def test_features_keep_the_order_of_the_examples_and_mark_missing_statements(gpt2, batch):
@@ -400,15 +400,15 @@ def test_a_shared_prefix_gives_the_numbers_of_the_whole_prompt(decoder, lengths)
     pad = lengths[0] - lengths[1]
     whole.input_ids[1, pad : pad + PREFIX] = whole.input_ids[0, :PREFIX]
     whole.input_ids[1, pad + PREFIX] = whole.input_ids[0, PREFIX] - 1  # theirs ends here
-    how = Reduction(heads="keep")
-    expected = run(decoder, whole, reduction=how)
+    reduction = Reduction(heads="keep")
+    expected = run(decoder, whole, reduction=reduction)
     shared = whole.share_prefix()
     assert len(shared.prefix) == PREFIX
     if pad and getattr(decoder.config, "sliding_window", None):
         with pytest.raises(InputError, match=r"whole\(\)"):
-            run(decoder, shared, reduction=how)
+            run(decoder, shared, reduction=reduction)
     else:
-        found = run(decoder, shared, reduction=how)
+        found = run(decoder, shared, reduction=reduction)
         torch.testing.assert_close(found.logits, expected.logits, **CLOSE)
         torch.testing.assert_close(found.attention, expected.attention, **CLOSE)
     np.testing.assert_allclose(

@@ -1,28 +1,20 @@
 """The published protocol against figures that the paper's published source computed."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import GOLDEN, needs_golden, numbers, predicted_tokens
 from transformers import AutoModelForCausalLM
 
 from mplib.models import inference
 from mplib.models.attention import Reduction
-from mplib.models.inference import predicted_tokens
-from mplib.models.prompts import NumberTokens
 from mplib.probe.published import published_f1
 from mplib.studies import heads
 from mplib.tasks.ksmallest import KSmallest
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / os.environ.get("MPLIB_GOLDEN", "../shared/golden/ksmallest")
-pytestmark = pytest.mark.skipif(
-    not (FOLDER / "golden.json").is_file(),
-    reason=f"no golden figures in {FOLDER}: name their folder with MPLIB_GOLDEN",
-)
+pytestmark = needs_golden
 CLOSE = {"rtol": 0, "atol": 1e-4}
 
 
@@ -30,17 +22,14 @@ class Study:
     """A folder's lists and checkpoint, and what mplib makes of them."""
 
     def __init__(self) -> None:
-        content = json.loads((FOLDER / "golden.json").read_text())
+        content = json.loads((GOLDEN / "golden.json").read_text())
         self.everything: dict[str, Any] = content["results"]
         self.distinct: dict[str, Any] = self.everything["distinct"]
         self.lists = np.array(content["lists"])
         vocabulary, m = self.everything["vocab"], self.everything["m"]
         self.task = KSmallest(self.everything["k0"] + 1, m, vocabulary, repeats=True)
-        self.model = AutoModelForCausalLM.from_pretrained(FOLDER, use_safetensors=True).eval()
-        ids = np.arange(vocabulary)  # token id n is the number n
-        self.prompts = NumberTokens(ids, ids, ids).prompts(
-            self.lists, self.task.answers(self.lists)
-        )
+        self.model = AutoModelForCausalLM.from_pretrained(GOLDEN, use_safetensors=True).eval()
+        self.prompts = numbers(self.task, self.lists)
         self.features = inference.attention_features(self.model, self.prompts, batch_size=128)
         self.scaled = inference.scale_examples(self.features)
         self.is_distinct = np.array([len(set(row)) == m for row in self.lists.tolist()])

@@ -125,3 +125,74 @@ def test_more_questions_than_a_file_has():
     subject = Subject("0-shot", training_data.start_model(task, "llama-nano", device="cpu"), 0)
     with pytest.raises(InputError, match=r"examples=1000000: there are \d+ test questions of "):
         corruption.ask(given, task, subject, ProbeSettings(resamples=2))
+
+
+# What corruptions do to answers
+
+
+def value(table, corruption, measure, minus="", column="value"):
+    row = table[
+        (table.corruption == corruption) & (table.measure == measure) & (table.minus == minus)
+    ]
+    return row[column].item()
+
+
+def test_effects_are_paired_where_the_corruption_was_possible():
+    clean = outcome([1, 1, 0, 1])
+    nan = np.nan
+    corrupted = {
+        "useful negated": outcome([0, 1, nan, nan]), "useless negated": outcome([nan, 1, 0, 1]),
+        "paraphrased": outcome([nan, nan, 0, 1]), "never": outcome([nan, nan, nan, nan]),
+    }  # fmt: skip
+    table = effects(clean, corrupted)
+    assert value(table, "useful negated", "clean accuracy") == 1
+    assert value(table, "useful negated", "accuracy") == 0.5
+    assert value(table, "useful negated", "change in accuracy") == -0.5
+    change = value(table, "useful negated", "change in log-probability")
+    assert change == pytest.approx(-np.log(2) / 2)
+    assert value(table, "useless negated", "clean accuracy") == pytest.approx(2 / 3)
+    # Only the second example has both.
+    pair = ("useful negated", "change in accuracy", "useless negated")
+    assert value(table, *pair) == 0 and value(table, *pair, column="examples") == 1
+    none = ("useful negated", "change in accuracy", "paraphrased")
+    for case in (none, ("never", "accuracy")):
+        assert np.isnan(value(table, *case)) and "undefined" in value(table, *case, column="note")
+    assert table.value.isna().eq(table.note.notna()).all()
+    assert ("useful removed", "useless removed") in DIFFERENCES
+    assert not table.minus.eq("useless removed").any()
+
+
+def test_the_difference_is_surer_than_its_parts_and_groups_less_sure_than_examples():
+    rng = np.random.default_rng(0)
+    hard = rng.random(400) < 0.5  # half of the examples lose the answer by any corruption
+    clean = Answers(np.ones(400), np.zeros(400))
+    harm = {"useful negated": 0.1, "useless negated": 0.0}
+    corrupted = {
+        name: Answers(1.0 - (hard | (rng.random(400) < more)), -rng.random(400))
+        for name, more in harm.items()
+    }
+
+    def width(table, *case):
+        high, low = (value(table, *case, column=c) for c in ("high", "low"))
+        return high - low
+
+    table = effects(clean, corrupted)
+    pair = ("useful negated", "change in accuracy", "useless negated")
+    assert width(table, *pair) < width(table, *pair[:2])
+    assert value(table, *pair, column="high") < 0
+    order = np.argsort(hard)
+    grouped = effects(
+        *(x[order] for x in (clean,)),
+        {n: x[order] for n, x in corrupted.items()},
+        groups=np.repeat(np.arange(20), 20),
+    )
+    assert width(grouped, *pair[:2]) > 2 * width(table, *pair[:2])
+
+
+def test_answers_return_to_their_places():
+    possible = np.array([False, True, True])
+    found = spread(np.array([True, False]), np.array([-0.1, -2.0]), possible)
+    np.testing.assert_array_equal(found.correct, [np.nan, 1, 0])
+    np.testing.assert_array_equal(found.log_probability, [np.nan, -0.1, -2])
+    with pytest.raises(InputError, match="useful negated: 2 examples, but 3 clean ones"):
+        effects(outcome([1, 1, 0]), {"useful negated": outcome([1, 0])})

@@ -30,7 +30,7 @@ def test_the_batch_size_changes_no_number(llama, batch, batch_size):
 
 def test_a_number_is_a_statement_of_one_token_read_at_the_last():
     task = KSmallest(2, m=6, pool=20)
-    loaded = load_model("nano", numbers=20, seed=1)
+    loaded = load_model("nano", vocabulary=20, seed=1)
     lists = task.draw(5, seed=0)
     prompts = number_prompts(loaded.tokenizer, loaded.positions, 20, lists, task.answers(lists))
     features = attention_features(loaded.model, prompts)
@@ -44,8 +44,8 @@ def test_a_number_is_a_statement_of_one_token_read_at_the_last():
 
 
 def test_tokens_take_the_place_of_statements_when_asked(llama, batch):
-    how = Reduction(statement="tokens", heads="keep")
-    features = attention_features(llama, batch, reduction=how, batch_size=1)
+    reduction = Reduction(statement="tokens", heads="keep")
+    features = attention_features(llama, batch, reduction=reduction, batch_size=1)
     assert features.shape == (4, batch.input_ids.shape[1], 3, 4)
     rows = full_attention(llama, batch)
     for i, (start, end) in enumerate(batch.question):

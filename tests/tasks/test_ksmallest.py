@@ -1,5 +1,6 @@
 """The k-th smallest task against plain loops, and the evenness of its lists."""
 
+import tracemalloc
 from collections import Counter
 from itertools import permutations
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mplib.errors import InputError
-from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.ksmallest import NUMBERS, KSmallest, replace_number
 from mplib.tasks.trees import USELESS
 
 
@@ -101,7 +102,7 @@ def test_the_order_sorts_and_leaves_ties_in_place(task, seed):
 def test_examples_carry_the_same_tree(task, seed):
     lists = task.draw(5, seed)
     for row, gold, example in zip(
-        lists.tolist(), task.heights(lists), task.examples(lists), strict=True
+        lists.tolist(), task.heights(lists), task.as_examples(lists), strict=True
     ):
         assert example.statements == tuple(map(str, row))
         assert example.tree.labels().tolist() == gold.tolist()
@@ -117,20 +118,21 @@ def test_splits_share_no_draw_and_keep_everything():
     assert (np.concatenate([train, dev, test]) == KSmallest(2).draw(1000, seed=4)).all()
 
 
-def test_baseline_features_are_value_and_position_only():
+def test_the_text_baseline_is_value_and_position_only():
     task = KSmallest(2, m=3, pool=11)
-    found = task.baseline_features(np.array([[10, 0, 5]]))
+    found = task.text_baseline(np.array([[10, 0, 5]]))
     assert found["value"].tolist() == [[[1.0], [0.0], [0.5]]]
     assert found["value and position"].tolist() == [[[1.0, 0.0], [0.0, 0.5], [0.5, 1.0]]]
 
 
-@pytest.mark.slow
-def test_a_million_lists_take_seconds():
-    from time import perf_counter
-
-    began = perf_counter()
-    assert KSmallest(2).draw(1_000_000, seed=0).shape == (1_000_000, 16)
-    assert perf_counter() - began < 60  # about 2 s on an idle core
+def test_the_memory_of_a_draw_does_not_grow_with_the_pool():
+    peaks = []
+    for pool in (32, 100_000):
+        tracemalloc.start()
+        KSmallest(2, pool=pool).draw(1000, seed=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 @pytest.mark.parametrize(
@@ -151,3 +153,78 @@ def test_lists_that_cannot_be_are_refused(arguments, message):
 def test_too_few_lists_to_split_are_refused():
     with pytest.raises(InputError, match="2 lists"):
         KSmallest(2).splits(2, seed=0)
+
+
+# Numbers replaced
+
+
+def replacements(task, numbers, place, keep_order):
+    """All numbers that may stand in the place of one."""
+    old = numbers[place]
+    low = max((x for x in numbers if x < old), default=-1) if keep_order else -1
+    high = min((x for x in numbers if x > old), default=task.pool) if keep_order else task.pool
+    free = [c for c in range(low + 1, high) if task.repeats or c not in numbers]
+    return {*free} - {old}
+
+
+@given(
+    st.integers(2, 7), st.integers(1, 7), st.integers(0, 12), st.booleans(), st.booleans(),
+    st.sampled_from(NUMBERS), st.integers(0, 20),
+)  # fmt: skip
+def test_one_number_of_the_kind_is_replaced(m, k, spare, repeats, keep_order, name, seed):
+    task = KSmallest(min(k, m), m=m, pool=m + spare, repeats=repeats)
+    lists = task.draw(20, seed)
+    height = {NUMBERS[0]: task.depth, NUMBERS[1]: 0 if task.k > 1 else None, NUMBERS[2]: USELESS}
+    room = [
+        {
+            place: may
+            for place in range(m)
+            if labels[place] == height[name]
+            and (may := replacements(task, numbers, place, keep_order))
+        }
+        for numbers, labels in zip(lists.tolist(), task.heights(lists).tolist(), strict=True)
+    ]
+    if not any(room):
+        with pytest.raises(InputError, match=f"{name}' is possible in none of the 20 lists"):
+            replace_number(task, lists, name, seed, keep_order=keep_order)
+        return
+    found = replace_number(task, lists, name, seed, keep_order=keep_order)
+    assert found.possible.tolist() == [bool(places) for places in room]
+    assert ((found.lists != lists).sum(axis=1) == found.possible).all()
+    assert (found.clean_answers == task.answers(lists)).all()
+    assert (found.answers == task.answers(found.lists)).all()
+    for i in np.flatnonzero(found.possible):
+        place = found.positions[i]
+        assert found.lists[i, place] in room[i][place]
+    if keep_order and name != NUMBERS[0]:
+        assert (found.answers == found.clean_answers).all()
+        assert (task.heights(found.lists) == task.heights(lists)).all()
+
+
+def test_numbers_and_places_are_drawn_uniformly():
+    task = KSmallest(3, m=5, pool=10)
+    lists = np.tile([8, 1, 4, 9, 2], (20_000, 1))
+    found = replace_number(task, lists, "leaf replaced", seed=1)
+    places, counts = np.unique(found.positions, return_counts=True)
+    assert places.tolist() == [1, 4] and abs(counts / 20_000 - 0.5).max() < 0.02
+    new, counts = np.unique(found.lists[found.lists != lists], return_counts=True)
+    assert new.tolist() == [0, 3, 5, 6, 7] and abs(counts / 20_000 - 0.2).max() < 0.02
+    again = replace_number(task, lists, "leaf replaced", seed=1)
+    assert (again.lists == found.lists).all()
+    kept = replace_number(task, lists, "useless replaced", seed=1, keep_order=True)
+    assert {*kept.lists[kept.positions == 0][:, 0].tolist()} == {5, 6, 7}
+    assert (kept.positions == 0).all(), "nothing is left between 8 and 10"
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "words"),
+    [
+        (KSmallest(1, m=4, pool=9), "leaf replaced", "k=1 has no leaves"),
+        (KSmallest(4, m=4, pool=9), "useless replaced", "k=m nothing useless"),
+        (KSmallest(2, m=4, pool=4), "root replaced", "raise pool"),
+        (KSmallest(2, m=4, pool=9), "rot replaced", "Did you mean 'root replaced'"),
+    ],
+)
+def test_numbers_that_cannot_be_replaced_are_said(task, name, words):
+    with pytest.raises(InputError, match=words):
+        replace_number(task, task.draw(5, 0), name)

@@ -6,46 +6,46 @@ import numpy as np
 import pytest
 
 from mplib.errors import InputError
-from mplib.models.inference import Reading, attention_features
-from mplib.models.loading import random_twin
+from mplib.models.inference import Answers, Reading, attention_features
+from mplib.models.loading import load_model, random_twin
 from mplib.probe.knn import ProbeSettings
-from mplib.report import sentences
-from mplib.studies import language, language_tables, training_data
-from mplib.studies.finetune import Training, finetune
-from mplib.studies.language import ExampleSet, Procedure, Readings, Subject
+from mplib.studies import language, language_tables
+from mplib.studies.finetune import Training, finetune, split_prompts
+from mplib.studies.language import Procedure, Readings, Subject
+from mplib.tasks.examples import ExampleSet
 from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
 
 TASK = ProofWriter(cases=("d1 s4", "d2 s8"))
-HOW = Procedure("proofwriter", twins=2, settings=ProbeSettings(metric_power=1, resamples=50))
+PROCEDURE = Procedure("proofwriter", twins=2, settings=ProbeSettings(metric_power=1, resamples=50))
 
 
 @pytest.fixture(scope="module")
 def sets():
-    return language.theory_sets(TASK, "test", 30)
+    return language.chosen_sets(TASK, "test", 30)
 
 
 @pytest.fixture(scope="module")
 def loaded():
-    return training_data.start_model(TASK, "llama-nano", device="cpu")
+    return load_model("llama-nano", vocabulary=TASK.vocabulary, device="cpu")
 
 
 @pytest.fixture(scope="module")
 def readings(sets, loaded):
-    return language.read_sets([Subject("2-shot", loaded, 2)], sets, HOW)
+    return language.read_sets([Subject("2-shot", loaded, 2)], sets, PROCEDURE)
 
 
 def planted(one: ExampleSet, subject: str = "planted") -> Readings:
     """Readings in which the attention shows every height."""
     rng = np.random.default_rng(0)
     noise = rng.normal(scale=0.01, size=(*one.heights.shape, 3))
-    correct = np.ones(len(one.examples), dtype=bool)
-    reading = Reading(one.heights[..., None] + noise, correct, np.zeros(len(correct)))
+    answers = Answers(np.ones(len(one.examples), dtype=bool), np.zeros(len(one.examples)))
+    reading = Reading(one.heights[..., None] + noise, answers)
     return Readings(subject, one, reading, (rng.normal(size=noise.shape),))
 
 
 def test_model_and_twins_read_the_same_prompts(readings, sets, loaded):
-    prompts, _ = HOW.ask(Subject("2-shot", loaded, 2), sets[1])
+    prompts, _ = PROCEDURE.ask(Subject("2-shot", loaded, 2), sets[1])
     twin = random_twin(loaded.model, 1001)
     np.testing.assert_array_equal(
         readings[1].twins[1], attention_features(twin, prompts, batch_size=16)
@@ -59,12 +59,15 @@ def test_a_set_is_divided_without_another_run(readings, sets):
     (found,) = language.divide(readings[1], [part])
     np.testing.assert_array_equal(found.model.features, readings[1].model.features[3:9])
     np.testing.assert_array_equal(found.twins[1], readings[1].twins[1][3:9])
-    np.testing.assert_array_equal(found.model.correct, readings[1].model.correct[3:9])
+    for name in ("correct", "log_probability"):
+        np.testing.assert_array_equal(
+            getattr(found.model.answers, name), getattr(readings[1].model.answers, name)[3:9]
+        )
 
 
 def test_layers_are_left_out_of_model_and_twins_alike(readings, sets, loaded):
-    how = replace(HOW, layers=(2,))
-    (second,) = language.read_sets([Subject("2-shot", loaded, 2)], sets[:1], how)
+    second_alone = replace(PROCEDURE, layers=(2,))
+    (second,) = language.read_sets([Subject("2-shot", loaded, 2)], sets[:1], second_alone)
     np.testing.assert_array_equal(second.model.features, readings[0].model.features[..., 1:])
     np.testing.assert_array_equal(second.twins[1], readings[0].twins[1][..., 1:])
 
@@ -79,7 +82,7 @@ def test_among_rules_alone_facts_are_no_statements(sets):
 
 
 def test_a_planted_tree_is_found_and_rules_are_asked_from_depth_two_on(sets):
-    f1, scores = language_tables.probe_tables([planted(one) for one in sets], HOW)
+    f1, scores = language_tables.probe_tables([planted(one) for one in sets], PROCEDURE)
     model = f1[f1.kind == "model"]
     assert (model.f1 > 0.99).all()
     assert set(f1[f1["among"] == "rules alone"].set) == {"depth 2, |S| = 8"}
@@ -88,7 +91,7 @@ def test_a_planted_tree_is_found_and_rules_are_asked_from_depth_two_on(sets):
     overview = language_tables.f1_overview(f1)
     assert {"model", "twin", "text", "permuted"} <= set(overview)
     assert (overview.permuted < 0.75).all()
-    heights = language_tables.height_table([planted(sets[1])], HOW)
+    heights = language_tables.height_table([planted(sets[1])], PROCEDURE)
     assert set(heights.height) == {0, 1, 2} and (heights.f1 > 0.95).all()
     published = language_tables.published_table([planted(sets[1])])
     assert published[published.source == "planted"][["F1 of V", "F1 of G"]].min().min() > 0.99
@@ -102,14 +105,14 @@ def test_answers_stand_beside_what_needs_no_reasoning(readings):
 
 
 def test_demonstrations_are_compared_depth_by_depth(sets, loaded):
-    table = language_tables.shots_table(loaded, [*sets, sets[0]], [0, 2], 5, HOW)
+    table = language_tables.shots_table(loaded, [*sets, sets[0]], [0, 2], 5, PROCEDURE)
     assert list(table.subject) == ["0-shot"] * 2 + ["2-shot"] * 2
     assert list(table.examples) == [10, 5, 10, 5]
 
 
 def test_prefixes_end_with_the_scores_of_all_layers(readings):
-    prefixes = language_tables.prefix_table(readings, HOW)
-    _, scores = language_tables.probe_tables(readings, HOW)
+    prefixes = language_tables.prefix_table(readings, PROCEDURE)
+    _, scores = language_tables.probe_tables(readings, PROCEDURE)
     for row in scores[(scores.kind == "model") & (scores.over == "random twin")].itertuples():
         if row[scores.columns.get_loc("among") + 1] != "all statements":
             continue
@@ -122,56 +125,35 @@ def test_prefixes_end_with_the_scores_of_all_layers(readings):
 
 def test_layers_are_chosen_by_number_or_left_alone_where_the_answers_say_nothing(loaded):
     subject = Subject("2-shot", loaded, 2)
-    how, table, remarks = language.choose_layers(subject, [], "2", HOW)
-    assert how.layers == (2,) and list(table.layer) == [2] and not remarks
-    assert language.choose_layers(subject, [], "all", HOW)[0].layers is None
-    dev = language.theory_sets(TASK, "dev", 10)
-    how, table, remarks = language.choose_layers(subject, dev, "selected", HOW)
-    assert how.layers is None and len(table) == 2 and "All are probed" in remarks[0]
+    chosen, table, found = language.choose_layers(subject, [], "2", PROCEDURE)
+    assert chosen.layers == (2,) and list(table.layer) == [2] and found is None
+    assert language.choose_layers(subject, [], "all", PROCEDURE)[0].layers is None
+    dev = language.chosen_sets(TASK, "dev", 10)
+    chosen, table, found = language.choose_layers(subject, dev, "selected", PROCEDURE)
+    assert chosen.layers is None and len(table) == 2 and not found.meaningful
     with pytest.raises(InputError, match="layers='9'"):
-        language.choose_layers(subject, [], "9", HOW)
-
-
-def test_the_summary_takes_every_number_from_the_tables(readings):
-    answers = language_tables.accuracy_table(readings)
-    _, scores = language_tables.probe_tables(readings, HOW)
-    lines = sentences.language_sentences(answers, scores)
-    assert len(lines) == 2 + 3
-    assert f"{answers.accuracy[0] * 100:.1f} %" in lines[0] and "100%" in lines[0]
-    row = scores[(scores.kind == "model") & scores.value.notna()].iloc[0]
-    assert any(f"**{row.value:.2f}** [{row.low:.2f}, {row.high:.2f}]" in line for line in lines)
-    assert any("rules alone" in line for line in lines)
+        language.choose_layers(subject, [], "9", PROCEDURE)
 
 
 def test_the_vocabulary_of_words_covers_every_theory(loaded):
     for style in ("attribute", "relation"):
         for negation, world in ((False, "closed"), (True, "open")):
             task = ProofWriter(cases=("d2 s10",), style=style, negation=negation, world=world)
-            parts = training_data.splits(task, loaded, 200, seed=0)
+            parts = split_prompts(task, loaded, 200, seed=0)
             ids = parts.train.input_ids[parts.train.attention_mask]
             assert not (ids == loaded.tokenizer.unk_token_id).any()
 
 
 def test_finetuning_on_theories_trains_attention_alone_and_learns(loaded, tmp_path):
     # By negation the answers of a closed world are easy to learn.
-    start = training_data.start_model(TASK, "llama-nano", device="cpu", seed=1)
+    start = load_model("llama-nano", vocabulary=TASK.vocabulary, device="cpu", seed=1)
     before = {name: value.clone() for name, value in start.model.state_dict().items()}
-    parts = training_data.splits(TASK, start, 600, seed=0)
+    parts = split_prompts(TASK, start, 600, seed=0)
     assert len(parts.test) == 8 and len(parts.choices) == 2
-    how = Training(40, 32, learning_rate=5e-3, warmup_steps=2, trainable="attention", evaluations=2)
-    history = finetune(start, parts.train, parts.dev, how, tmp_path / "ck", {"task": "x"})
+    training = Training(
+        40, 32, learning_rate=5e-3, warmup_steps=2, trainable="attention", evaluations=2
+    )
+    history = finetune(start, parts.train, parts.dev, training, tmp_path / "ck", {"task": "x"})
     assert history.loss.iloc[-1] < 0.95 * history.loss.iloc[0]
     for name, value in start.model.state_dict().items():
         assert np.array_equal(before[name], value) != ("self_attn" in name), name
-
-
-def test_a_task_is_made_of_its_own_parameters():
-    given = {
-        "task": "proofwriter", "data": "generated", "cases": ["d1 s4"], "style": "relation",
-        "negation": False, "world": "closed", "order": "given", "seed": 3, "k": 2,
-    }  # fmt: skip
-    assert training_data.choose_task(given) == ProofWriter(
-        cases=("d1 s4",), style="relation", order="given", seed=3
-    )
-    with pytest.raises(InputError, match="task='chess'"):
-        training_data.choose_task(given | {"task": "chess"})

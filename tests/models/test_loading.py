@@ -1,7 +1,6 @@
 """Models from names, folders and packages; twins; what happens when there is no model."""
 
 import json
-import time
 from importlib.util import find_spec
 
 import pytest
@@ -16,7 +15,7 @@ from mplib.models.loading import PACKAGED, PRESETS, load_model, number_tokenizer
 @pytest.fixture
 def saved(tmp_path):
     """A folder with a small trained-looking model and its tokenizer."""
-    loaded = load_model("nano", numbers=30, seed=7)
+    loaded = load_model("nano", vocabulary=30, seed=7)
     loaded.model.save_pretrained(tmp_path / "model")
     loaded.tokenizer.save_pretrained(tmp_path / "model")
     return tmp_path / "model", loaded
@@ -28,7 +27,7 @@ def weights(model):
 
 @pytest.mark.parametrize("name", ["nano", "tiny"])
 def test_a_preset_starts_from_its_seed(name):
-    first, same, other = (load_model(name, numbers=40, seed=seed) for seed in (3, 3, 4))
+    first, same, other = (load_model(name, vocabulary=40, seed=seed) for seed in (3, 3, 4))
     assert not first.pretrained and not first.model.training
     assert first.model.config.vocab_size == len(first.tokenizer) == 42
     for parameter, value in weights(first.model).items():
@@ -41,7 +40,7 @@ def test_loading_leaves_the_random_state_alone():
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    random_twin(load_model("nano", numbers=30).model, seed=2)
+    random_twin(load_model("nano", vocabulary=30).model, seed=2)
     assert (torch.rand(3) == expected).all()
 
 
@@ -112,11 +111,9 @@ def test_pickled_weights_are_not_read(saved):
 
 
 @pytest.mark.parametrize("name", ["tinny", "nobody/no-such-model"])
-def test_an_unknown_name_is_one_quick_error(name):
-    began = time.perf_counter()
+def test_an_unknown_name_is_one_error(name):
     with pytest.raises(InputError, match=f"unknown model '{name}'") as refused:
         load_model(name)
-    assert time.perf_counter() - began < 10
     assert ("Did you mean 'tiny'?" in str(refused.value)) == (name == "tinny")
 
 

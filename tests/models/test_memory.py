@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.models.inference import attention_features, predicted_tokens
+from mplib.models.inference import answers, attention_features
 from mplib.models.loading import load_model
 from mplib.models.prompts import Prompts, number_prompts
 from mplib.studies.finetune import Training, finetune
@@ -46,7 +46,7 @@ def model(gpt2: PreTrainedModel) -> PreTrainedModel:
     "work",
     [
         lambda model, prompts: attention_features(model, prompts, batch_size=4),
-        lambda model, prompts: predicted_tokens(model, prompts, batch_size=4),
+        lambda model, prompts: answers(model, prompts, batch_size=4).log_probability,
         lambda model, prompts: mean_outputs(model, prompts, 4).numpy(),
     ],
 )
@@ -70,20 +70,20 @@ def test_batches_are_halved_and_the_numbers_stay(
 
 def test_no_room_for_one(model: PreTrainedModel, batch: Prompts) -> None:
     with room_for(model, 0), pytest.raises(InputError, match="for one example at a time"):
-        predicted_tokens(model, batch, batch_size=2)
+        answers(model, batch, batch_size=2)
 
 
 def test_training_goes_on_with_smaller_passes(tmp_path: Path) -> None:
     task = KSmallest(k=2, m=4, pool=8)
     lists = task.draw(48, seed=0)
-    how = Training(steps=4, batch_size=16, warmup_steps=1, learning_rate=1e-3, evaluations=2)
+    training = Training(steps=4, batch_size=16, warmup_steps=1, learning_rate=1e-3, evaluations=2)
     histories = []
     for room in (16, 4):
-        start = load_model("nano", numbers=8, seed=0)
+        start = load_model("nano", vocabulary=8, seed=0)
         prompts = number_prompts(start.tokenizer, start.positions, 8, lists, task.answers(lists))
         # The development set goes through in one pass, which must find room too.
         with room_for(start.model, room) as tried:
-            found = finetune(start, prompts, prompts[:4], how, tmp_path / str(room), {})
+            found = finetune(start, prompts, prompts[:4], training, tmp_path / str(room), {})
         histories.append(found)
         assert tried[:3] == ([16, 16, 4] if room == 16 else [16, 8, 4])
     np.testing.assert_allclose(histories[0].loss, histories[1].loss, rtol=1e-5)
