@@ -11,11 +11,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from transformers.modeling_utils import AttentionInterface
 
-from benchmarks.features import number_prompts
+from benchmarks.features import number_prompts, predicted_tokens
 from benchmarks.harness import Row, alternate, speed_row
 from mplib.models.attention import Intervention, Reduction
-from mplib.models.inference import attention_features, order_statements, predicted_tokens
+from mplib.models.inference import attention_features, order_statements
 from mplib.models.loading import PRESETS, pick_device
+from mplib.models.passes import head_shape
 from mplib.models.prompts import Prompts
 from mplib.studies import flow, heads
 from mplib.tasks.ksmallest import KSmallest
@@ -57,7 +58,7 @@ def published_maps(model: PreTrainedModel, lists: np.ndarray) -> dict[str, np.nd
     Each of shape (m, layers, heads).
     """
     model.set_attn_implementation("eager")
-    by_place, by_rank = np.zeros((2, lists.shape[1], *heads.head_shape(model)))
+    by_place, by_rank = np.zeros((2, lists.shape[1], *head_shape(model)))
     for numbers in lists.tolist():
         output = model(torch.tensor([numbers], device=model.device), output_attentions=True)
         last = torch.stack(output.attentions)[:, 0, :, -1].cpu().numpy()
@@ -126,8 +127,8 @@ def run() -> list[Row]:
     arranged = flow.arrange(lists, PLACES)
     prompts, case = number_prompts(TASK, lists), number_prompts(TASK, arranged)
     # What the whole model answers counts as right, so that heads have something to lose.
-    prompts = replace(prompts, answers=predicted_tokens(model, prompts, batch_size=BATCH))
-    shape = heads.head_shape(model)
+    prompts = replace(prompts, answers=predicted_tokens(model, prompts, BATCH))
+    shape = head_shape(model)
     results: dict[str, dict[str, np.ndarray]] = {}
 
     def masks(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -156,7 +157,7 @@ def run() -> list[Row]:
         once = table[(table.percentage > 0) | (table.order == table.order[0])]
         removed = heads.heads_removed(FLOW_PERCENTAGE, shape[0] * shape[1])
         off = heads.heads_off(orders["position entropy"][0], removed, shape)
-        change = replace(Intervention(), heads_off=torch.from_numpy(off))
+        change = Intervention(heads_off=torch.from_numpy(off))
         found["flow"] = flow.mean_flow(model, case, change, BATCH)
         found["flow of all"] = flow.mean_flow(model, prompts, batch_size=BATCH)
         results["ours"] = found | {"accuracy": once.accuracy.to_numpy()}

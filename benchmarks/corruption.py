@@ -14,22 +14,20 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from benchmarks.features import number_prompts
+from benchmarks.features import number_prompts, predicted_tokens
 from benchmarks.harness import Row, alternate, speed_row
-from mplib.models.inference import predicted_tokens, read
+from mplib.models.inference import answers, attention_features, read
 from mplib.models.loading import PRESETS, pick_device, random_twin
 from mplib.models.prompts import Prompts
 from mplib.probe.draws import Draws, change, draws
 from mplib.probe.knn import ProbeSettings, useful_heights, usefulness
-from mplib.studies.corruption import Outcome
-from mplib.tasks.corruptions import replace_number
-from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.ksmallest import KSmallest, replace_number
 from mplib.tasks.trees import PADDING
 
 EXAMPLES, DRAWS, BATCH = 256, 256, 64
 TASK = KSmallest(3, m=8, pool=64)
 NAME = "useless replaced"
-HOW = ProbeSettings(metric_power=1)
+SETTINGS = ProbeSettings(metric_power=1)
 """Manhattan distance, eight neighbours, five folds: what the paper's source takes for language."""
 COLUMNS = ("accuracy", change(NAME), "S_P1", "S_P2")
 
@@ -76,9 +74,9 @@ def cross_validated_f1(features: np.ndarray, labels: np.ndarray, seed: int) -> f
     example, statement = np.nonzero(labels != PADDING)
     gold = labels[example, statement]
     guess = cross_val_predict(
-        KNeighborsClassifier(HOW.neighbours, weights="distance", p=HOW.metric_power),
+        KNeighborsClassifier(SETTINGS.neighbours, weights="distance", p=SETTINGS.metric_power),
         features[example, statement], gold, groups=example,
-        cv=GroupKFold(HOW.folds, shuffle=True, random_state=seed),
+        cv=GroupKFold(SETTINGS.folds, shuffle=True, random_state=seed),
     )  # fmt: skip
     return float(f1_score(gold, guess, average="macro"))
 
@@ -116,18 +114,19 @@ def asked(
     heights: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
     """Every example once clean and once corrupted: what the draws resample."""
-    before, after = (read(model, prompts, batch_size=BATCH) for prompts in (clean, corrupted))
-    baseline = read(twin, clean, answers=False, batch_size=BATCH).features
+    before = read(model, clean, batch_size=BATCH)
+    after = answers(model, corrupted, batch_size=BATCH)
+    right, still_right = (x.correct.astype(float) for x in (before.answers, after))
     return {
-        "clean": Outcome(before.correct, before.log_probability),
-        "features": before.features, "heights": heights, "twins": [baseline],
-        "corrupted": {NAME: Outcome(after.correct, after.log_probability)},
+        "values": {"accuracy": right, change(NAME): still_right - right},
+        "features": before.features, "heights": heights,
+        "twins": [attention_features(twin, clean, batch_size=BATCH)],
     }  # fmt: skip
 
 
 def ours(*case: Any) -> Draws:
     """Every example once clean and once corrupted; then the draws."""
-    return draws(**asked(*case), count=DRAWS, settings=HOW)
+    return draws(**asked(*case), count=DRAWS, settings=SETTINGS)
 
 
 def run() -> list[Row]:
@@ -148,10 +147,10 @@ def study() -> tuple[PreTrainedModel, PreTrainedModel, Prompts, Prompts, np.ndar
     replaced = replace_number(TASK, lists, NAME)
     clean, corrupted = (number_prompts(TASK, each) for each in (lists, replaced.lists))
     # What the model answers counts as right in most lists, so that it has something to lose.
-    answers = predicted_tokens(model, clean, batch_size=BATCH)
+    found = predicted_tokens(model, clean, BATCH)
     chance = np.random.default_rng(0).random(EXAMPLES) < 0.8
-    answers = np.where(chance, answers, clean.answers)
-    clean, corrupted = (replace(prompts, answers=answers) for prompts in (clean, corrupted))
+    found = np.where(chance, found, clean.answers)
+    clean, corrupted = (replace(prompts, answers=found) for prompts in (clean, corrupted))
     return model, random_twin(model, seed=1), clean, corrupted, TASK.heights(lists)
 
 

@@ -1,7 +1,6 @@
 """Feature extraction: the published loop, one example at a time, beside our batches."""
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from benchmarks.harness import Row, alternate, speed_row
 from mplib.files import ROOT, home
 from mplib.models.inference import attention_features, scale_examples
 from mplib.models.loading import PRESETS, load_model, pick_device, random_twin
+from mplib.models.passes import passes
 from mplib.models.prompts import NumberTokens, Prompts
 from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import compare
@@ -35,6 +35,15 @@ def number_prompts(task: KSmallest, lists: np.ndarray) -> Prompts:
     """Prompts in which token id n is the number n."""
     ids = np.arange(task.pool)
     return NumberTokens(ids, ids, ids).prompts(lists, task.answers(lists))
+
+
+def predicted_tokens(model: PreTrainedModel, prompts: Prompts, batch_size: int) -> np.ndarray:
+    """The most likely token after each prompt, shape (examples,)."""
+    found = np.empty(len(prompts), dtype=np.int64)
+    with passes(model, prompts, batch_size) as batches:
+        for chosen, _, ask in batches:
+            found[chosen] = ask().logits.argmax(dim=1).cpu()
+    return found
 
 
 def run() -> list[Row]:
@@ -105,10 +114,10 @@ def trained_model() -> tuple[PreTrainedModel, KSmallest, np.ndarray, str]:
         model = AutoModelForCausalLM.from_pretrained(golden, use_safetensors=True).eval()
         return model, task, lists, "the golden checkpoint"
     task = KSmallest(2, m=8, pool=32)
-    start = load_model("nano", numbers=task.pool, device="cpu")
+    start = load_model("nano", vocabulary=task.vocabulary, device="cpu")
     train, dev, _ = (number_prompts(task, lists) for lists in task.splits(200_000, seed=0))
-    how = Training(steps=2000, learning_rate=3e-3, schedule="cosine", warmup_steps=100)
+    training = Training(steps=2000, learning_rate=3e-3, schedule="cosine", warmup_steps=100)
     folder = Path(home()) / "runs" / "bench" / "nano"
-    finetune(start, train, dev[:1000], how, folder, {"task": asdict(task), "model": "nano"})
+    finetune(start, train, dev[:1000], training, folder, {"task": task.identity, "model": "nano"})
     model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True).eval()
     return model, task, task.draw(1000, seed=1), "a nano model trained here"

@@ -9,10 +9,9 @@ from transformers import PreTrainedModel
 from benchmarks import published
 from benchmarks.features import gpt2_small
 from benchmarks.harness import Row, alternate, speed_row
-from mplib.models.prompts import number_tokens
 from mplib.models.cost import machine_speed
-from mplib.studies import finetune
-from mplib.studies.finetune import Training
+from mplib.models.prompts import number_tokens
+from mplib.studies.finetune import Training, add_gradients
 from mplib.tasks.ksmallest import KSmallest
 
 BATCH, ROUNDS = 32 if not torch.cuda.is_available() else 1024, 4
@@ -34,10 +33,10 @@ def run() -> list[Row]:
     theirs = published.TextTraining(
         model, tokenizer, torch.optim.AdamW(model.parameters(), lr=1e-6)
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)  # as mplib.finetune
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)  # as mplib's
 
     def step(precision: str) -> None:
-        finetune._step(
+        add_gradients(
             model, prompts, Training(steps=1, batch_size=BATCH, precision=precision), BATCH
         )
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -116,11 +116,11 @@ def example_rows() -> list[Row]:
     """Time of features, and of the probe on them, in the number of lists."""
     model, lists = decoder(), TASK.draw(max(*LISTS, *PROBED), seed=0)
     prompts, heights = number_prompts(TASK, lists), TASK.heights(lists)
-    found, how = attention_features(model, prompts), corruption.HOW
+    found, settings = attention_features(model, prompts), corruption.SETTINGS
 
     def their_probe(n: int) -> None:
         for labels in (usefulness(heights[:n]), useful_heights(heights[:n])):
-            corruption.cross_validated_f1(found[:n], labels, how.seed)
+            corruption.cross_validated_f1(found[:n], labels, settings.seed)
 
     return [
         time_row(
@@ -130,7 +130,7 @@ def example_rows() -> list[Row]:
         ),
         time_row(
             "time of the probe in examples",
-            {n: partial(predict, found[:n], heights[:n], settings=how) for n in PROBED},
+            {n: partial(predict, found[:n], heights[:n], settings=settings) for n in PROBED},
             {n: partial(their_probe, n) for n in PROBED},
         ),
     ]
@@ -152,7 +152,7 @@ def layer_row() -> Row:
 def draw_row() -> Row:
     """Time of the corruption study in draws; ours, after it has asked the model."""
     model, twin, *rest = case = corruption.study()
-    ours = partial(draws, **corruption.asked(*case), settings=corruption.HOW)
+    ours = partial(draws, **corruption.asked(*case), settings=corruption.SETTINGS)
     baseline = corruption.read_baseline(twin, rest[0])
     found = ours(count=DRAWS[0])  # for its draws; the libraries are warm after it
 

@@ -17,6 +17,7 @@ from mplib.models.inference import attention_features
 from mplib.models.loading import LoadedModel, load_model
 from mplib.models.prompts import Prompts
 from mplib.tasks.proofwriter.generator import examples
+from mplib.tasks.task import TEMPLATES
 
 MODEL, SHOTS = "smollm2-135m", 4
 OURS, THEIRS, BATCH, ROUNDS = 32, 8, 8, 3
@@ -29,7 +30,7 @@ def asked(loaded: LoadedModel) -> Prompts:
     shown = demonstrate(examples(64, seed=1, **kind), SHOTS, OURS)
     return few_shot(
         loaded.tokenizer, examples(OURS, seed=0, **kind), shown,
-        template="proofwriter", max_tokens=loaded.positions,
+        template=TEMPLATES["proofwriter"], max_tokens=loaded.positions,
     )[0]  # fmt: skip
 
 

@@ -191,9 +191,9 @@ def predicted_tokens(
 
 
 def outcome(correct: Sequence[float] | np.ndarray) -> Answers:
-    """Answers of which these are right."""
+    """Answers of which these are right; NaN where there is none."""
     correct = np.asarray(correct, dtype=float)
-    return Answers(correct, np.where(correct == 1, -0.1, -2.0))
+    return Answers(correct, np.where(np.isnan(correct), np.nan, np.where(correct == 1, -0.1, -2)))
 
 
 def probed(

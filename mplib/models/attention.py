@@ -6,6 +6,7 @@ reduced numbers are kept, so memory grows with statements and layers, not with t
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,7 +17,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, eager_mask, sdpa_mask
+from transformers.masking_utils import (
+    AttentionMaskInterface,
+    causal_mask_function,
+    eager_mask,
+    sdpa_mask,
+)
 from transformers.modeling_utils import AttentionInterface
 
 from mplib.errors import InputError
@@ -86,6 +92,9 @@ class Session:
     n_statements: int = 0
     last_layer: int | None = None
     real: Tensor | None = None
+    calls: Counter[int] = field(default_factory=Counter)
+    queries: set[int] = field(default_factory=set)
+    windows: bool = False
     recorded: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)
 
@@ -110,6 +119,8 @@ def _attention(
     if session is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     layer: int = module.layer_idx  # type: ignore[assignment]
+    session.calls[layer] += 1
+    session.queries.add(query.shape[2])
     eager = sys.modules[type(module).__module__].eager_attention_forward
     change = session.intervention
     cut = change.cut[:, None] if change.cuts(layer) and change.cut is not None else None
@@ -129,7 +140,7 @@ def _attention(
             hidden = cut | (attention_mask == torch.finfo(query.dtype).min)
             weights = weights.masked_fill(_gather_rows(hidden, session.rows), 0)
         session.recorded[layer] = _reduce(weights.float(), session)
-    if layer == session.last_layer:
+    if layer is not None and layer == session.last_layer:
         raise EnoughLayers
     if cut is not None and not change.renormalise:
         _, weights = eager(module, query, key, value, attention_mask, **kwargs)
@@ -213,6 +224,8 @@ def _mask(**kwargs: Any) -> Tensor | None:
     """
     session = SESSION.get()
     padding = kwargs["attention_mask"]
+    if session is not None:
+        session.windows |= kwargs["mask_function"] is not causal_mask_function
     # First what is cheap to see: sdpa_mask makes a whole mask to say that one is needed.
     plain = kwargs["q_length"] == kwargs["kv_length"] and (padding is None or bool(padding.all()))
     if session is not None and plain and sdpa_mask(**kwargs) is None:
@@ -233,8 +246,11 @@ def backend(model: PreTrainedModel) -> Iterator[None]:
     """Runs the model's attention through the backend for the time of the block.
 
     Raises:
-        InputError: the model's family does not use transformers' attention interface.
+        InputError: the model's family does not use transformers' attention interface, or its
+            attention cannot be read rightly.
     """
+    from mplib.models.facts import facts  # it looks through the means of this file
+
     module = sys.modules[type(model).__module__]
     if not hasattr(module, "eager_attention_forward") or not model._can_set_attn_implementation():
         raise InputError(
@@ -245,6 +261,7 @@ def backend(model: PreTrainedModel) -> Iterator[None]:
     before = model.config._attn_implementation
     model.set_attn_implementation(BACKEND)
     try:
+        facts(model)
         yield
     finally:
         model.set_attn_implementation(before)

@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import Cache, DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
+from transformers import Cache, PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.models.attention import (
-    SESSION,
-    EnoughLayers,
-    Intervention,
-    Reduction,
-    Session,
-    backend,
-)
+from mplib.models.attention import Intervention, Reduction, Session, backend
+from mplib.models.facts import (
+    Facts,
+    device_of,
+    facts,
+    not_a_number,
+    prefix_cache,
+    rope_limit,
+    run,
+)  # fmt: skip
 from mplib.models.prompts import Prompts
 
 
@@ -66,21 +67,24 @@ def forward(
         cache: keys and values of the prompts' prefix, from ``prefix_cache``; it stays as it is.
 
     Raises:
-        InputError: no layer went through the backend; an intervention, which would change what a
-            prefix left behind; or padding behind a prefix in a family that counts it into its
-            sliding window.
+        InputError: an intervention, which would change what a prefix left behind or which a hybrid
+            leaks around; padding that the model counts in; a prompt too long to be read among
+            others; NaN in what comes out.
     """
-    device = _device(model)
+    device, known = device_of(model), facts(model)
     past = len(prompts.prefix)
-    if past and intervention is not None:
-        raise InputError("an intervention changes the prefix too: run prompts.whole()")
-    if past and not prompts.attention_mask.all() and _slides(model):
-        raise InputError(
-            f"{type(model).__name__} has a sliding window, into which padding behind a shared "
-            "prefix would count: run prompts.whole()"
-        )
+    if intervention is not None:
+        if past:
+            raise InputError("an intervention changes the prefix too: run prompts.whole()")
+        if known.leak:
+            name = type(model).__name__
+            raise InputError(
+                f"{name} mixes tokens outside its attention too, so a change inside "
+                "the attention would leak around: no interventions with partial_attention"
+            )
+    _fits(model, known, prompts)
     if past:
-        cache = cache or prefix_cache(model, prompts)
+        cache = cache or prefix_cache(model, torch.from_numpy(prompts.prefix), known.layers[-1])
     input_ids = torch.from_numpy(prompts.input_ids).to(device)
     mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
     mask = mask.to(device)
@@ -92,75 +96,20 @@ def forward(
         session.rows, session.row_mask = _question_rows(prompts, past, device)
         session.pooling = _pooling(prompts, reduction, mask.shape[1], device)
         session.n_statements = prompts.statements.shape[1]
-        session.last_layer = None if logits else _last_layer(model)
-    token = SESSION.set(session)
-    output = None
-    try:
-        output = model(
-            input_ids=input_ids,
-            attention_mask=mask.long(),
-            position_ids=(mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, past:],
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=1,
-        )
-    except EnoughLayers:
-        pass
-    finally:
-        SESSION.reset(token)
+        session.last_layer = None if logits else known.layers[-1]
+    output = run(model, session, input_ids, mask, cache, known.last_only)
     heads = [session.outputs[layer].to(device) for layer in sorted(session.outputs)]
     summed = torch.stack(heads) if heads else None
+    after = output.logits[:, -1] if output is not None else None
+    if after is not None and after.isnan().any():
+        raise not_a_number(model)
     if reduction is None:
-        return Pass(output.logits[:, -1] if output is not None else None, None, (), summed)
-    if not session.recorded:
-        raise InputError(f"no layer of {type(model).__name__} went through the attention interface")
+        return Pass(after, None, (), summed)
     layers = tuple(sorted(session.recorded))
     attention = torch.stack([session.recorded[layer].to(device) for layer in layers], dim=1)
-    after = output.logits[:, -1] if logits and output is not None else None
+    if attention.isnan().any():
+        raise not_a_number(model)
     return Pass(after, attention, layers, summed)
-
-
-class _PrefixLayer(DynamicLayer):
-    """One layer's keys and values of a prefix, the same for every example of every batch.
-
-    What a pass adds is not kept: it would cost the prefix once for each example and layer.
-    """
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys: Tensor = keys
-        self.values: Tensor = values
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Keys and values of the prefix, followed by the new ones."""
-        n = len(key_states)
-        keys, values = self.keys.expand(n, -1, -1, -1), self.values.expand(n, -1, -1, -1)
-        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
-
-
-@torch.no_grad()
-def prefix_cache(model: PreTrainedModel, prompts: Prompts) -> Cache:
-    """Keys and values of the prompts' prefix, for ``forward``; inside a ``backend`` block.
-
-    Built without the model's config, or layers with a sliding window would forget the prefix.
-    """
-    cache = DynamicCache()
-    session = Session(Intervention(), type(model)._supports_sdpa, last_layer=_last_layer(model))
-    token = SESSION.set(session)
-    try:
-        ids = torch.from_numpy(prompts.prefix[None]).to(_device(model))
-        model(
-            input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
-    except EnoughLayers:
-        pass
-    finally:
-        SESSION.reset(token)
-    return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
 
 
 Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]
@@ -184,31 +133,41 @@ def passes(
         backend(model),
         tqdm(total=len(prompts), desc=title, unit="example", disable=hidden) as progress,
     ):
-        yield _batches(model, prompts.whole() if _slides(model) else prompts, batch_size, progress)
+        known = facts(model)
+        together = prompts if known.prefix else prompts.whole()
+        yield _batches(model, together, batch_size if known.pads else 1, progress)
 
 
 def _batches(
     model: PreTrainedModel, prompts: Prompts, batch_size: int, progress: tqdm
 ) -> Iterator[Batch]:
-    cache = prefix_cache(model, prompts) if len(prompts.prefix) else None
+    prefix, last = torch.from_numpy(prompts.prefix), facts(model).layers[-1]
+    cache = prefix_cache(model, prefix, last) if len(prefix) else None
     for chosen, batch in prompts.batches(batch_size):
         yield chosen, batch, partial(forward, model, batch, cache=cache)
         progress.update(len(chosen))
 
 
-def _device(model: PreTrainedModel) -> torch.device:
-    """Where the model wants its tokens."""
-    return next(model.get_input_embeddings().parameters()).device
+def _fits(model: PreTrainedModel, known: Facts, prompts: Prompts) -> None:
+    """Whether prompts can be read together.
 
-
-def _last_layer(model: PreTrainedModel) -> int:
-    """Index of the last layer."""
-    return model.config.get_text_config().num_hidden_layers - 1
-
-
-def _slides(model: PreTrainedModel) -> bool:
-    """Whether any layer has a sliding window."""
-    return getattr(model.config.get_text_config(), "sliding_window", None) is not None
+    Raises:
+        InputError: they cannot, with why.
+    """
+    name, padded = type(model).__name__, not prompts.attention_mask.all()
+    if len(prompts.prefix) and padded and not known.prefix:
+        raise InputError(
+            f"{name} has a sliding window or the like, into which padding behind a shared prefix "
+            "would count: run prompts.whole()"
+        )
+    if padded and not known.pads:
+        raise InputError(f"padding on the left changes what {name} gives: run prompts one by one")
+    longest, limit = len(prompts.prefix) + prompts.input_ids.shape[1], rope_limit(model)
+    if limit is not None and longest > limit:
+        raise InputError(
+            f"a prompt has {longest} tokens, but beyond {limit} the rotary frequencies of {name} "
+            "depend on the longest prompt of a batch: use fewer demonstrations or shorter examples"
+        )
 
 
 def _question_rows(prompts: Prompts, past: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -241,7 +200,7 @@ def head_shape(model: PreTrainedModel) -> tuple[int, int]:
     Raises:
         InputError: the model has no attention heads.
     """
-    config = model.config.get_text_config()
+    config = model.config.get_text_config(decoder=True)
     shape = tuple(int(getattr(config, f"num_{n}", 0)) for n in ("hidden_layers", "attention_heads"))
     if not all(shape):
         raise InputError(

@@ -6,7 +6,7 @@ one, useful or not; here each kind has its own name.
 """
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -14,9 +14,10 @@ import numpy as np
 
 from mplib.errors import InputError, suggest
 from mplib.tasks.examples import Example
-from mplib.tasks.proofwriter.generator import FORMS
-from mplib.tasks.proofwriter.logic import Rule, read, write
-from mplib.tasks.trees import ReasoningTree
+from mplib.tasks.proofwriter.logic import FORMS, Rule, read, write
+
+Wordings = dict[int, list[str]]
+"""What statements may say instead, by their index."""
 
 
 class Impossible(InputError):
@@ -48,28 +49,13 @@ def _useless(example: Example) -> list[int]:
     return sorted({*range(len(example.statements))} - example.tree.useful)
 
 
-def _arrange(example: Example, places: Sequence[int]) -> Example:
-    """The example with the statements of these places, in this order."""
-    new = {old: place for place, old in enumerate(places)}
-    tree = example.tree
-    heights = {new[i]: height for i, height in tree.heights.items() if i in new}
-    edges = tuple((new[a], new[b]) for a, b in tree.edges if a in new and b in new)
-    root = new[tree.root] if tree.root in new else max(heights, key=lambda i: heights[i])
-    return replace(
-        example,
-        statements=tuple(example.statements[i] for i in places),
-        kinds=tuple(example.kinds[i] for i in places) if example.kinds else (),
-        tree=ReasoningTree(len(places), heights, edges, root),
-    )
-
-
 def _shuffle(example: Example, rng: random.Random) -> Corrupted | None:
     if len({*example.statements}) < 2:
         return None
     places = list(range(len(example.statements)))
     while True:
         rng.shuffle(places)
-        other = _arrange(example, places)
+        other = example.arranged(places)
         if other.statements != example.statements:
             return Corrupted(other, None)
 
@@ -80,12 +66,10 @@ def _remove(example: Example, which: Sequence[int], rng: random.Random) -> Corru
         return None
     hit = rng.choice(which)
     rest = [i for i in range(len(example.statements)) if i != hit]
-    return Corrupted(_arrange(example, rest), hit)
+    return Corrupted(example.arranged(rest), hit)
 
 
-def _reword(
-    example: Example, wordings: Mapping[int, Sequence[str]], rng: random.Random
-) -> Corrupted | None:
+def _reword(example: Example, wordings: Wordings, rng: random.Random) -> Corrupted | None:
     """One of the statements in one of its new wordings."""
     if not wordings:
         return None
@@ -95,7 +79,7 @@ def _reword(
     return Corrupted(replace(example, statements=tuple(statements)), hit)
 
 
-def _denials(example: Example, which: Iterable[int]) -> dict[int, list[str]]:
+def _denials(example: Example, which: Iterable[int]) -> Wordings:
     """Statements in the paper's words for their being false."""
     texts = {i: example.statements[i].strip().removesuffix(".") for i in which}
     return {i: [f"That {text} is false."] for i, text in texts.items()}
@@ -115,14 +99,14 @@ def _rules(example: Example) -> dict[int, tuple[Rule, str, bool]]:
     return found
 
 
-def _negated_conclusions(example: Example) -> dict[int, list[str]]:
+def _negated_conclusions(example: Example) -> Wordings:
     return {
         i: [write(rule._replace(head=rule.head.negated()), form, people)]
         for i, (rule, form, people) in _rules(example).items()
     }
 
 
-def _paraphrases(example: Example) -> dict[int, list[str]]:
+def _paraphrases(example: Example) -> Wordings:
     """Other forms of useful rules, where there are any and they say the same."""
     found = {}
     for i, (rule, _, people) in _rules(example).items():
@@ -172,10 +156,8 @@ def corrupt(example: Example, name: str, seed: int = 0) -> Corrupted | None:
     (2, 'That Bob is kind is false.')
     """
     if name not in CORRUPTIONS:
-        raise InputError(
-            f"corruption {name!r}: expected one of {', '.join(CORRUPTIONS)}."
-            f"{suggest(name, list(CORRUPTIONS))}"
-        )
+        hint = suggest(name, [*CORRUPTIONS])
+        raise InputError(f"corruption {name!r}: expected one of {', '.join(CORRUPTIONS)}.{hint}")
     text = "\n".join([*example.statements, example.question])
     return CORRUPTIONS[name](example, random.Random(f"{seed} {text}"))
 
@@ -196,8 +178,6 @@ def corrupt_all(
     found = [corrupt(example, name, seed) for example in examples]
     done = [one for one in found if one is not None]
     if not done:
-        raise Impossible(
-            f"{name!r} is possible in none of the {len(examples)} examples: leave it out or take "
-            "other examples"
-        )
+        where = f"none of the {len(examples)} examples"
+        raise Impossible(f"{name!r} is possible in {where}: leave it out or take others")
     return done, np.array([one is not None for one in found])

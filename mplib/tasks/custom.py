@@ -22,6 +22,8 @@ from mplib.tasks.examples import Example
 from mplib.tasks.jsonl import load_jsonl
 from mplib.tasks.trees import ReasoningTree
 
+Check = Callable[[Any], bool]
+
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
@@ -32,38 +34,37 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+def _list_of(check: Check) -> Check:
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
 def _is_pair(value: Any) -> bool:
-    return _is_list_of(_is_number)(value) and len(value) == 2
+    return _list_of(_is_number)(value) and len(value) == 2
 
 
-SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "statements": (
-        lambda v: _is_list_of(_is_text)(v) and v,
-        'a list of one or more non-empty strings, e.g. ["Rex is a dog.", "Dogs bark."]',
-    ),
+def _some(check: Check) -> Check:
+    return lambda value: bool(value) and _list_of(check)(value)
+
+
+def _different(check: Check) -> Check:
+    return lambda value: _some(check)(value) and len({*value}) == len(value)
+
+
+SCHEMA: dict[str, tuple[Check, str]] = {
+    "statements": (_some(_is_text), 'a list of non-empty strings, e.g. ["Rex is a dog."]'),
     "question": (lambda v: isinstance(v, str), 'a string, e.g. "Does Rex bark?", or ""'),
     "answer": (_is_text, 'a non-empty string, e.g. "yes"'),
-    "edges": (_is_list_of(_is_pair), "a list of [premise, conclusion] pairs, e.g. [[0, 1]]"),
+    "edges": (_list_of(_is_pair), "a list of [premise, conclusion] pairs, e.g. [[0, 1]]"),
     "root": (_is_number, "the number of a statement, e.g. 1"),
-    "useful": (
-        lambda v: _is_list_of(_is_number)(v) and v and len({*v}) == len(v),
-        "a list of different statement numbers, e.g. [0, 1]",
-    ),
-    "heights": (
-        _is_list_of(_is_number),
-        "a list of numbers, one for each of 'useful', e.g. [0, 1]",
-    ),
+    "useful": (_different(_is_number), "a list of different statement numbers, e.g. [0, 1]"),
+    "heights": (_list_of(_is_number), "a list of numbers, one for each of 'useful', e.g. [0, 1]"),
     "group": (_is_text, 'a non-empty string, e.g. "story 1"'),
-    "choices": (
-        lambda v: _is_list_of(_is_text)(v) and v and len({*v}) == len(v),
-        'a list of different non-empty strings, e.g. ["yes", "no"]',
-    ),
+    "choices": (_different(_is_text), 'a list of different non-empty strings, e.g. ["a", "b"]'),
 }
 """Check and description of each field."""
+
+REQUIRED = ("statements", "question", "answer")
+"""Fields that every line has."""
 
 
 def examples(path: Path | str) -> list[Example]:
@@ -89,25 +90,18 @@ def parse(record: dict[str, Any]) -> Example:
     for key, (check, expected) in SCHEMA.items():
         if key in record and not check(record[key]):
             raise InputError(f"field {key!r}: expected {expected}, found {record[key]!r:.60}")
-        if key not in record and key in ("statements", "question", "answer"):
+        if key not in record and key in REQUIRED:
             raise InputError(f"field {key!r} is missing: add {expected}")
-    return Example(
-        statements=tuple(record["statements"]),
-        question=record["question"],
-        answer=record["answer"],
-        tree=_tree(record),
-        group=record.get("group", ""),
-        choices=tuple(record.get("choices", ())),
-    )
+    told, question, answer = (record[key] for key in REQUIRED)
+    group, choices = record.get("group", ""), tuple(record.get("choices", ()))
+    return Example(tuple(told), question, answer, _tree(record), group, choices)
 
 
 def _tree(record: dict[str, Any]) -> ReasoningTree:
     given = [key for key in ("edges", "useful", "heights") if key in record]
     if given not in (["edges"], ["useful", "heights"]):
-        raise InputError(
-            "the tree: expected either field 'edges' or the fields 'useful' and 'heights', found "
-            f"{' and '.join(map(repr, given)) or 'none of them'}; keep one of the two forms"
-        )
+        found = " and ".join(map(repr, given)) or "none of them"
+        raise InputError(f"the tree: expected 'edges', or 'useful' and 'heights', found {found}")
     n, root = len(record["statements"]), record.get("root")
     try:
         if "edges" in record:

@@ -1,8 +1,10 @@
 """Examples: problems in words whose gold reasoning tree is known, alone and in sets."""
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 
@@ -34,15 +36,43 @@ class Example:
 
     def __post_init__(self) -> None:
         """Checks that tree, kinds and answer fit the statements and choices."""
-        if self.tree.n_statements != len(self.statements):
-            raise InputError(
-                f"tree over {self.tree.n_statements} statements, example with "
-                f"{len(self.statements)}: they must agree"
-            )
-        if self.kinds and len(self.kinds) != len(self.statements):
-            raise InputError(f"{len(self.kinds)} kinds for {len(self.statements)} statements")
+        n = len(self.statements)
+        if self.tree.n_statements != n:
+            raise InputError(f"tree over {self.tree.n_statements} statements, but there are {n}")
+        if self.kinds and len(self.kinds) != n:
+            raise InputError(f"{len(self.kinds)} kinds for {n} statements")
         if self.choices and self.answer not in self.choices:
             raise InputError(f"answer {self.answer!r} is none of the choices {self.choices}")
+
+    def arranged(self, places: Sequence[int]) -> "Example":
+        """The example with the statements of these places, in this order.
+
+        Of the tree, what is left: where its root was left out, the highest of the others is root.
+        """
+        new = {old: place for place, old in enumerate(places)}
+        heights = {new[i]: height for i, height in self.tree.heights.items() if i in new}
+        edges = tuple((new[a], new[b]) for a, b in self.tree.edges if a in new and b in new)
+        highest = max(heights, key=heights.__getitem__)
+        return replace(
+            self,
+            statements=tuple(self.statements[i] for i in places),
+            kinds=tuple(self.kinds[i] for i in places) if self.kinds else (),
+            tree=ReasoningTree(len(places), heights, edges, new.get(self.tree.root, highest)),
+        )
+
+
+def ordered(n: int, order: str, seed: str) -> list[int]:
+    """Places of n statements in the order they are told: ``random`` by the seed, or ``given``.
+
+    Raises:
+        InputError: another order.
+    """
+    if order not in ("random", "given"):
+        raise InputError(f"order={order!r}: expected 'random' or 'given'")
+    places = list(range(n))
+    if order == "random":
+        random.Random(seed).shuffle(places)
+    return places
 
 
 def group_names(examples: Sequence[Example]) -> np.ndarray:
@@ -83,10 +113,8 @@ class ExampleSet:
         """Gold heights of the rules alone, the facts left out; None where the task has no kinds."""
         if not all(example.kinds for example in self.examples):
             return None
-        rules = np.full(self.heights.shape, False)
-        for row, example in zip(rules, self.examples, strict=True):
-            row[: len(example.kinds)] = [kind == "rule" for kind in example.kinds]
-        return np.where(rules, self.heights, PADDING)
+        kinds = np.array([*zip_longest(*(example.kinds for example in self.examples))]).T
+        return np.where(kinds == "rule", self.heights, PADDING)
 
 
 def joined(sets: Sequence[ExampleSet], name: str) -> ExampleSet:

@@ -1,15 +1,16 @@
 """The k-th smallest task: find the k-th smallest of m numbers (paper, section 4.1)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from mplib.errors import InputError, suggest
 from mplib.tasks.corruptions import Impossible
 from mplib.tasks.examples import Example
-from mplib.tasks.task import Corruption, Prompts, Typical, Writer
+from mplib.tasks.task import Corruption, Prompts, Shown, Task, Typical, Writer
 from mplib.tasks.trees import USELESS, ReasoningTree
 
 NUMBERS = ("root replaced", "leaf replaced", "useless replaced")
@@ -17,7 +18,7 @@ NUMBERS = ("root replaced", "leaf replaced", "useless replaced")
 
 
 @dataclass(frozen=True)
-class KSmallest:
+class KSmallest(Task):
     """Which of the numbers is asked for, and how the lists are drawn.
 
     Attributes:
@@ -33,34 +34,26 @@ class KSmallest:
     pool: int = 512
     repeats: bool = False
 
-    name: ClassVar[str] = "ksmallest"
-    template: ClassVar[str] = "plain"
-    checkpoint: ClassVar[str] = (
-        "checkpoints/ksmallest/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}"
-        "_seed{seed}"
+    name = "ksmallest"
+    checkpoint = (
+        "checkpoints/{task}/{model}_m{m}_pool{pool}_repeats{repeats:d}_k{k}_{trainable}_seed{seed}"
     )
-    checkpoint_hash: ClassVar[tuple[str, ...]] = ()
-    metric_power: ClassVar[int] = 2
-    scales: ClassVar[bool] = True
-    renamed: ClassVar[bool] = True
+    metric_power = 2
+    scales = True
+    renamed = True
 
     def __post_init__(self) -> None:
         """Checks that such lists exist.
 
         Raises:
-            InputError: k is outside 1 to m, or the pool is too small for lists without repeats.
+            InputError: k is outside 1 to m, or the pool cannot fill a list.
         """
         if self.m < 2:
             raise InputError(f"m={self.m}: a list needs at least 2 numbers")
         if not 1 <= self.k <= self.m:
-            raise InputError(
-                f"k={self.k} of m={self.m} numbers: k must be from 1 to m; lower k or raise m"
-            )
+            raise InputError(f"k={self.k} of m={self.m}: k must be 1 to m; lower k or raise m")
         if self.pool < (2 if self.repeats else self.m):
-            raise InputError(
-                f"pool={self.pool} numbers cannot fill lists of m={self.m} without repeats: "
-                "raise pool or set repeats=True"
-            )
+            raise InputError(f"pool={self.pool} for m={self.m}: raise pool or set repeats=True")
 
     @property
     def depth(self) -> int:
@@ -85,9 +78,7 @@ class KSmallest:
         """Draws n lists and splits them 98/1/1 into training, development and test lists."""
         held_out = max(1, n // 100)
         if n < 3:
-            raise InputError(
-                f"{n} lists cannot be split into train, dev and test: ask for 3 or more"
-            )
+            raise InputError(f"{n} lists cannot be split in three: ask for 3 or more")
         return tuple(np.split(self.draw(n, seed), [n - 2 * held_out, n - held_out]))  # type: ignore[return-value]
 
     def answers(self, lists: np.ndarray) -> np.ndarray:
@@ -126,11 +117,6 @@ class KSmallest:
         return {"value": value, "value and position": np.concatenate([value, place], axis=-1)}
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What identifies the task in manifests and checkpoints."""
-        return {"name": type(self).__name__, **asdict(self)}
-
-    @property
     def trained_for(self) -> dict[str, Any]:
         """All of it: a model trained for one k knows no other."""
         return self.identity
@@ -147,15 +133,14 @@ class KSmallest:
 
     def replacements(self, keep_order: bool = False) -> dict[str, Corruption]:
         """The corruptions that such lists allow; see ``replace_number``."""
+        names = [name for name in NUMBERS if self.depth or name != "leaf replaced"]
+        return {name: partial(self._replaced, name, keep_order) for name in names}
 
-        def named(name: str) -> Corruption:
-            def corruption(problems: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-                found = replace_number(self, problems, name, seed, keep_order=keep_order)
-                return found.lists[found.possible], found.possible
-
-            return corruption
-
-        return {name: named(name) for name in NUMBERS if self.depth or name != "leaf replaced"}
+    def _replaced(
+        self, name: str, keep_order: bool, problems: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        found = replace_number(self, problems, name, seed, keep_order=keep_order)
+        return found.lists[found.possible], found.possible
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
@@ -172,15 +157,11 @@ class KSmallest:
         """
         found = self.splits(lists, seed)[2][:n]
         if len(found) < n:
-            raise InputError(
-                f"examples={n}: lists={lists} leaves {len(found)} test lists; lower examples or "
-                "raise lists, in 01_finetune too"
-            )
+            left = f"lists={lists} leaves {len(found)} test lists"
+            raise InputError(f"examples={n}: {left}; lower examples or finetune with more lists")
         return found
 
-    def prompts(
-        self, problems: np.ndarray, writer: Writer, shown: Sequence[Sequence[Example]] | None = None
-    ) -> Prompts:
+    def prompts(self, problems: Any, writer: Writer, shown: Shown | None = None) -> Prompts:
         """Lists as a model reads them: a number a token, never behind demonstrations."""
         return writer.write_numbers(problems, self.answers(problems), self.pool)
 
@@ -242,10 +223,8 @@ def replace_number(
         Impossible: no list allows it.
     """
     if name not in NUMBERS:
-        raise InputError(
-            f"corruption {name!r}: expected one of {', '.join(NUMBERS)}."
-            f"{suggest(name, list(NUMBERS))}"
-        )
+        hint = suggest(name, [*NUMBERS])
+        raise InputError(f"corruption {name!r}: expected one of {', '.join(NUMBERS)}.{hint}")
     heights = task.heights(lists)
     kinds = (heights == task.depth, (heights == 0) & (task.depth > 0), heights == USELESS)
     smaller = np.where(lists[:, None] < lists[..., None], lists[:, None], -1).max(axis=2)
@@ -257,9 +236,8 @@ def replace_number(
     possible = eligible.any(axis=1)
     if not possible.any():
         raise Impossible(
-            f"{name!r} is possible in none of the {len(lists)} lists with k={task.k}, m={task.m}, "
-            f"pool={task.pool}, keep_order={keep_order}: there is no such number (k=1 has no "
-            "leaves, k=m nothing useless) or no other to put in its place; change k or raise pool"
+            f"{name!r} is possible in none of the {len(lists)} lists of {task}: k=1 has no leaves, "
+            "k=m nothing useless; change k, raise pool or do not keep the order"
         )
     rng = np.random.default_rng(seed)
     position = np.where(eligible, rng.random(lists.shape), -1).argmax(axis=1)
@@ -272,6 +250,5 @@ def replace_number(
     skipped = (gone - (low[:, None] + 1) - np.arange(taken) <= free[:, None]).sum(axis=1)
     changed = lists.copy()
     changed[row[possible], position[possible]] = (low + 1 + free + skipped)[possible]
-    return Replaced(
-        changed, np.where(possible, position, -1), task.answers(lists), task.answers(changed)
-    )
+    positions = np.where(possible, position, -1)
+    return Replaced(changed, positions, task.answers(lists), task.answers(changed))

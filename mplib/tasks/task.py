@@ -5,8 +5,10 @@ Studies hand them back to the task and never look inside.
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Protocol
 
@@ -20,6 +22,9 @@ from mplib.tasks.trees import stack_labels
 
 Problems = Any
 """Problems of one task: an array of shape (n, ...), or a list of examples."""
+
+Shown = Sequence[Sequence[Example]]
+"""Demonstrations of each problem."""
 
 Prompts = Any
 """Prompts as the model's side makes them, with the token ids of the possible answers, or None."""
@@ -65,14 +70,15 @@ class Writer(Protocol):
     def write_numbers(self, lists: np.ndarray, answers: np.ndarray, pool: int) -> Prompts:
         """Lists of numbers as prompts."""
 
-    def write_words(
-        self, examples: Sequence[Example], shown: Sequence[Sequence[Example]], template: str
-    ) -> Prompts:
+    def write_words(self, examples: Sequence[Example], shown: Shown, template: str) -> Prompts:
         """Examples behind demonstrations as prompts."""
 
 
 class Task(Protocol):
-    """A reasoning task with gold trees.
+    """A reasoning task with gold trees: what studies ask of every one, and what most have alike.
+
+    A task is a frozen dataclass of its settings that is derived from this class, or from
+    ``WordTask``. Its problems in words (``as_examples``) tell all that it does not tell quicker.
 
     Attributes:
         name: its name in the registry.
@@ -85,62 +91,10 @@ class Task(Protocol):
         renamed: whether a corrupted problem has an answer of its own, by which it is judged too.
     """
 
-    name: ClassVar[str]
-    template: ClassVar[str]
-    checkpoint: ClassVar[str]
-    checkpoint_hash: ClassVar[tuple[str, ...]]
-    metric_power: ClassVar[int]
-    scales: ClassVar[bool]
-    renamed: ClassVar[bool]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What identifies the task in manifests and checkpoints."""
-
-    @property
-    def trained_for(self) -> dict[str, Any]:
-        """The part of a checkpoint's identity without which the checkpoint is for another task."""
-
-    @property
-    def vocabulary(self) -> int | list[str]:
-        """Of a model from random weights: how many numbers, or which words."""
-
-    @property
-    def corruptions(self) -> Mapping[str, Corruption]:
-        """What can be done to its problems, by name."""
-
-    @classmethod
-    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
-        """What a notebook's parameters come to, roughly."""
-
-    def splits(self, n: int, seed: int) -> tuple[Problems, Problems, Problems]:
-        """N problems to finetune on: training, development and test ones, which share nothing."""
-
-    def prompts(
-        self, problems: Problems, writer: Writer, shown: Sequence[Sequence[Example]] | None = None
-    ) -> Prompts:
-        """The problems as a model reads them, each behind its demonstrations if there are any."""
-
-    def as_examples(self, problems: Problems) -> list[Example]:
-        """The problems in words, with their trees."""
-
-    def heights(self, problems: Problems) -> np.ndarray:
-        """Gold heights, shape (n, statements)."""
-
-    def groups(self, problems: Problems) -> np.ndarray:
-        """Group of each problem, which no two folds share; shape (n,)."""
-
-    def text_baseline(self, problems: Problems) -> dict[str, np.ndarray]:
-        """What the text alone shows of each statement, by name; shape (n, statements, features)."""
-
-
-@dataclass(frozen=True)
-class WordTask:
-    """A task whose problems are examples: all that follows from their statements and trees."""
-
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     name: ClassVar[str] = "custom"
     template: ClassVar[str] = "plain"
-    checkpoint: ClassVar[str] = "checkpoints/{task}/{model}_{trainable}_seed{seed}"
+    checkpoint: ClassVar[str] = "checkpoints/{task}/{model}_{hash}_{trainable}_seed{seed}"
     checkpoint_hash: ClassVar[tuple[str, ...]] = ()
     metric_power: ClassVar[int] = 1
     scales: ClassVar[bool] = False
@@ -153,64 +107,79 @@ class WordTask:
 
     @property
     def trained_for(self) -> dict[str, Any]:
-        """The part of it that a checkpoint must share: any parameters of the same task will do."""
+        """The part of it that a checkpoint must share: any settings of the same task will do."""
         return {"name": type(self).__name__}
 
     @property
     def vocabulary(self) -> int | list[str]:
+        """Of a model from random weights: how many numbers, or which words."""
+
+    @property
+    def corruptions(self) -> Mapping[str, Corruption]:
+        """What can be done to its problems, by name."""
+
+    @classmethod
+    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
+        """What a notebook's parameters come to, roughly: here one set, a hundred tokens each."""
+        return Typical(cls.name, [100], parameters.get("examples", 0))
+
+    @abstractmethod
+    def splits(self, n: int, seed: int) -> tuple[Problems, Problems, Problems]:
+        """N problems to finetune on: training, development and test ones, which share nothing."""
+
+    def prompts(self, problems: Problems, writer: Writer, shown: Shown | None = None) -> Prompts:
+        """The problems as a model reads them, each behind its demonstrations if there are any."""
+
+    def as_examples(self, problems: Problems) -> list[Example]:
+        """The problems in words, with their trees."""
+
+    def heights(self, problems: Problems) -> np.ndarray:
+        """Gold heights, shape (n, statements)."""
+        return stack_labels([example.tree for example in self.as_examples(problems)])
+
+    def groups(self, problems: Problems) -> np.ndarray:
+        """Group of each problem, which no two folds share; shape (n,)."""
+        return group_names(self.as_examples(problems))
+
+    def text_baseline(self, problems: Problems) -> dict[str, np.ndarray]:
+        """What the text alone shows of each statement, by name; shape (n, statements, features)."""
+        return {"text": text_features(self.as_examples(problems))}
+
+
+@dataclass(frozen=True)
+class WordTask(Task):
+    """A task whose problems are examples; one of these says its ``sets`` and ``splits``."""
+
+    @property
+    def vocabulary(self) -> list[str]:
         """Every word and mark of its problems."""
-        sets = self.sets("test", DEMONSTRATIONS)
-        return words_of([example for one in sets for example in (*one.examples, *one.train)])
+        texts = [*TEMPLATES.values()]
+        for one in self.sets("test", DEMONSTRATIONS):
+            for x in (*one.examples, *one.train):
+                texts += [*x.statements, x.question, x.answer, *x.choices]
+        return sorted({*re.findall(r"\w+|[^\w\s]+", " ".join(texts))})
 
     @property
     def corruptions(self) -> Mapping[str, Corruption]:
         """All corruptions of statements in words."""
+        return {name: partial(self._corrupted, name) for name in CORRUPTIONS}
 
-        def named(name: str) -> Corruption:
-            def corruption(problems: Problems, seed: int) -> tuple[Problems, np.ndarray]:
-                done, possible = corrupt_all(problems, name, seed)
-                return [one.example for one in done], possible
+    def _corrupted(self, name: str, problems: Problems, seed: int) -> tuple[Problems, np.ndarray]:
+        done, possible = corrupt_all(problems, name, seed)
+        return [one.example for one in done], possible
 
-            return corruption
-
-        return {name: named(name) for name in CORRUPTIONS}
-
-    @classmethod
-    def typical(cls, parameters: Mapping[str, Any]) -> Typical:
-        """One set of problems of a hundred tokens each."""
-        return Typical(cls.name, [100], parameters.get("examples", 0))
-
+    @abstractmethod
     def sets(self, split: str, n: int) -> list[ExampleSet]:
         """At most n examples of each kind that is probed together, with those to demonstrate."""
-        raise NotImplementedError
 
-    def splits(self, n: int, seed: int) -> tuple[Problems, Problems, Problems]:
-        """N examples to finetune on: training, development and test ones."""
-        raise NotImplementedError
-
-    def prompts(
-        self, problems: Problems, writer: Writer, shown: Sequence[Sequence[Example]] | None = None
-    ) -> Prompts:
+    def prompts(self, problems: Problems, writer: Writer, shown: Shown | None = None) -> Prompts:
         """The examples as a model reads them, each behind its demonstrations if there are any."""
-        return writer.write_words(
-            problems, shown or [[]] * len(problems), template_text(self.template)
-        )
+        shown = shown or [[]] * len(problems)
+        return writer.write_words(problems, shown, template_text(self.template))
 
     def as_examples(self, problems: Problems) -> list[Example]:
         """The examples themselves."""
         return problems
-
-    def heights(self, problems: Problems) -> np.ndarray:
-        """Gold heights, shape (n, statements)."""
-        return stack_labels([example.tree for example in problems])
-
-    def groups(self, problems: Problems) -> np.ndarray:
-        """Group of each example, shape (n,)."""
-        return group_names(problems)
-
-    def text_baseline(self, problems: Problems) -> dict[str, np.ndarray]:
-        """Shared words, length, position and kind; see ``mplib.tasks.textbaseline``."""
-        return {"text": text_features(problems)}
 
 
 def template_text(name: str) -> str:
@@ -219,20 +188,7 @@ def template_text(name: str) -> str:
     Raises:
         InputError: no such template.
     """
-    if name not in TEMPLATES:
-        raise InputError(
-            f"template={name!r}: expected one of {', '.join(TEMPLATES)}."
-            f"{suggest(name, [*TEMPLATES])}"
-        )
-    return TEMPLATES[name]
-
-
-def words_of(examples: Sequence[Example]) -> list[str]:
-    """Every word and mark of examples, the vocabulary of a model that has none of its own."""
-    texts = [*TEMPLATES.values()]
-    for example in examples:
-        texts += [*example.statements, example.question, example.answer, *example.choices]
-    return sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text)})
+    return _known("template", name, TEMPLATES)
 
 
 def task_class(name: str) -> Any:
@@ -241,11 +197,14 @@ def task_class(name: str) -> Any:
     Raises:
         InputError: there is no such task.
     """
-    if name not in TASKS:
-        raise InputError(
-            f"task={name!r}: expected one of {', '.join(TASKS)}.{suggest(name, [*TASKS])}"
-        )
-    return resolve_name(TASKS[name])
+    return resolve_name(_known("task", name, TASKS))
+
+
+def _known(parameter: str, name: str, known: Mapping[str, str]) -> str:
+    if name not in known:
+        hint = suggest(name, [*known])
+        raise InputError(f"{parameter}={name!r}: expected one of {', '.join(known)}.{hint}")
+    return known[name]
 
 
 def task_of(parameters: Mapping[str, Any]) -> Task:

@@ -63,18 +63,15 @@ class ReasoningTree:
         """Checks that every index names a statement of the example, and that labels can tell it."""
         named = {*self.heights, self.root, *(node for edge in self.edges for node in edge)}
         if outside := sorted(node for node in named if not 0 <= node < self.n_statements):
+            node, last = outside[0], self.n_statements - 1
             raise InputError(
-                f"tree names statement {outside[0]}, but the example has statements 0 to "
-                f"{self.n_statements - 1}: renumber the edges"
+                f"tree names statement {node}, but there are 0 to {last}: renumber them"
             )
-        if missing := sorted(named - set(self.heights)):
-            raise InputError(
-                f"statement {missing[0]} is in the tree but has no height: give it one"
-            )
-        if wrong := [pair for pair in self.heights.items() if not 0 <= pair[1] <= HIGHEST]:
-            raise InputError(
-                "statement {} has height {}: mend it to be from 0 to {}".format(*wrong[0], HIGHEST)
-            )
+        if missing := sorted(named - {*self.heights}):
+            raise InputError(f"statement {missing[0]} of the tree has no height: give it one")
+        for node, height in self.heights.items():
+            if not 0 <= height <= HIGHEST:
+                raise InputError(f"statement {node} has height {height}: expected 0 to {HIGHEST}")
 
     @classmethod
     def from_edges(

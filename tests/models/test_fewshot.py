@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MODERN
+from conftest import MODERN, predicted_tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_arc import BANK
+from shared_data import shared
 from test_prompts import byte_level, sentencepiece_like
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -24,7 +24,7 @@ from transformers import (
 
 from mplib.errors import InputError
 from mplib.models.fewshot import answer_tokens, demonstrate, few_shot, write
-from mplib.models.inference import predicted_tokens, read
+from mplib.models.inference import read
 from mplib.models.loading import PACKAGED
 from mplib.tasks import custom
 from mplib.tasks.examples import Example
@@ -32,7 +32,7 @@ from mplib.tasks.proofwriter.generator import examples as theories
 from mplib.tasks.science import formats
 from mplib.tasks.trees import ReasoningTree
 
-ASKS = {"proofwriter": "True or False?", "arc": "The answer is:", "plain": ""}
+ASKS = ["True or False?", "The answer is:", ""]
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 OWN = [
     {"statements": ["Rex is a naïve dog 🙂", "12 dogs bark. Loudly!"], "question": "Does Rex bark?",
@@ -43,6 +43,16 @@ OWN = [
      "useful": [0], "heights": [0]},
 ]  # fmt: skip
 TASKS = ["natural", "negated", "hidden", "science", "bank", "own"]
+
+
+def of_file(path: Path) -> list[Example]:
+    """All science questions of a file."""
+    return [q.example(True, True, "random", 0) for q in formats.questions(path)]
+
+
+def science() -> list[Example]:
+    """This project's own science questions."""
+    return of_file(formats.SCIENCE)
 
 
 def load(task: str, folder: Path) -> list[Example]:
@@ -66,11 +76,9 @@ def load(task: str, folder: Path) -> list[Example]:
             *theories(8, depth=2, giveaway=False, negation=True, world="open"),
         ]
     if task == "science":
-        return formats.science_questions(depths=None)
+        return science()
     if task == "bank":
-        if not BANK[1].is_file():
-            pytest.skip(f"no {BANK[1]}: set MPLIB_SHARED to the folder that holds data/")
-        return formats.examples(BANK[1], depths=None)
+        return of_file(shared("entailmentbank/task_2-dev.jsonl"))
     path = folder / "own.jsonl"
     path.write_text("\n".join(map(json.dumps, OWN)), encoding="utf-8")
     return custom.examples(path)
@@ -88,7 +96,7 @@ def trained(kind: str) -> PreTrainedTokenizerFast:
         # Else pieces would reach over the spaces between words.
         mark = pre_tokenizers.Split("▁", "merged_with_next")
         start.backend_tokenizer.pre_tokenizer = mark
-    known = [*theories(20), *formats.science_questions()]
+    known = [*theories(20), *science()]
     texts = [x for e in known for x in (*e.statements, f"{e.question} is: A B C D True False no")]
     return start.train_new_from_iterator(texts, 1200, show_progress=False)
 
@@ -112,7 +120,7 @@ def small() -> PreTrainedTokenizerFast:
 
 def expected_text(example: Example, template: str) -> str:
     """[S..] + [Q] + what asks for the answer, without what is empty."""
-    return " ".join(filter(None, [*example.statements, example.question, ASKS[template]]))
+    return " ".join(filter(None, [*example.statements, example.question, template]))
 
 
 # Spans
@@ -123,7 +131,7 @@ def expected_text(example: Example, template: str) -> str:
 def test_spans_decode_to_statements_and_question(tokenizer, examples, data):
     half = len(examples) // 2
     drawn = st.lists(st.sampled_from(examples[half:]), min_size=1, max_size=4)
-    chosen, template = data.draw(drawn), data.draw(st.sampled_from(sorted(ASKS)))
+    chosen, template = data.draw(drawn), data.draw(st.sampled_from(ASKS))
     shots, shared = data.draw(st.integers(0, min(3, half))), data.draw(st.booleans())
     shown = demonstrate(examples[:half], shots, len(chosen), shared=shared)
     prompts, choices = few_shot(tokenizer, chosen, shown, template=template)
@@ -139,7 +147,7 @@ def test_spans_decode_to_statements_and_question(tokenizer, examples, data):
         ids = np.concatenate([prompts.prefix, prompts.input_ids[i]])
         assert ids[real].tolist() == tokenizer(text)["input_ids"]
         assert whole.input_ids[i][whole.attention_mask[i]].tolist() == ids[real].tolist()
-        asked = example.question or ASKS[template] or example.statements[-1]
+        asked = example.question or template or example.statements[-1]
         spans = [*prompts.statements[i, : len(example.statements)], prompts.question[i]]
         for (a, b), words in zip(spans, [*example.statements, asked], strict=True):
             assert tokenizer.decode(ids[a:b]).strip() == words.strip()
@@ -152,45 +160,39 @@ def test_spans_decode_to_statements_and_question(tokenizer, examples, data):
 @pytest.mark.parametrize(
     ("template", "text", "asked"),
     [
-        ("proofwriter", "A is red. Red things are big. Bob is big. True or False?", "Bob is big."),
-        ("arc", "A is red. Red things are big. Bob is big. The answer is:", "Bob is big."),
-        ("plain", "A is red. Red things are big. Bob is big.", "Bob is big."),
-        ("proofwriter", "A is red. Red things are big. True or False?", "True or False?"),
-        ("plain", "A is red. Red things are big.", "Red things are big."),
+        ("True or False?", "A is red. All is big. Bob is big. True or False?", "Bob is big."),
+        ("The answer is:", "A is red. All is big. Bob is big. The answer is:", "Bob is big."),
+        ("", "A is red. All is big. Bob is big.", "Bob is big."),
+        ("True or False?", "A is red. All is big. True or False?", "True or False?"),
+        ("", "A is red. All is big.", "All is big."),
     ],
 )
 def test_templates_are_the_papers(template, text, asked):
     tree = ReasoningTree.from_edges([(0, 1)], 2)
     question = "Bob is big." if "Bob" in text else ""
-    example = Example(("A is red.", "Red things are big."), question, "True", tree)
+    example = Example(("A is red.", "All is big."), question, "True", tree)
     written = write(example, template)
     assert written.text == text
     assert [text[a:b] for a, b in written.statements] == list(example.statements)
     assert text[slice(*written.question)] == asked
 
 
-def test_an_unknown_template_is_refused(small):
-    example = theories(1)[0]
-    with pytest.raises(InputError, match=r"template='proofwriters'.*Did you mean 'proofwriter'"):
-        few_shot(small, [example], [[]], template="proofwriters")
-
-
 def test_a_demonstration_is_an_example_with_its_answer_and_a_new_line(small):
     one, other = theories(2)
-    prompts, _ = few_shot(small, [one], [[other]], template="proofwriter")
-    text = f"{expected_text(other, 'proofwriter')} {other.answer}\n"
+    prompts, _ = few_shot(small, [one], [[other]], template="True or False?")
+    text = f"{expected_text(other, 'True or False?')} {other.answer}\n"
     assert small.decode(prompts.prefix) == text
 
 
 def test_prompts_that_cannot_be_are_refused(small):
     asked = theories(3, n_statements=4)
     shown = demonstrate(theories(6, seed=1), 2, 3)
-    longest = few_shot(small, asked, shown, template="proofwriter")[0].lengths.max()
-    few_shot(small, asked, shown, template="proofwriter", max_tokens=longest)
+    longest = few_shot(small, asked, shown, template="True or False?")[0].lengths.max()
+    few_shot(small, asked, shown, template="True or False?", max_tokens=longest)
     with pytest.raises(InputError, match=f"{longest} tokens, but .* {longest - 1} positions: .*"):
-        few_shot(small, asked, shown, template="proofwriter", max_tokens=longest - 1)
+        few_shot(small, asked, shown, template="True or False?", max_tokens=longest - 1)
     with pytest.raises(InputError, match="no examples"):
-        few_shot(small, [], [], template="proofwriter")
+        few_shot(small, [], [], template="True or False?")
 
 
 # Demonstrations that all examples share
@@ -211,26 +213,27 @@ def test_a_shared_prefix_changes_no_number(small, family, shared):
     model = AutoModelForCausalLM.from_config(config).eval()
     asked = [*theories(3, n_statements=4), *theories(3, depth=2, n_statements=9)]
     shown = demonstrate(theories(12, seed=1), 2, 6, shared=shared)
-    prompts, choices = few_shot(small, asked, shown, template="proofwriter", max_tokens=1024)
+    prompts, choices = few_shot(small, asked, shown, template="True or False?", max_tokens=1024)
     assert (len(prompts.prefix) > 40) == shared
     found, whole = (read(model, each, choices=choices, batch_size=4)
                     for each in (prompts, prompts.whole()))  # fmt: skip
     np.testing.assert_allclose(found.features, whole.features, **CLOSE)
-    np.testing.assert_allclose(found.log_probability, whole.log_probability, **CLOSE)
+    given, other = found.answers, whole.answers
+    np.testing.assert_allclose(given.log_probability, other.log_probability, **CLOSE)
     assert np.nanstd(found.features, axis=(0, 1)).min() > 1e-3, "attention is not flat"
     predicted = predicted_tokens(model, prompts, choices=choices, batch_size=4)
     assert (predicted == predicted_tokens(model, prompts.whole(), choices=choices)).all()
     for i, (example, own) in enumerate(zip(asked, shown, strict=True)):
-        text = "".join(f"{expected_text(x, 'proofwriter')} {x.answer}\n" for x in own)
-        text += expected_text(example, "proofwriter")
+        text = "".join(f"{expected_text(x, 'True or False?')} {x.answer}\n" for x in own)
+        text += expected_text(example, "True or False?")
         with torch.no_grad():
             logits = model(**small(text, return_tensors="pt")).logits[0, -1]
         right, wrong = (small.encode(f" {x}")[0] for x in sorted(["True", "False"],
                         key=lambda x: x != example.answer))  # fmt: skip
         expected = logits[[right, wrong]].log_softmax(dim=0)
-        np.testing.assert_allclose(found.log_probability[i], expected[0], **CLOSE)
-        assert found.correct[i] == (expected[0] > expected[1])
-        assert predicted[i] == (right if found.correct[i] else wrong)
+        np.testing.assert_allclose(given.log_probability[i], expected[0], **CLOSE)
+        assert given.correct[i] == (expected[0] > expected[1])
+        assert predicted[i] == (right if given.correct[i] else wrong)
 
 
 # Demonstrations
@@ -285,11 +288,11 @@ def test_more_shots_than_training_examples_are_refused():
 def test_no_shots_give_bare_prompts(small):
     asked = theories(2)
     assert demonstrate([], 0, 2) == demonstrate([], 0, 2, shared=False) == [[], []]
-    prompts, _ = few_shot(small, asked, [[], []], template="proofwriter")
+    prompts, _ = few_shot(small, asked, [[], []], template="True or False?")
     assert len(prompts.prefix) == 0
     found = [small.decode(x[m]) for x, m in zip(prompts.input_ids, prompts.attention_mask,
                                                 strict=True)]  # fmt: skip
-    assert found == [expected_text(e, "proofwriter") for e in asked]
+    assert found == [expected_text(e, "True or False?") for e in asked]
 
 
 # Answers
@@ -297,7 +300,7 @@ def test_no_shots_give_bare_prompts(small):
 
 def test_answers_are_asked_of_the_tokenizer(small):
     asked = theories(6, world="open")
-    prompts, choices = few_shot(small, asked, [[]] * 6, template="proofwriter")
+    prompts, choices = few_shot(small, asked, [[]] * 6, template="True or False?")
     known = small.get_vocab()
     assert choices is not None and {known["ĠTrue"], known["ĠFalse"]} < {*choices.tolist()}
     assert len(choices) == 3 and {e.answer for e in asked} == {"True", "False"}
@@ -306,7 +309,7 @@ def test_answers_are_asked_of_the_tokenizer(small):
 
 def test_without_choices_any_token_may_follow(small):
     asked = [*theories(1), *numbered("B")]
-    prompts, choices = few_shot(small, asked, [[], []], template="arc")
+    prompts, choices = few_shot(small, asked, [[], []], template="The answer is:")
     assert choices is None
     assert [small.decode([a]) for a in prompts.answers] == [f" {asked[0].answer}", " B"]
 

@@ -173,10 +173,10 @@ def test_live_builds_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFi
 
 SMALL = """
 threads: 1
-all: {k: [1, 2], m: 4, pool: 16, model: nano, lists: 2000, examples: 20}
+all: {m: 4, pool: 16, model: nano, lists: 2000, examples: 20}
 notebooks:
-  01_finetune: {steps: 4, batch_size: 16, warmup_steps: 1, evaluations: 2}
-  03_probe_ksmallest: {twins: 2, resamples: 20}
+  01_finetune: {k: [1, 2], steps: 4, batch_size: 16, warmup_steps: 1, evaluations: 2}
+  03_probe_ksmallest: {k: 2, twins: 2, resamples: 20}
   08_summary:
 """
 
@@ -189,16 +189,16 @@ def finished(text: str) -> list[str]:
 def test_a_failed_run_and_a_killed_engine_stop_no_other(tmp_path: Path) -> None:
     profile = tmp_path / "mine.yaml"
     # There is no fifth smallest of four.
-    profile.write_text(SMALL.replace("k: [1, 2]", "k: [1, 5]"))
+    profile.write_text(SMALL.replace("2]", "5]").replace("k: 2", "k: 5"))
     done = mplib("sweep", "--profile", str(profile), home=tmp_path)
     assert done.returncode == 1
-    told = done.stderr[done.stderr.index("mplib: 2 of 5 runs are missing") :].splitlines()
+    told = done.stderr[done.stderr.index("mplib: 2 of 4 runs are missing") :].splitlines()
     assert "InputError: k=5 of m=4 numbers" in told[1]
     assert Path(told[1].partition("; see ")[2]).is_file()
     assert "not run, since what it needs is missing" in told[2]
-    assert len(finished(done.stderr)) == 3, "one finetuning, its probe and the summary"
+    assert len(finished(done.stderr)) == 2, "one finetuning and the summary"
     (made,) = tmp_path.glob("runs/08_summary/*/runs.csv")
-    assert sorted(pd.read_csv(made).state) == ["failed", "finished", "finished", "missing"]
+    assert sorted(pd.read_csv(made).state) == ["failed", "finished", "missing"]
     # Mended, the same command runs what is missing, and the summary anew; also where the engine
     # alone is killed meanwhile.
     profile.write_text(SMALL)

@@ -1,130 +1,139 @@
-"""Runs over clean and corrupted examples: each once, behind the same demonstrations."""
+"""Corruption: clean and corrupted problems behind the same demonstrations, and what that does."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import numbers, outcome
+from shared_data import shared
 
 from mplib.errors import InputError
 from mplib.models import fewshot
-from mplib.models.inference import read
+from mplib.models.inference import Answers, answers
 from mplib.models.loading import load_model
-from mplib.models.prompts import number_prompts
-from mplib.probe.knn import ProbeSettings
-from mplib.studies import corruption, language, training_data
-from mplib.studies.corruption import ask_examples, ask_numbers
-from mplib.studies.language import Procedure, Subject
-from mplib.tasks.corruptions import CORRUPTIONS, NUMBERS, corrupt, replace_number
-from mplib.tasks.ksmallest import KSmallest
-from mplib.tasks.proofwriter.task import ProofWriter
+from mplib.studies.corruption import DIFFERENCES, ask, effects
+from mplib.studies.language import Subject, joined_sets
+from mplib.tasks.corruptions import CORRUPTIONS, Impossible, corrupt
+from mplib.tasks.examples import Example
+from mplib.tasks.ksmallest import NUMBERS, KSmallest, replace_number
+from mplib.tasks.proofwriter import ProofWriter
+from mplib.tasks.trees import ReasoningTree
 
-SAMPLE = Path(__file__).parents[2] / "shared/data/proofwriter/official_cwa_sample.jsonl"
-NUMBERS_TASK = KSmallest(2, m=6, pool=20)
+LISTS = KSmallest(2, m=6, pool=20)
 THEORIES = ProofWriter(cases=("d1 s4",))
 
 
 @pytest.fixture(scope="module")
 def nano():
-    return load_model("nano", numbers=20, device="cpu")
+    return Subject("finetuned", load_model("nano", vocabulary=20, device="cpu"), 0)
 
 
 @pytest.fixture(scope="module")
 def asker():
-    return Subject("2-shot", training_data.start_model(THEORIES, "llama-nano", device="cpu"), 2)
+    loaded = load_model("llama-nano", vocabulary=THEORIES.vocabulary, device="cpu")
+    return Subject("2-shot", loaded, 2)
 
 
 @pytest.fixture(scope="module")
 def one():
-    return language.theory_sets(THEORIES, "test", 12)[0]
+    return joined_sets(THEORIES, "test", 12)
 
 
-def count_examples(model):
-    """Examples that went through the model, one element a batch."""
+# Problems asked clean and corrupted
+
+
+def test_every_list_is_run_once_clean_and_once_for_each_corruption(nano):
+    model, lists = nano.loaded.model, LISTS.draw(20, seed=0)
     seen: list[int] = []
     hook = model.register_forward_pre_hook(
         lambda _, __, given: seen.append(len(given["input_ids"])), with_kwargs=True
     )
-    return seen, hook
-
-
-def test_every_list_is_run_once_clean_and_once_for_each_corruption(nano):
-    lists = NUMBERS_TASK.draw(20, seed=0)
-    seen, hook = count_examples(nano.model)
-    asked = ask_numbers(nano, NUMBERS_TASK, lists, twins=0, batch_size=7)
+    asked = ask(LISTS, lists, nano, twins=0, batch_size=7)
     hook.remove()
     assert sum(seen) == 20 * (1 + len(NUMBERS))
     assert set(asked.corrupted) == {*NUMBERS, *(f"{name}, new answer" for name in NUMBERS)}
     for name in NUMBERS:
-        found = replace_number(NUMBERS_TASK, lists, name, 0)
-        for key, answers in ((name, found.clean_answers), (f"{name}, new answer", found.answers)):
-            prompts = number_prompts(nano.tokenizer, 64, 20, found.lists, answers)
-            alone = read(nano.model, prompts)
+        found = replace_number(LISTS, lists, name, 0)
+        for key, right in ((name, found.clean_answers), (f"{name}, new answer", found.answers)):
+            prompts = numbers(LISTS, found.lists)
+            alone = answers(model, replace(prompts, answers=right.astype(np.int64)))
             np.testing.assert_array_equal(asked.corrupted[key].correct, alone.correct)
             np.testing.assert_allclose(
                 asked.corrupted[key].log_probability, alone.log_probability, atol=1e-5
             )
 
 
+def test_numbers_that_keep_the_order_keep_the_answer(nano):
+    task, lists = replace(LISTS, pool=40), LISTS.draw(30, seed=0) * 2
+    wide = Subject("finetuned", load_model("nano", vocabulary=40, device="cpu"), 0)
+    asked = ask(task, lists, wide, ["leaf replaced"], corruptions=task.replacements(True), twins=0)
+    old, new = asked.corrupted["leaf replaced"], asked.corrupted["leaf replaced, new answer"]
+    np.testing.assert_array_equal(old.correct, new.correct)
+    np.testing.assert_array_equal(old.log_probability, new.log_probability)
+    free = ask(task, lists, wide, ["root replaced"], twins=0).corrupted
+    assert (
+        free["root replaced"].log_probability != free["root replaced, new answer"].log_probability
+    ).any()
+
+
 def test_without_leaves_no_leaf_is_replaced(nano):
     task = KSmallest(1, m=6, pool=20)
-    asked = ask_numbers(nano, task, task.draw(10, seed=0), twins=1)
+    asked = ask(task, task.draw(10, seed=0), nano, twins=1)
     assert not any(name.startswith("leaf") for name in asked.corrupted)
     assert len(asked.twins) == 1 and asked.twins[0].shape == asked.features.shape
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "redrawn"])
 def test_corrupted_examples_stand_behind_the_demonstrations_of_the_clean_ones(asker, one, shared):
-    how = Procedure("proofwriter", shared=shared, twins=0)
-    asked = ask_examples(asker, one, ["useless negated", "paraphrased"], how)
     shown = fewshot.demonstrate(one.train, 2, len(one.examples), shared=shared, seed=0)
-    for name, outcome in asked.corrupted.items():
+    names = ["useless negated", "paraphrased"]
+    asked = ask(THEORIES, one.examples, asker, names, shown=shown, twins=0)
+    for name, found in asked.corrupted.items():
         for i, example in enumerate(one.examples):
             changed = corrupt(example, name, 0)
             if changed is None:
-                assert np.isnan(outcome.correct[i])
+                assert np.isnan(found.correct[i])
                 continue
             prompts, choices = fewshot.few_shot(
-                asker.loaded.tokenizer, [changed.example], [shown[i]], template="proofwriter"
+                asker.loaded.tokenizer, [changed.example], [shown[i]], template="True or False?"
             )
-            alone = read(asker.loaded.model, prompts, choices=choices)
-            assert outcome.log_probability[i] == pytest.approx(alone.log_probability[0], abs=1e-4)
-    effects = corruption.effects(asked.clean, asked.corrupted, groups=asked.groups, resamples=20)
-    assert set(effects.corruption) == {"useless negated", "paraphrased"}
+            alone = answers(asker.loaded.model, prompts, choices=choices)
+            assert found.log_probability[i] == pytest.approx(alone.log_probability[0], abs=1e-4)
+            assert found.correct[i] == alone.correct[0]
+            change = asked.values[f"change in accuracy, {name}"][i]
+            assert change == alone.correct[0] - asked.clean.correct[i]
+    table = effects(asked.clean, asked.corrupted, groups=asked.groups, resamples=20)
+    assert set(table.corruption) == {"useless negated", "paraphrased"}
     assert list(asked.shown.corruption) == ["none", "useless negated", "paraphrased"]
+
+
+def test_what_is_possible_nowhere_is_left_out_unless_it_is_asked_for_by_name(asker):
+    tree = ReasoningTree.from_edges([(0, 1)], 2)
+    told = ("Bob is red.", "Red things are big.")
+    tiny = [Example(told, "Bob is big.", "True", tree, choices=("True", "False"))] * 5
+    asked = ask(THEORIES, tiny, asker, twins=0)
+    assert set(asked.corrupted) == {*CORRUPTIONS}
+    without = [name for name, found in asked.corrupted.items() if np.isnan(found.correct).all()]
+    assert without == ["useless negated", "useless removed"]
+    assert not {*without} & {*asked.shown.corruption}
+    table = effects(asked.clean, asked.corrupted, resamples=20).set_index(["corruption", "minus"])
+    assert (table.loc[("useless negated", ""), "examples"] == 0).all()
+    with pytest.raises(Impossible, match="'useless removed' is possible in none"):
+        ask(THEORIES, tiny, asker, ["useful negated", "useless removed"], twins=0)
 
 
 def test_corruptions_of_another_task_are_refused(nano, asker, one):
     with pytest.raises(InputError, match=r"'root replaced'.*useful negated"):
-        ask_examples(asker, one, ["root replaced"], Procedure("proofwriter"))
+        ask(THEORIES, one.examples, asker, ["root replaced"])
     with pytest.raises(InputError, match="'shuffled'"):
-        ask_numbers(nano, NUMBERS_TASK, NUMBERS_TASK.draw(5, 0), ["shuffled"])
-    assert corruption.chosen_corruptions([], list(CORRUPTIONS)) == list(CORRUPTIONS)
+        ask(LISTS, LISTS.draw(5, 0), nano, ["shuffled"])
 
 
-def test_numbers_are_asked_of_a_finetuned_model_only():
-    given = {"finetuned": False, "device": "cpu", "trainable": "all"}
-    with pytest.raises(InputError, match="finetuned=False"):
-        corruption.subject(given, NUMBERS_TASK)
-
-
-def test_more_examples_than_there_are(nano, tmp_path):
-    given = {
-        "corruptions": [], "examples": 11, "lists": 1000, "seed": 0, "twins": 0, "batch_size": 8,
-    }  # fmt: skip
-    numbers = Subject("finetuned", nano, 0)
-    with pytest.raises(InputError, match="examples=11: lists=1000 leaves 10 test lists"):
-        corruption.ask(given, NUMBERS_TASK, numbers, ProbeSettings(resamples=2))
-
-
-@pytest.mark.skipif(not SAMPLE.is_file(), reason="the official sample is not here")
 def test_more_questions_than_a_file_has():
-    given = {
-        "corruptions": [], "examples": 10**6, "seed": 0, "twins": 0, "batch_size": 8,
-    }  # fmt: skip
-    task = ProofWriter(data=str(SAMPLE), cases=("d0",))
-    subject = Subject("0-shot", training_data.start_model(task, "llama-nano", device="cpu"), 0)
+    sample = shared("proofwriter/official_cwa_sample.jsonl")
+    task = ProofWriter(data=str(sample), cases=("d0",))
     with pytest.raises(InputError, match=r"examples=1000000: there are \d+ test questions of "):
-        corruption.ask(given, task, subject, ProbeSettings(resamples=2))
+        joined_sets(task, "test", 10**6)
 
 
 # What corruptions do to answers
@@ -149,7 +158,7 @@ def test_effects_are_paired_where_the_corruption_was_possible():
     assert value(table, "useful negated", "accuracy") == 0.5
     assert value(table, "useful negated", "change in accuracy") == -0.5
     change = value(table, "useful negated", "change in log-probability")
-    assert change == pytest.approx(-np.log(2) / 2)
+    assert change == pytest.approx(-1.9 / 2)
     assert value(table, "useless negated", "clean accuracy") == pytest.approx(2 / 3)
     # Only the second example has both.
     pair = ("useful negated", "change in accuracy", "useless negated")
@@ -182,7 +191,7 @@ def test_the_difference_is_surer_than_its_parts_and_groups_less_sure_than_exampl
     assert value(table, *pair, column="high") < 0
     order = np.argsort(hard)
     grouped = effects(
-        *(x[order] for x in (clean,)),
+        clean[order],
         {n: x[order] for n, x in corrupted.items()},
         groups=np.repeat(np.arange(20), 20),
     )
@@ -191,7 +200,7 @@ def test_the_difference_is_surer_than_its_parts_and_groups_less_sure_than_exampl
 
 def test_answers_return_to_their_places():
     possible = np.array([False, True, True])
-    found = spread(np.array([True, False]), np.array([-0.1, -2.0]), possible)
+    found = Answers(np.array([True, False]), np.array([-0.1, -2.0])).among(possible)
     np.testing.assert_array_equal(found.correct, [np.nan, 1, 0])
     np.testing.assert_array_equal(found.log_probability, [np.nan, -0.1, -2])
     with pytest.raises(InputError, match="useful negated: 2 examples, but 3 clean ones"):

@@ -2,14 +2,17 @@
 
 import copy
 import json
+import multiprocessing
 import os
+import random
 import re
+import resource
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +36,8 @@ ABOUT = {"task": TASK.identity, "model": "nano"}
 QUICK = Training(
     steps=12, batch_size=8, learning_rate=1e-3, warmup_steps=2, evaluations=3, precision="float32"
 )
+
+one_worker = pytest.mark.xdist_group("training processes")
 
 
 @cache
@@ -63,10 +68,10 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_training_learns_and_publishes_its_best_state(tmp_path):
-    training = replace(QUICK, steps=240, batch_size=64, learning_rate=3e-3, evaluations=6)
+    training = replace(QUICK, steps=120, batch_size=64, learning_rate=3e-3, evaluations=6)
     start = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
     history = train(tmp_path / "checkpoint", training, start)
-    assert history.step.tolist() == [40, 80, 120, 160, 200, 240]
+    assert history.step.tolist() == [20, 40, 60, 80, 100, 120]
     assert history.loss.iloc[-1] < history.loss.iloc[0] < np.log(14) + 0.2
     about = read_training(tmp_path / "checkpoint")
     best = history.loc[history.dev_accuracy.idxmax()]
@@ -270,73 +275,71 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after):
 
 # Processes that die
 
-CHILD = """
-import resource, sys, torch
-sys.path[:0] = {paths!r}
-torch.set_num_threads(1)
-from pathlib import Path
-from dataclasses import replace
-from test_finetune import QUICK, load_model, TASK, train
-from mplib.errors import InputError
-training = replace(QUICK, steps={steps}, evaluations={evaluations}, trainable={part!r})
-folder = Path({folder!r})
-if {limit}:
-    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-try:
-    train(folder, training)
-except InputError as error:
-    sys.exit(f"InputError: {{error}}")
-"""
+
+def train_and_say(said: Connection, limit: int, *given: object) -> None:
+    """Trains in a process of its own, in which no file may be longer, and says what was refused."""
+    torch.set_num_threads(1)
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        train(*given)
+    except InputError as error:
+        said.send(str(error))
 
 
-def child(
-    folder: Path, steps: int, evaluations: int, limit: int = 0, part: str = "all"
-) -> subprocess.Popen:
-    code = CHILD.format(
-        paths=[*map(str, Path(__file__).parents[:2])], folder=str(folder), steps=steps, limit=limit,
-        evaluations=evaluations, part=part,
-    )  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True
-    )
+def start(folder: Path, training: Training, limit: int = 0) -> tuple[BaseProcess, Connection]:
+    """Starts a process that trains."""
+    # Processes come from one that has the libraries: to import them takes longer than the training.
+    several = multiprocessing.get_context("forkserver")
+    several.set_forkserver_preload(["mplib.studies.finetune", "hypothesis", "pytest"])
+    heard, said = several.Pipe(duplex=False)
+    process = several.Process(target=train_and_say, args=(said, limit, folder, training))
+    process.start()
+    said.close()
+    return process, heard
 
 
+def refused(folder: Path, training: Training, limit: int) -> str:
+    """Trains where no file may be longer than the limit; what was said of it, in one error."""
+    process, heard = start(folder, training, limit)
+    process.join(120)
+    assert process.exitcode == 0, "anything but an InputError"
+    return heard.recv()
+
+
+@one_worker
 @pytest.mark.slow
 def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
-    steps, evaluations = 600, 60
-    folder = tmp_path / "killed"
-    last = tmp_path / "killed.partial" / "last.safetensors"
-    process = child(folder, steps, evaluations)
-    until = time.monotonic() + 120
-    while not last.exists() and process.poll() is None and time.monotonic() < until:
+    seed = int(os.environ.get("MPLIB_SEED", time.time_ns()))
+    print(f"MPLIB_SEED={seed} repeats this")
+    training = replace(QUICK, steps=200, evaluations=100)
+    folder, last = tmp_path / "killed", tmp_path / "killed.partial" / "last.safetensors"
+    process, _ = start(folder, training)
+    while not last.exists() and process.is_alive():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stderr.close()
+    time.sleep(random.Random(seed).uniform(0, 0.3))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     with safe_open(last, framework="pt") as file:
         step = json.loads(file.metadata()["json"])["step"]
-    assert 0 < step < steps and not folder.exists(), "the kill must come in the middle"
-    training = replace(QUICK, steps=steps, evaluations=evaluations)
+    assert 0 < step < training.steps and not folder.exists(), "the kill must come in the middle"
     resumed, unbroken = train(folder, training), train(tmp_path / "unbroken", training)
     pd.testing.assert_frame_equal(resumed, unbroken)
     assert _same_weights(folder, tmp_path / "unbroken")
 
 
+@one_worker
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no resource limits")
 def test_a_full_disk_is_one_error_and_keeps_the_last_state(tmp_path):
     folder, partial = tmp_path / "c", tmp_path / "c.partial"
-    start = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
-    _interrupted(folder, start, QUICK, stop_after=6)
+    begun = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    _interrupted(folder, begun, QUICK, stop_after=6)
     before = {file.name: file.read_bytes() for file in partial.iterdir()}
     size = (partial / "last.safetensors").stat().st_size
     # The file system has room for half of a state.
-    process = child(folder, QUICK.steps, QUICK.evaluations, limit=size // 2)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert errors.strip().splitlines()[-1].startswith("InputError: cannot save the training state")
-    assert "Traceback" not in errors and str(partial) in errors
+    said = refused(folder, QUICK, limit=size // 2)
+    assert said.startswith("cannot save the training state") and str(partial) in said
     assert (partial / "last.safetensors").read_bytes() == before["last.safetensors"]
     assert not [file for file in partial.iterdir() if file.name.startswith(".")]
     train(folder)
@@ -344,17 +347,15 @@ def test_a_full_disk_is_one_error_and_keeps_the_last_state(tmp_path):
     assert _same_weights(folder, tmp_path / "unbroken")
 
 
+@one_worker
 @pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_keeps_the_training(tmp_path):
-    folder = tmp_path / "c"
+    folder, training = tmp_path / "c", replace(QUICK, trainable="layernorm")
     # The state of the norms alone fits, the checkpoint of the whole model does not.
-    process = child(folder, QUICK.steps, QUICK.evaluations, limit=40_000, part="layernorm")
-    _, errors = process.communicate(timeout=120)
-    assert errors.strip().splitlines()[-1].startswith("InputError: cannot save the checkpoint")
-    assert "Traceback" not in errors and not folder.exists()
+    assert refused(folder, training, limit=40_000).startswith("cannot save the checkpoint")
+    assert not folder.exists()
     with safe_open(tmp_path / "c.partial" / "last.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["json"])["step"] == QUICK.steps
-    training = replace(QUICK, trainable="layernorm")
     pd.testing.assert_frame_equal(train(folder, training), train(tmp_path / "unbroken", training))
     assert _same_weights(folder, tmp_path / "unbroken")
 

@@ -93,19 +93,16 @@ def test_head_entropies(study, entropies):
     np.testing.assert_allclose(entropies.size, study.distinct["entropy_size"], **CLOSE)
 
 
-@pytest.mark.parametrize(
-    ("key", "order"), [("min_pos", "position entropy"), ("min_size", "size entropy")]
-)
-def test_pruned_heads_and_the_accuracy_without_them(study, entropies, key, order):
-    expected = study.distinct["prune"][key]
-    (ordered,) = heads.pruning_orders(entropies)[order]
+def test_pruned_heads_and_the_accuracy_without_them(study, entropies):
+    keys = {"position entropy": "min_pos", "size entropy": "min_size"}
+    orders = {name: heads.pruning_orders(entropies)[name] for name in keys}
     prompts = study.prompts[np.flatnonzero(study.is_distinct)]
-    found = heads.prune(
-        study.model, prompts, {order: ordered[None]}, [int(p) for p in expected], published=True
-    )
+    percentages = [int(p) for p in study.distinct["prune"]["min_pos"]]
+    found = heads.prune(study.model, prompts, orders, percentages, published=True)
+    assert len(found) == 2 * len(percentages)
     for row in found.itertuples():
-        wanted = expected[str(row.percentage)]
+        wanted = study.distinct["prune"][keys[row.order]][str(row.percentage)]
         assert row.heads_removed == wanted["heads_removed"]
-        off = heads.heads_off(ordered, row.heads_removed, entropies.size.shape)
+        off = heads.heads_off(orders[row.order][0], row.heads_removed, entropies.size.shape)
         np.testing.assert_array_equal(~off, np.array(wanted["mask"], dtype=bool))
         assert abs(row.accuracy - wanted["accuracy"]) < 1.5 / study.distinct["n"]

@@ -18,8 +18,6 @@ from mplib.models.attention import backend
 from mplib.models.inference import Answers, answers
 from mplib.models.passes import forward
 from mplib.probe.knn import Predictions
-from mplib.report import sentences
-from mplib.stats import example_weights
 from mplib.studies import flow, knockout
 from mplib.studies.knockout import answer_without
 from mplib.tasks.ksmallest import KSmallest
@@ -128,13 +126,6 @@ def test_changes_are_paired_and_stated_with_their_window(gpt2):
         assert row.high - row.low == pytest.approx(3.92 * damage.std() / 40**0.5, rel=0.35)
 
 
-def test_whole_groups_are_drawn_by_the_bootstrap():
-    weights = example_weights(6, np.array([0, 0, 0, 1, 1, 2]), 50, seed=0)
-    assert (weights[0] == 1).all()
-    assert (weights[:, :3] == weights[:, :1]).all() and (weights[:, 3] == weights[:, 4]).all()
-    assert (weights[1:, [0, 3, 5]].sum(axis=1) == 3).all()
-
-
 # The probe and the damage
 
 
@@ -200,6 +191,3 @@ def test_the_trained_model_needs_the_useful_edges_and_not_the_useless_ones():
         assert rows.loc[("useful statements", "change in log-probability"), "high"] < -3
         assert rows.loc[("as many useless", "change in log-probability"), "low"] > -0.5
         assert rows.loc[("root alone", "accuracy"), "value"] < 0.5
-    lines = sentences.knockout_sentences(found, knockout.agreement({}, found))
-    assert f"accuracy **{useful.value:.3f}**" in lines[1]
-    assert "in layers 1 to 2" in lines[1]

@@ -139,7 +139,7 @@ def test_the_vocabulary_of_words_covers_every_theory(loaded):
     for style in ("attribute", "relation"):
         for negation, world in ((False, "closed"), (True, "open")):
             task = ProofWriter(cases=("d2 s10",), style=style, negation=negation, world=world)
-            parts = split_prompts(task, loaded, 200, seed=0)
+            parts = split_prompts(task, loaded, 100, seed=0)
             ids = parts.train.input_ids[parts.train.attention_mask]
             assert not (ids == loaded.tokenizer.unk_token_id).any()
 
@@ -148,10 +148,10 @@ def test_finetuning_on_theories_trains_attention_alone_and_learns(loaded, tmp_pa
     # By negation the answers of a closed world are easy to learn.
     start = load_model("llama-nano", vocabulary=TASK.vocabulary, device="cpu", seed=1)
     before = {name: value.clone() for name, value in start.model.state_dict().items()}
-    parts = split_prompts(TASK, start, 600, seed=0)
+    parts = split_prompts(TASK, start, 300, seed=0)
     assert len(parts.test) == 8 and len(parts.choices) == 2
     training = Training(
-        40, 32, learning_rate=5e-3, warmup_steps=2, trainable="attention", evaluations=2
+        30, 32, learning_rate=5e-3, warmup_steps=2, trainable="attention", evaluations=2
     )
     history = finetune(start, parts.train, parts.dev, training, tmp_path / "ck", {"task": "x"})
     assert history.loss.iloc[-1] < 0.95 * history.loss.iloc[0]

@@ -95,7 +95,7 @@ def test_the_search_is_that_of_evaluating_everything_anew(family):
     prompts = answered(model, wrong=5)
     anew = Anew(model, prompts)
     results, differ = set(), False
-    for tolerance in np.linspace(0, 1, 26):
+    for tolerance in np.linspace(0, 1, 11):
         found = select_layers(model, prompts, tolerance=tolerance, batch_size=16)
         kept, trials = anew.greedy(tolerance)
         assert found.kept == kept

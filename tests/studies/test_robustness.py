@@ -147,7 +147,9 @@ def test_a_measure_that_foretells_the_answer_is_told_from_one_that_does_not():
     likely = 1 / (1 + np.exp(-(telling * 3 + 5) / 3))  # one standard deviation is one in log-odds
     clean = outcome(rng.random(400) < likely)
     lost = outcome(np.where(rng.random(400) < 0.2, np.nan, clean.correct * (noise > 0)))
-    table = per_example({"telling": telling * 3 + 5, "noise": noise}, clean, {NAME: lost})
+    table = per_example(
+        {"telling": telling * 3 + 5, "noise": noise}, clean, {NAME: lost}, resamples=80
+    )
     table = table.set_index(["outcome", "measure"])
     right = table.loc["answers rightly"]
     assert right.low["telling"] < 1 < right.high["telling"] and right.low["telling"] > 0.5
@@ -158,7 +160,7 @@ def test_a_measure_that_foretells_the_answer_is_told_from_one_that_does_not():
     assert loses.note["noise"] == "undefined: the measure tells the outcomes apart without fail"
     doubled = per_example(
         {"telling": np.repeat(telling, 2)}, outcome(np.repeat(clean.correct, 2)), {},
-        groups=np.repeat(np.arange(400), 2),
+        groups=np.repeat(np.arange(400), 2), resamples=80,
     ).iloc[0]  # fmt: skip
     assert doubled.value == pytest.approx(right.value["telling"], rel=0.01)
     width = right.high["telling"] - right.low["telling"]

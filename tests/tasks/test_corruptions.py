@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from mplib.errors import InputError
 from mplib.models.fewshot import few_shot, write
@@ -162,7 +164,7 @@ def test_prompts_hold_the_corrupted_statement_behind_clean_demonstrations(
     *shown, example = generator.examples(4, depth=2, n_statements=8)
     found = corrupt(example, name)
     other = found.example
-    prompts, choices = few_shot(words, [other], [shown], template=template)
+    prompts, choices = few_shot(word_tokenizer, [other], [shown], template=template)
     tokens = prompts.whole().input_ids[0]
     words = word_tokenizer.convert_ids_to_tokens(tokens)
     before = "".join(f"{write(x, template).text} {x.answer}\n" for x in shown)
@@ -192,13 +194,10 @@ def test_what_cannot_be_corrupted_is_none_or_said():
 @pytest.fixture(scope="module")
 def word_tokenizer():
     """Every word of the theories, template and answers is a token."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    texts = [write(x, t).text for x, _ in DRAWN for t in TEMPLATES]
+    texts = [write(x, t).text for x, _ in DRAWN for t in TEMPLATES.values()]
     drawn = generator.examples(4, depth=2, n_statements=8)
     for name in CORRUPTIONS:
-        texts += [write(found.example, "plain").text for x in drawn if (found := corrupt(x, name))]
+        texts += [write(found.example, "").text for x in drawn if (found := corrupt(x, name))]
     words = sorted({word for text in texts for word in text.split()} | {"True", "False"})
     words += ["<unk>", "<pad>"]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))

@@ -155,6 +155,12 @@ def test_too_few_lists_to_split_are_refused():
         KSmallest(2).splits(2, seed=0)
 
 
+def test_more_test_lists_than_there_are_are_refused():
+    assert KSmallest(2).test_lists(1000, 0, 10).shape == (10, 16)
+    with pytest.raises(InputError, match="examples=11: lists=1000 leaves 10 test lists"):
+        KSmallest(2).test_lists(1000, 0, 11)
+
+
 # Numbers replaced
 
 

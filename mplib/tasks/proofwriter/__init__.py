@@ -9,9 +9,8 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    # When asked for: the task needs corruptions, which need this room's logic.
-    if name in ("Case", "ProofWriter"):
-        from mplib.tasks.proofwriter import task
+    if name == "ProofWriter":  # when asked for: it needs corruptions, which need this room's logic
+        from mplib.tasks.proofwriter.task import ProofWriter
 
-        return getattr(task, name)
+        return ProofWriter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

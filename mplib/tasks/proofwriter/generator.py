@@ -8,7 +8,6 @@ useful equally often; see ``_hidden``.
 """
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -16,15 +15,8 @@ from typing import Any
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example
-from mplib.tasks.proofwriter.logic import (
-    SOMETHING,
-    WORLDS,
-    Literal,
-    Rule,
-    Statement,
-    Theory,
-    write,
-)
+from mplib.tasks.proofwriter import logic
+from mplib.tasks.proofwriter.logic import FORMS, SOMETHING, WORLDS, Literal, Rule, Theory, write
 from mplib.tasks.proofwriter.release import judge, to_examples
 
 NAMES = ("Anne", "Bob", "Charlie", "Dave", "Erin", "Fiona", "Gary", "Harry")
@@ -49,9 +41,6 @@ Draft = tuple[list[Literal], list[Rule], Literal]  # facts, rules, what Q1 is ab
 
 
 STYLES = ("attribute", "relation")
-
-
-FORMS = ("if", "all", "plain")
 
 
 _TRIES = 2_000
@@ -82,10 +71,8 @@ class TheorySettings:
     def __post_init__(self) -> None:
         """Checks that such theories exist."""
         if self.style not in STYLES or self.world not in WORLDS:
-            raise InputError(
-                f"style={self.style!r}, world={self.world!r}: expected one of {STYLES} and one of "
-                f"{WORLDS}"
-            )
+            given = f"style={self.style!r}, world={self.world!r}"
+            raise InputError(f"{given}: expected one of {STYLES} and one of {WORLDS}")
         if not 0 <= self.depth <= 5:
             raise InputError(f"depth={self.depth}: expected a depth from 0 to 5")
         least, most = self.depth + 1, 40
@@ -96,10 +83,8 @@ class TheorySettings:
             if self.negation and self.world == "closed":
                 raise InputError("giveaway=False with negation needs world='open'")
         if not least <= self.n_statements <= most:
-            raise InputError(
-                f"n_statements={self.n_statements}: expected {least} to {most} at depth "
-                f"{self.depth} with giveaway={self.giveaway}"
-            )
+            found = f"n_statements={self.n_statements} at depth {self.depth}"
+            raise InputError(f"{found}, giveaway={self.giveaway}: expected {least} to {most}")
 
 
 def generate(
@@ -115,27 +100,29 @@ def generate(
         settings: see ``TheorySettings``.
 
     Yields:
-        A record with ``id``, ``maxD``, ``NFact``, ``NRule``, ``theory``, ``triples``, ``rules`` and
-        ``questions``, as ``mplib.tasks.proofwriter`` reads them. The release's other fields
-        (``allProofs`` and proofs with intermediate conclusions) are not written.
+        A record with ``id``, ``theory``, ``triples``, ``rules`` and ``questions``, and in them what
+        ``mplib.tasks.proofwriter.release`` reads; the release's other fields are not written.
 
     Raises:
         InputError: the settings allow no theory.
 
     >>> record = next(generate(1, depth=2, n_statements=8))
-    >>> record["NFact"] + record["NRule"], record["questions"]["Q1"]["QDep"]
+    >>> len(record["triples"]) + len(record["rules"]), record["questions"]["Q1"]["QDep"]
     (8, 2)
     """
     chosen = TheorySettings(**settings)
     answers = answers or ("True", "False", "Unknown")[: 3 if chosen.world == "open" else 2]
     # Every draw hangs on these words and on those before it; the last three are settings no more.
     words = f"{str(chosen)[:-1]}, unique=True, questions=1, forms={FORMS})"
+    kind = chosen.style[:3].capitalize() + ("Neg" if chosen.negation else "Noneg")
+    world = "OWA" if chosen.world == "open" else "CWA"
     for i in range(n):
         rng = random.Random(f"{seed} {i} {words}")
         for _ in range(_TRIES):
             draft = (_natural if chosen.giveaway else _hidden)(rng, chosen)
             if draft and (record := _record(rng, chosen, draft, answers, i)):
-                yield {"id": f"{_family(chosen)}-{seed}-{i}", **record}
+                size = f"D{chosen.depth}-S{chosen.n_statements}"
+                yield {"id": f"{kind}-{world}-{size}-{seed}-{i}", **record}
                 break
         else:
             raise InputError(f"no theory found for {chosen}: ask for fewer statements")
@@ -149,37 +136,9 @@ def examples(n: int, *, seed: int = 0, order: str = "random", **settings: Any) -
 
 def vocabulary() -> list[str]:
     """Every word and mark that may occur in a drawn theory, its question or the answer to it."""
-    parts = [Literal(who, "is", what, "-") for who in (*NAMES, *ANIMALS) for what in ATTRIBUTES]
-    parts += [Literal("cat", verb, SOMETHING, sign) for verb in RELATIONS for sign in "+-"]
-    free = [
-        Rule((Literal(SOMETHING, *x), Literal(SOMETHING, *y)), Literal(SOMETHING, *x))
-        for x, y in (
-            (("is", "red", "-"), ("is", "big", "+")),
-            (("is", "red", "+"), ("is", "big", "+")),
-            *(((verb, "cat", "+"), (verb, SOMETHING, "-")) for verb in RELATIONS),
-        )
-    ]
-    texts = [write(part) for part in parts]
-    texts += [
-        write(rule, form, people) for rule in free for form in FORMS for people in (True, False)
-    ]
-    words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]", text)}
-    words |= {word[0].upper() + word[1:] for word in words} | {word.lower() for word in words}
-    return sorted(words | {"True", "False", "Unknown", "or", "?"})
-
-
-def represent(statement: Statement) -> str:
-    """The release's notation, ``("Bob" "is" "blue" "+")``; a condition is negated with ``~``."""
-    if isinstance(statement, Literal):
-        return "(" + " ".join(f'"{part}"' for part in statement) + ")"
-    body = (x._replace(polarity=x.polarity.replace("-", "~")) for x in statement.body)
-    return f"(({' '.join(map(represent, body))}) -> {represent(statement.head)})"
-
-
-def _family(chosen: TheorySettings) -> str:
-    kind = chosen.style[:3].capitalize() + ("Neg" if chosen.negation else "Noneg")
-    world = "OWA" if chosen.world == "open" else "CWA"
-    return f"{kind}-{world}-D{chosen.depth}-S{chosen.n_statements}"
+    verbs = [*RELATIONS, *map(logic.base_form, RELATIONS)]
+    words = " ".join([*NAMES, *ANIMALS, *ATTRIBUTES, *verbs, logic.FRAME]).lower().split()
+    return sorted({*words, *map(str.capitalize, words), "True", "False", "Unknown", "or", "?"})
 
 
 def _natural(rng: random.Random, chosen: TheorySettings) -> Draft | None:
@@ -198,12 +157,10 @@ def _natural(rng: random.Random, chosen: TheorySettings) -> Draft | None:
 
     def rule(body: Sequence[Literal], head: Literal) -> Rule:
         """About whatever the first condition is about, mostly; sometimes about that thing alone."""
-        subject = body[0].subject
+        subject, parts = body[0].subject, [*body, head]
         if rng.random() < 0.85:
-            *body, head = (
-                x._replace(subject=SOMETHING) if x.subject == subject else x for x in (*body, head)
-            )
-        return Rule(tuple(body), head)
+            parts = [x._replace(subject=SOMETHING) if x.subject == subject else x for x in parts]
+        return Rule(tuple(parts[:-1]), parts[-1])
 
     target = literal(rng.choice(things))
     facts, seen = [target], {target[:3]}
@@ -329,17 +286,11 @@ def _record(
     question = _question(theory, about.negated() if answer == "False" else about, names)
     people = rng.random() < 0.5
     texts = [write(x, rng.choice(FORMS), people) for x in theory.statements]
-    told = {
-        name: {"text": text, "representation": represent(statement)}
-        for name, text, statement in zip(names, texts, theory.statements, strict=True)
-    }
+    told = [(name, {"text": text}) for name, text in zip(names, texts, strict=True)]
     return {
-        "maxD": question["QDep"],
-        "NFact": len(facts),
-        "NRule": len(rules),
         "theory": " ".join(texts),
-        "triples": {name: told[name] for name in names[: len(facts)]},
-        "rules": {name: told[name] for name in names[len(facts) :]},
+        "triples": dict(told[: len(facts)]),
+        "rules": dict(told[len(facts) :]),
         "questions": {"Q1": question},
     }
 
@@ -357,17 +308,11 @@ def _unknown(rng: random.Random, theory: Theory) -> Literal | None:
 
 def _question(theory: Theory, asked: Literal, names: Sequence[str]) -> dict[str, Any]:
     target = theory.target(asked)
-    inverse = asked.polarity == "-" if target is None else target != asked
-    question: dict[str, Any] = {
+    proof = None if target is None else next(theory.proofs(target))
+    return {
         "question": write(asked),
         "answer": {"True": True, "False": False}.get(theory.truth(asked), "Unknown"),
-        "QDep": 0 if target is None else theory.depths[target],
-        "QLen": "",
-        "strategy": ("inv-" if inverse else "") + ("random" if target is None else "proof"),
-        "representation": represent(asked),
+        "QDep": proof.depth if proof else 0,
+        "QLen": proof.size if proof else "",
+        "proofs": f"[({proof.text(names)})]" if proof else "",
     }
-    if target is None:
-        failed = write(asked._replace(polarity="+")) + "[CWA. Example of deepest failure = (FAIL)]"
-        return question | {"proofs": f"[@0: {failed}]"}
-    proof = next(theory.proofs(target))
-    return question | {"QLen": proof.size, "proofs": f"[({proof.text(names)})]"}

@@ -21,6 +21,10 @@ SOMETHING = "something"
 WORLDS = ("closed", "open")
 
 
+FORMS = ("if", "all", "plain")
+"""How a rule can be worded; see ``write``."""
+
+
 _PRONOUN = "it"
 
 
@@ -113,7 +117,7 @@ class Theory:
     def __post_init__(self) -> None:
         """Checks the world's name."""
         if self.world not in WORLDS:
-            raise InputError(f"world {self.world!r}: expected one of {', '.join(WORLDS)}")
+            raise InputError(f"world={self.world!r}: expected one of {WORLDS}")
 
     @cached_property
     def facts(self) -> dict[Literal, list[int]]:
@@ -176,10 +180,8 @@ class Theory:
                 break
             certain = grown
         if undecided := sorted(possible.keys() - certain.keys()):
-            raise InputError(
-                f"{write(undecided[0])!r} is true only if it is false: negation as failure goes "
-                "in a circle; use the open world or drop a rule"
-            )
+            said = f"{write(undecided[0])!r} is true only if it is false"
+            raise InputError(f"{said}: use the open world or drop a rule of this circle")
         return certain
 
     @cached_property
@@ -267,13 +269,17 @@ _GENERAL = re.compile(
 )
 
 
+FRAME = "all and are do does if is it not people someone something the them then they things , ."
+"""The words and marks that ``write`` puts around those of a literal."""
+
+
 def _third_person(verb: str) -> str:
-    if re.search(r"[^aeiou]y$", verb):
-        return verb[:-1] + "ies"
+    verb = re.sub(r"(?<=[^aeiou])y$", "ie", verb)
     return verb + ("es" if re.search(r"(ch|sh|x|o|ss)$", verb) else "s")
 
 
-def _base(verb: str) -> str:
+def base_form(verb: str) -> str:
+    """The verb as it stands after "does not"."""
     if verb.endswith("ies"):
         return verb[:-3] + "y"
     return verb[: -2 if re.search(r"(ch|sh|x|o|ss)es$", verb) else -1]
@@ -348,8 +354,8 @@ def read(sentence: str) -> Statement:
         statement = fact if fact and not {SOMETHING, _PRONOUN} & {*fact} else None
     if statement is None:
         raise InputError(
-            f"cannot read {sentence!r}: expected a fact such as 'Bob is not blue.' or a rule such "
-            "as 'If something likes the cat then it is red.' or 'All kind people are young.'"
+            f"cannot read {sentence!r}: expected such as 'Bob is not blue.', 'All kind people are "
+            "young.' or 'If something likes the cat then it is red.'"
         )
     return statement
 
@@ -410,7 +416,7 @@ def _say(literal: Literal, who: str | None = None, plural: bool = False, thing: 
     if relation == "is":
         return f"{who} {'are' if plural else 'is'} {no}{what}"
     help_verb = ("do not " if plural else "does not ") if no else ""
-    verb = _base(relation) if plural or no else relation
+    verb = base_form(relation) if plural or no else relation
     return f"{who} {help_verb}{verb} {thing if what == SOMETHING else _called(what)}"
 
 

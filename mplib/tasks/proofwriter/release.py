@@ -4,19 +4,17 @@ The release (ProofWriter V2020.12.3, Tafjord et al. 2021) is a folder with
 ``{CWA,OWA}/depth-{0,1,2,3,3ext,5}/meta-{train,dev,test}.jsonl``, one theory a line.
 """
 
-import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mplib.errors import InputError
-from mplib.tasks.examples import Example
+from mplib.tasks.examples import Example, ordered
 from mplib.tasks.jsonl import field, load_jsonl
 from mplib.tasks.proofwriter.logic import NAF, Proof
-from mplib.tasks.trees import ReasoningTree
 
 SPLITS = ("train", "dev", "test")
 
@@ -62,9 +60,7 @@ def first_proof(text: str, names: Sequence[str]) -> Proof:
 
     def proof(token: str) -> Proof:
         if token not in {*index, "NAF"}:
-            raise InputError(
-                f"unknown token {token!r} in the proof {text!r}: it names no statement"
-            )
+            raise InputError(f"unknown token {token!r} in the proof {text!r}: no statement's name")
         return NAF if token == "NAF" else Proof(index[token])
 
     def group() -> list[Proof]:
@@ -153,29 +149,15 @@ def to_examples(record: dict[str, Any], order: str = "random", seed: int = 0) ->
             tells a statement's kind by its position.
         seed: of the order.
     """
-    if order not in ("random", "given"):
-        raise InputError(f"order={order!r}: expected 'random' or 'given'")
-    told = [*record["triples"].values(), *record["rules"].values()]
-    kinds = ["fact"] * len(record["triples"]) + ["rule"] * len(record["rules"])
+    told = tuple(x["text"] for x in (*record["triples"].values(), *record["rules"].values()))
+    kinds = ("fact",) * len(record["triples"]) + ("rule",) * len(record["rules"])
     choices = ("True", "False", "Unknown") if "-OWA-" in record["id"] else ("True", "False")
     for name, _, proof in clean(record):
-        if proof is None:
-            continue
-        places = list(range(len(told)))
-        if order == "random":
-            random.Random(f"{seed} {record['id']} {name}").shuffle(places)
-        new = {old: place for place, old in enumerate(places)}
-        edges = [(new[premise], new[conclusion]) for premise, conclusion in proof.edges()]
-        question = record["questions"][name]
-        yield Example(
-            statements=tuple(told[old]["text"] for old in places),
-            question=question["question"],
-            answer=str(question["answer"]),
-            tree=ReasoningTree.from_edges(edges, len(told), root=new[proof.statement]),
-            group=record["id"],
-            choices=choices,
-            kinds=tuple(kinds[old] for old in places),
-        )
+        if proof:
+            asked, answer = (record["questions"][name][key] for key in ("question", "answer"))
+            tree, group = proof.tree(len(told)), record["id"]
+            example = Example(told, asked, str(answer), tree, group, choices, kinds)
+            yield example.arranged(ordered(len(told), order, f"{seed} {group} {name}"))
 
 
 def files(path: Path | str, world: str = "CWA", splits: Sequence[str] = SPLITS) -> list[Path]:
@@ -202,20 +184,14 @@ def files(path: Path | str, world: str = "CWA", splits: Sequence[str] = SPLITS) 
     return found
 
 
-def examples(
-    path: Path | str,
-    world: str = "CWA",
-    splits: Sequence[str] = SPLITS,
-    order: str = "random",
-    seed: int = 0,
-) -> Iterator[Example]:
-    """Streams the cleaned questions; see ``files``, ``clean`` and ``to_examples``.
+def examples(paths: Iterable[Path], order: str = "random", seed: int = 0) -> Iterator[Example]:
+    """Streams the cleaned questions of files; see ``files``, ``clean`` and ``to_examples``.
 
     Raises:
-        InputError: the folder is not the release, or a line of it cannot be used.
+        InputError: a file or a line of it cannot be used.
     """
-    for file in files(path, world, splits):
-        parsed = load_jsonl(file, lambda r: [*to_examples(theory(r), order, seed)], progress=True)
+    for path in paths:
+        parsed = load_jsonl(path, lambda r: [*to_examples(theory(r), order, seed)], progress=True)
         for _, found in parsed:
             yield from found
 

@@ -8,14 +8,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mplib.errors import InputError
 from mplib.files import resolve
 from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.proofwriter import generator, release
+from mplib.tasks.proofwriter.logic import WORLDS
 from mplib.tasks.proofwriter.release import SPLITS
 from mplib.tasks.task import DEMONSTRATIONS, Typical, WordTask
 
@@ -46,8 +46,8 @@ class Case:
         """
         if not (match := re.fullmatch(r"d(\d)(?: s(\d+))?( hidden)?", text.strip())):
             raise InputError(
-                f"case {text!r}: write the depth, the number of statements and, if it is so, "
-                "'hidden', such as 'd1 s8' or 'd2 s8 hidden'; 'd1' takes any number of statements"
+                f"case {text!r}: write the depth, the number of statements (any if left out) and, "
+                "if it is so, 'hidden', such as 'd1 s8' or 'd2 s8 hidden'"
             )
         return cls(int(match[1]), int(match[2] or 0), bool(match[3]))
 
@@ -79,12 +79,9 @@ class ProofWriter(WordTask):
     order: str = "random"
     seed: int = 0
 
-    name: ClassVar[str] = "proofwriter"
-    template: ClassVar[str] = "proofwriter"
-    checkpoint: ClassVar[str] = "checkpoints/proofwriter/{model}_{hash}_{trainable}_seed{seed}"
-    checkpoint_hash: ClassVar[tuple[str, ...]] = (
-        "data", "cases", "style", "negation", "world", "order",
-    )  # fmt: skip
+    name = "proofwriter"
+    template = "proofwriter"
+    checkpoint_hash = ("data", "cases", "style", "negation", "world", "order")
 
     def __post_init__(self) -> None:
         """Checks the choices.
@@ -92,8 +89,8 @@ class ProofWriter(WordTask):
         Raises:
             InputError: an unknown world, no case, or one that cannot be.
         """
-        if self.world not in ("closed", "open"):
-            raise InputError(f"world={self.world!r}: expected 'closed' or 'open'")
+        if self.world not in WORLDS:
+            raise InputError(f"world={self.world!r}: expected one of {WORLDS}")
         if not self.cases:
             raise InputError("no cases: name one or more, such as 'd1 s8'")
         for case in self.parsed:
@@ -124,33 +121,25 @@ class ProofWriter(WordTask):
         if self.data == "generated":
             seed = self.seed * len(SPLITS) + SPLITS.index(split)
             return generator.examples(n, seed=seed, order=self.order, **vars(self._settings(case)))
-        found = [
-            example
-            for example in self._read(split)
-            if example.tree.depth == case.depth and case.size in (0, len(example.statements))
-        ]
+        of_depth = [example for example in self._read(split) if example.tree.depth == case.depth]
+        found = [example for example in of_depth if case.size in (0, len(example.statements))]
         if not found:
             raise InputError(f"{self.data} has no {split} questions of {case}: choose another case")
         return found[:n]
 
-    def demonstrations(self, case: Case, n: int) -> list[Example]:
-        """At most n training questions to show before a case's own.
-
-        From the release they have any depth, as in the paper; drawn ones are of the case's kind.
-        """
-        if self.data == "generated":
-            return self.examples(case, "train", n)
-        return self._read("train")[:n]
-
     def sets(self, split: str, n: int) -> list[ExampleSet]:
-        """The cases, at most n questions of each."""
-        return [
-            ExampleSet(
-                str(case), self.examples(case, split, n), self.demonstrations(case, DEMONSTRATIONS),
-                case.depth, case.size,
-            )
-            for case in self.parsed
-        ]  # fmt: skip
+        """The cases, at most n questions of each.
+
+        Demonstrations drawn are of the case's kind; from the release they have any depth, as in
+        the paper.
+        """
+        drawn, sets = self.data == "generated", []
+        for case in self.parsed:
+            examples = self.examples(case, split, n)
+            train = self.examples(case, "train", DEMONSTRATIONS) if drawn else self._read("train")
+            train = train[:DEMONSTRATIONS]
+            sets.append(ExampleSet(str(case), examples, train, case.depth, case.size))
+        return sets
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
@@ -176,7 +165,7 @@ class ProofWriter(WordTask):
         """N questions, the cases mixed evenly, to finetune on."""
         share = -(-n // len(self.cases))
         mixed = zip(*(self.examples(case, split, share) for case in self.parsed), strict=False)
-        return [*chain.from_iterable(mixed)][:n]
+        return [example for row in mixed for example in row][:n]
 
     def _read(self, split: str) -> list[Example]:
         world = {"closed": "CWA", "open": "OWA"}[self.world]
@@ -186,11 +175,7 @@ class ProofWriter(WordTask):
 @cache
 def _read(path: Path, world: str, split: str, order: str, seed: int) -> list[Example]:
     """All cleaned questions of a split; a single file is divided by theory, a fifth for each."""
-    if not path.is_file():
-        return list(release.examples(path, world, [split], order=order, seed=seed))
-    number = {"train": (0,), "dev": (1,), "test": (2, 3, 4)}[split]
-    return [
-        example
-        for example in release.examples(path, world, order=order, seed=seed)
-        if zlib.crc32(example.group.encode()) % 5 in number
-    ]
+    found = release.examples(release.files(path, world, [split]), order, seed)
+    part = {"train": (0,), "dev": (1,), "test": (2, 3, 4)}[split]
+    in_folders = path.is_dir()
+    return [x for x in found if in_folders or zlib.crc32(x.group.encode()) % 5 in part]

@@ -5,13 +5,4 @@ project's own questions lie in ``mplib/data/science.jsonl``; a user's own files 
 ``mplib.tasks.custom``.
 """
 
-from typing import Any
-
-
-def __getattr__(name: str) -> Any:
-    # When asked for: the task needs corruptions, which need this room's logic.
-    if name in ("Science",):
-        from mplib.tasks.science import task
-
-        return getattr(task, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+from mplib.tasks.science.task import Science

@@ -6,7 +6,6 @@ distractors, Dalvi et al. 2021), whose questions STREET annotates. A question ha
 all of them. ``SCIENCE`` is a small set of this project's own, which is not ARC.
 """
 
-import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from types import NoneType
 from typing import Any
 
 from mplib.errors import InputError
-from mplib.tasks.examples import Example
+from mplib.tasks.examples import Example, ordered
 from mplib.tasks.jsonl import field, load_jsonl
 from mplib.tasks.trees import ReasoningTree, heights
 
@@ -74,9 +73,7 @@ class Question:
         """Checks that the steps lead from units that exist, without a circle, to the answer."""
         named = {name for c, premises in self.steps.items() for name in (c, *premises)}
         if missing := sorted(named - {*self.units, ANSWER}):
-            raise InputError(
-                f"a step names {missing[0]!r}, but no unit is called that: add it or mend the step"
-            )
+            raise InputError(f"a step names {missing[0]!r}, which is no unit: add it or mend it")
         if empty := [name for name, text in self.units.items() if not text]:
             raise InputError(f"unit {empty[0]!r} has no text: complete it")
         if not self.steps.get(ANSWER):
@@ -111,13 +108,10 @@ class Question:
                 or ``given``, facts before conclusions, which tells a height by its position.
             seed: of the order.
         """
-        if order not in ("random", "given"):
-            raise InputError(f"order={order!r}: expected 'random' or 'given'")
         hidden = set() if conclusions else {*self.steps}
         hidden |= set() if distractors else self.units.keys() - self.useful
-        names = [name for name in self.units if name not in hidden]
-        if order == "random":
-            random.Random(f"{seed} {self.name}").shuffle(names)
+        shown = [name for name in self.units if name not in hidden]
+        names = [shown[i] for i in ordered(len(shown), order, f"{seed} {self.name}")]
         told = tuple(self.units[name] for name in names)
         return Example(told, self.text, self.answer, self.tree(names), self.name, self.choices)
 
@@ -154,12 +148,8 @@ class Question:
                 edges |= {(a, b) for a in starts for b in ends if level[a] < level[b]}
         ways = heights({name: [a for a, b in edges if b == name] for name in used})
         root = max(used, key=lambda name: (ways[name], self.units[name]))
-        return ReasoningTree(
-            n_statements=len(shown),
-            heights={place[name]: ways[name] for name in used},
-            edges=tuple(sorted((place[a], place[b]) for a, b in edges)),
-            root=place[root],
-        )
+        pairs = tuple(sorted((place[a], place[b]) for a, b in edges))
+        return ReasoningTree(len(shown), {place[n]: ways[n] for n in used}, pairs, place[root])
 
 
 def parse(record: dict[str, Any]) -> Question:
@@ -172,10 +162,7 @@ def parse(record: dict[str, Any]) -> Question:
         return _street(record)
     if record.keys() & {"hypothesis", "proof"}:
         return _entailment_bank(record)
-    raise InputError(
-        f"unknown format: expected a STREET line (with {' and '.join(STREET)}) or an "
-        "EntailmentBank line (with hypothesis and proof)"
-    )
+    raise InputError(f"unknown format: expected the fields {STREET} or ('hypothesis', 'proof')")
 
 
 def _street(record: dict[str, Any]) -> Question:
@@ -206,18 +193,11 @@ def _street(record: dict[str, Any]) -> Question:
     inside = {p for c, premises in steps.items() if c != ANSWER for p in premises}
     facts = {key for key in inside if texts.get(key, "") in context}
     repeated = {k for k in texts if texts[k] in text and k not in {*steps, *facts}}
-    return Question(
-        name=_name(record, asked),
-        text=text.replace("\n", " "),
-        answer=answer[0] if letters else answer,
-        choices=letters,
-        units={
-            key: texts[key]
-            for key in sorted(texts, key=lambda key: (key in steps, int(key)))
-            if key not in {*repeated, last}
-        },
-        steps={c: tuple(p for p in steps[c] if p not in repeated) for c in steps},
-    )
+    steps = {c: tuple(p for p in premises if p not in repeated) for c, premises in steps.items()}
+    shown = sorted(texts.keys() - repeated - {last}, key=lambda key: (key in steps, int(key)))
+    units = {key: texts[key] for key in shown}
+    text, answer = text.replace("\n", " "), answer[0] if letters else answer
+    return Question(_name(record, asked), text, answer, letters, units, steps)
 
 
 def _entailment_bank(record: dict[str, Any]) -> Question:
@@ -227,9 +207,8 @@ def _entailment_bank(record: dict[str, Any]) -> Question:
     is compared with the text's first token. For accuracies that mean something, take STREET.
     """
     keys = ("question", "answer", "hypothesis", "proof", "context")
-    asked, answer, hypothesis, proof, context = (
-        field(record, key, str, filled=True).strip() for key in keys
-    )
+    texts = (field(record, key, str, filled=True).strip() for key in keys)
+    asked, answer, hypothesis, proof, context = texts
     before, *parts = re.split(r"(?:^|\s+)(sent\d+):\s", context)
     if before.strip() or not parts:
         raise InputError(f"field 'context': expected 'sent1: ...', found {context!r:.60}")

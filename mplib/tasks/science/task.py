@@ -1,16 +1,15 @@
 """Which science questions, or questions of a user's own, a study asks."""
 
-import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from mplib.errors import InputError
 from mplib.files import resolve
 from mplib.tasks import custom
 from mplib.tasks.examples import Example, ExampleSet
+from mplib.tasks.jsonl import first_record
 from mplib.tasks.science import formats
 from mplib.tasks.task import Typical, WordTask
 
@@ -44,10 +43,9 @@ class Science(WordTask):
     order: str = "random"
     seed: int = 0
 
-    name: ClassVar[str] = "science"
-    template: ClassVar[str] = "arc"
-    checkpoint: ClassVar[str] = "checkpoints/science/{model}_{hash}_{trainable}_seed{seed}"
-    checkpoint_hash: ClassVar[tuple[str, ...]] = ("data", "order")
+    name = "science"
+    template = "arc"
+    checkpoint_hash = ("data", "order")
 
     def examples(self, split: str) -> list[tuple[int, Example]]:
         """Pairs of depth and question, of the ``train`` (of any depth) or the ``test`` part.
@@ -55,21 +53,17 @@ class Science(WordTask):
         Raises:
             InputError: a file cannot be used, or no question has such a depth.
         """
-        every = list(self._read(self.train_data or self.data))
-        if self.train_data:
-            if split == "train":
-                return every
-            every, held_out = list(self._read(self.data)), set()
-        else:
-            held_out = {*sorted({example.group for _, example in every})[::HELD_OUT]}
+        if self.train_data and split == "train":
+            return self._read(self.train_data)
+        every = self._read(self.data)
+        groups = sorted({example.group for _, example in every})
+        held_out = {*groups[::HELD_OUT]} if not self.train_data else set()
         if split == "train":
             return [pair for pair in every if pair[1].group in held_out]
         found = [p for p in every if p[0] in self.depths and p[1].group not in held_out]
         if not found:
-            depths = sorted({depth for depth, _ in every})
-            raise InputError(
-                f"{self.data} has no question of depths {list(self.depths)}: it has depths {depths}"
-            )
+            asked, depths = [*self.depths], sorted({depth for depth, _ in every})
+            raise InputError(f"{self.data} has no question of depths {asked}: it has {depths}")
         return found
 
     @classmethod
@@ -105,21 +99,9 @@ class Science(WordTask):
         rest, test = questions[:-held_out], questions[-held_out:]
         return rest[:-held_out], rest[-held_out:], test
 
-    def _read(self, data: str) -> Iterator[tuple[int, Example]]:
+    def _read(self, data: str) -> list[tuple[int, Example]]:
         path = formats.SCIENCE if data == "science" else resolve(data)
-        if _is_custom(path):
-            yield from ((example.tree.depth, example) for example in custom.examples(path))
-            return
+        if "statements" in first_record(path):
+            return [(example.tree.depth, example) for example in custom.examples(path)]
         shown = (self.conclusions, self.distractors, self.order, self.seed)
-        for question in formats.questions(path):
-            yield question.depth, question.example(*shown)
-
-
-def _is_custom(path: Path) -> bool:
-    """Whether a file's first line is a question of a user's own format."""
-    try:
-        with path.open(encoding="utf-8") as lines:
-            first = json.loads(next(lines, "{}"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        return False  # the loaders say what is wrong
-    return isinstance(first, dict) and "statements" in first
+        return [(q.depth, q.example(*shown)) for q in formats.questions(path)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(os.environ.get("MPLIB_SHARED", Path(__file__).parents[3] / "shared"))
+SHARED = Path(os.environ.get("MPLIB_SHARED", Path(__file__).parents[2] / "shared"))
 
 
 def shared(name: str) -> Path:

@@ -1,0 +1,266 @@
+"""What is true of a model, found by running it once on a few tokens before anything is read of it.
+
+A family's name says little: a hybrid is a decoder too, and its attention looks like any other's. So
+nothing is looked up in a list. The model itself, in its own precision and where it lies, runs over
+some rows of eight tokens, which costs it less than one prompt, and once in its life: a small random
+copy would be cheaper, but what makes a model a hybrid is easily lost when its shape is shrunk.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from mplib.errors import InputError
+from mplib.models.attention import SESSION, EnoughLayers, Intervention, Session
+
+TOKENS = 8
+"""Of a row that a model is tried on."""
+
+PADS = 3
+"""Of a row that is padded, and of the prefix that is tried."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of a model.
+
+    Attributes:
+        layers: numbers of the layers whose attention is read, as the model numbers them.
+        leak: share of a token's effect on the logits that stays when every edge to it is cut: other
+            layers mix tokens too; 0 where attention alone does.
+        pads: whether padding on the left leaves no trace; else prompts run one by one.
+        prefix: whether what prompts share can be computed once; else they are written out whole.
+        last_only: whether the logits can be asked for the last token alone.
+    """
+
+    layers: tuple[int, ...]
+    leak: float
+    pads: bool
+    prefix: bool
+    last_only: bool
+
+
+_KNOWN: WeakKeyDictionary[PreTrainedModel, Facts] = WeakKeyDictionary()
+
+
+def device_of(model: PreTrainedModel) -> torch.device:
+    """Where the model wants its tokens."""
+    return next(model.get_input_embeddings().parameters()).device
+
+
+def run(
+    model: PreTrainedModel, session: Session, ids: Tensor, mask: Tensor,
+    cache: Cache | None = None, last_only: bool = False,
+) -> Any:  # fmt: skip
+    """One pass under a session; None where it ended at the last layer that was wanted.
+
+    Args:
+        model: a decoder inside a ``backend`` block.
+        session: what the backend does meanwhile.
+        ids: tokens, shape (examples, tokens).
+        mask: True where there is a token, also of what the cache holds, shape (examples, places).
+        cache: keys and values of what comes before.
+        last_only: whether the logits of the last token are enough.
+    """
+    mask = mask.long()
+    token = SESSION.set(session)
+    try:
+        return model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0)[:, mask.shape[1] - ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **({"logits_to_keep": 1} if last_only else {}),
+        )
+    except EnoughLayers:
+        return None
+    finally:
+        SESSION.reset(token)
+
+
+class _PrefixLayer(DynamicLayer):
+    """One layer's keys and values of a prefix, the same for every example of every batch.
+
+    What a pass adds is not kept: it would cost the prefix once for each example and layer.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys: Tensor = keys
+        self.values: Tensor = values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the prefix, followed by the new ones."""
+        n = len(key_states)
+        keys, values = self.keys.expand(n, -1, -1, -1), self.values.expand(n, -1, -1, -1)
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
+@torch.no_grad()
+def prefix_cache(model: PreTrainedModel, prefix: Tensor, last_layer: int | None = None) -> Cache:
+    """Keys and values of tokens that stand before every prompt; inside a ``backend`` block.
+
+    Built without the model's config, or layers with a sliding window would forget the prefix.
+
+    Args:
+        model: a decoder.
+        prefix: ids of the tokens, shape (tokens,).
+        last_layer: the layer at which the pass may end.
+    """
+    cache, ids = DynamicCache(), prefix[None].to(device_of(model))
+    session = Session(Intervention(), type(model)._supports_sdpa, last_layer=last_layer)
+    run(model, session, ids, torch.ones_like(ids), cache, last_only=last_layer is not None)
+    return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
+
+
+def rope_limit(model: PreTrainedModel) -> int | None:
+    """Tokens up to which the rotary frequencies do not depend on the longest prompt of a batch."""
+    kinds = [(m, getattr(m, "rope_type", "")) for m in model.modules()]
+    changing = [
+        int(m.original_max_seq_len)  # type: ignore[arg-type]
+        for m, kind in kinds
+        if any("dynamic" in k or k == "longrope" for k in _strings(kind))
+    ]
+    return min(changing, default=None)
+
+
+def _strings(kind: Any) -> Iterable[str]:
+    """The types of a rotary embedding: one, or one for each kind of layer."""
+    return [str(k) for k in kind.values()] if isinstance(kind, dict) else [str(kind)]
+
+
+def facts(model: PreTrainedModel) -> Facts:
+    """What is true of a model, looked at the first time; inside a ``backend`` block.
+
+    Raises:
+        InputError: its attention cannot be read rightly, with why.
+    """
+    if (known := _KNOWN.get(model)) is None:
+        name = type(model).__name__
+        try:
+            known = _KNOWN[model] = _look(model)
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{name} does not run with its attention read ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]}): take another family"
+            ) from error
+    if known.leak and not partial(model):
+        raise InputError(
+            f"{type(model).__name__} mixes tokens outside its attention too, in recurrent or "
+            f"convolutional layers: with every edge to a token cut, {known.leak:.0%} of its effect "
+            f"on the logits stays. Take another family, or read the attention of layers "
+            f"{', '.join(map(str, known.layers))} alone with partial_attention=True"
+        )
+    return known
+
+
+def partial(model: PreTrainedModel) -> bool:
+    """Whether the attention of a model is read although other layers mix tokens too."""
+    return bool(getattr(model, "partial_attention", False))
+
+
+@torch.no_grad()
+def _look(model: PreTrainedModel) -> Facts:
+    """Runs the rows; see ``facts``."""
+    name, device = type(model).__name__, device_of(model)
+    size = model.get_input_embeddings().weight.shape[0]
+    # Away from the ends of the vocabulary, where padding, pictures and the like have their ids.
+    base = (size // 3 + torch.arange(TOKENS, device=device) * 3) % size
+    other = (base + size // 3 + 1) % size
+    rows = base.repeat(7, 1)
+    asked = TOKENS - 2
+    rows[1, -1] = other[-1]
+    rows[3, asked] = rows[4, asked] = other[asked]
+    rows[5:, PADS:] = base[:-PADS]
+    rows[6, :PADS] = other[:PADS]
+    mask = torch.ones_like(rows, dtype=torch.bool)
+    mask[5:, :PADS] = False
+    cut = torch.zeros(7, TOKENS, TOKENS, dtype=torch.bool, device=device)
+    cut[2:4, asked + 1 :, asked] = True
+    session = Session(Intervention(cut=cut), type(model)._supports_sdpa)
+    logits = run(model, session, rows, mask).logits.float()
+    again = Session(Intervention(), session.sdpa)
+    brief = run(model, again, rows[:1], mask[:1], last_only=True).logits
+    layers = tuple(session.calls)
+    if not layers:
+        raise InputError(f"no layer of {name} went through the attention interface")
+    if repeated := [layer for layer, calls in session.calls.items() if calls > 1]:
+        raise InputError(
+            f"{name} runs the attention of layers {', '.join(map(str, repeated))} several times a "
+            "pass, so there is no one attention to read: take another family"
+        )
+    if logits.isnan().any():
+        raise not_a_number(model)
+    scale = logits[0].std()
+    # In half precision sums of other shapes differ in the third digit.
+    bound = 1e-3 if model.dtype == torch.float32 else 0.1
+
+    def apart(one: Tensor, two: Tensor) -> float:
+        return float((one - two).square().mean().sqrt() / scale.clamp(min=1e-20))
+
+    if apart(logits[0, :-1], logits[1, :-1]) > bound / 10:
+        raise InputError(
+            f"{name} is no causal decoder as it is configured (is_decoder?): a later token changes "
+            "what comes before it; take a causal model"
+        )
+    token = SESSION.set(again)
+    try:
+        own = model(input_ids=rows[:1], use_cache=False).logits.float()
+    finally:
+        SESSION.reset(token)
+    if apart(own[0], logits[0]) > bound:
+        raise InputError(
+            f"{name} counts positions in a way of its own, not from 0 at a prompt's first token, "
+            "so prompts of several lengths cannot be read together: take another family"
+        )
+    effect, left = apart(logits[0, -1], logits[4, -1]), apart(logits[2, -1], logits[3, -1])
+    leak = left / effect if left > max(bound * effect, 1e-6) else 0.0
+    pads = (
+        max(apart(logits[5, PADS:], logits[0, :-PADS]), apart(logits[5, PADS:], logits[6, PADS:]))
+        < bound
+    )
+    return Facts(
+        layers,
+        leak,
+        pads,
+        not session.windows and _prefix_holds(model, base, logits[0], bound * float(scale)),
+        brief.shape[1] == 1 and again.queries == {TOKENS},
+    )
+
+
+def _prefix_holds(model: PreTrainedModel, base: Tensor, whole: Tensor, bound: float) -> bool:
+    """Whether prompts of two lengths behind a shared prefix give what whole ones do."""
+    rows = base[PADS:].repeat(2, 1)
+    rows[1, 1:] = base[PADS:-1]
+    mask = torch.ones(2, TOKENS, dtype=torch.bool, device=base.device)
+    mask[1, PADS] = False
+    session = Session(Intervention(), type(model)._supports_sdpa)
+    try:
+        found = run(model, session, rows, mask, prefix_cache(model, base[:PADS])).logits[:, -1]
+    except Exception:
+        return False  # whatever it is, whole prompts do without
+    return bool((found.float() - whole[-1 - torch.arange(2)]).square().mean().sqrt() < bound)
+
+
+def not_a_number(model: PreTrainedModel) -> InputError:
+    """What to say where a model gives NaN."""
+    return InputError(
+        f"{type(model).__name__} gives NaN in {str(model.dtype).removeprefix('torch.')}: "
+        + (
+            "its numbers are too large for it, use dtype='bfloat16' or 'float32'"
+            if model.dtype == torch.float16
+            else "its weights are broken; save or train it again"
+        )
+    )
