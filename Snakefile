@@ -3,6 +3,7 @@
 import json
 import sys
 
+from mplib.files import home
 from mplib.runs.profiles import Profile
 
 PROFILE = Profile.read(config["profile"])
@@ -11,9 +12,14 @@ MADE = {path for job in PROFILE.jobs for path in (job.executed, *job.makes)}
 FORCE = "--force" if config.get("force") else ""
 
 
+def place(path):
+    """As Snakemake's own folder sees it: braces in the name of a home would be wildcards."""
+    return str(path.relative_to(home()) if path.is_relative_to(home()) else path)
+
+
 rule all:
     input:
-        [job.executed for job in PROFILE.jobs],
+        [place(job.executed) for job in PROFILE.jobs],
 
 
 for job in PROFILE.jobs:
@@ -22,13 +28,13 @@ for job in PROFILE.jobs:
         name:
             job.name
         input:
-            job.notebook.path,
-            [path for path in job.inputs if path in MADE],
+            lambda _, job=job: str(job.notebook.path),
+            [place(path) for path in job.inputs if path in MADE],
         output:
             # `update`, or Snakemake would remove a finished run before it asks for it again: the
             # runner itself knows what is finished, and a new training replaces the checkpoint
             # only when it is done.
-            [update(path) for path in (job.executed, *job.makes)],
+            [update(place(path)) for path in (job.executed, *job.makes)],
         params:
             # A function, since braces in plain strings are wildcards.
             values=lambda _, job=job: json.dumps(job.parameters),
@@ -39,5 +45,5 @@ for job in PROFILE.jobs:
             # Not gpu=0, which some executors refuse.
             **({"gpu": PROFILE.gpus} if job.computes and PROFILE.gpus else {}),
         shell:
-            "OMP_NUM_THREADS={params.threads} {sys.executable} -m mplib run {params.notebook}"
+            "OMP_NUM_THREADS={params.threads} {sys.executable:q} -m mplib run {params.notebook}"
             " --params {params.values:q} --no-cost {FORCE} >/dev/null"

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     sweep.add_argument("--dry-run", action="store_true", help="only list the runs and their cost")
     for each in (book, sweep):
         each.add_argument("--profile", default="quick")
-        each.add_argument("--cores", type=int, help="how many to use; all by default")
+        each.add_argument("--cores", help="how many to use; all by default")
         each.add_argument("--force", action="store_true", help="run finished notebooks again")
         each.add_argument("--cluster", help="run through the batch system of cluster/NAME")
     keep = commands.add_parser("keep", help="copy a profile's tables into results/")
@@ -48,9 +48,10 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace) -> int:
     """Calls what the command stands for; imports are late, so that each starts at once."""
     if arguments.command == "run":
-        from mplib.runs.runner import execute, parse_parameters, parse_value
+        from mplib.runs.parameters import Typed
+        from mplib.runs.runner import execute, parse_parameters
 
-        given = parse_parameters(arguments.params) | {n: parse_value(v) for n, v in arguments.p}
+        given = parse_parameters(arguments.params) | {n: Typed(v) for n, v in arguments.p}
         if not arguments.no_cost:
             from mplib.runs.cost import line
             from mplib.runs.profiles import Job
@@ -79,6 +80,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 def _run_profile(arguments: argparse.Namespace) -> None:
     """The commands on all runs of a profile."""
     from mplib.runs import engine, pages
+    from mplib.runs.parameters import Parameter, Typed
     from mplib.runs.profiles import Profile
 
     # Runs have working folders of their own.
@@ -90,7 +92,9 @@ def _run_profile(arguments: argparse.Namespace) -> None:
         print(*pages.keep(profile), sep="\n")
         readme.update()
         return
-    settings = engine.Engine(arguments.cores, arguments.force, arguments.cluster, _estimate)
+    cores = Parameter("--cores", "int", 4, "how many to use; 1 to 4096")
+    chosen = None if arguments.cores is None else cores.check(Typed(arguments.cores))
+    settings = engine.Engine(chosen, arguments.force, arguments.cluster, _estimate)
     if arguments.command == "book":
         from mplib.report import readme
 

@@ -27,21 +27,21 @@
 # **Cost.** Under a minute on two CPU cores for a small model; a few minutes on a GPU for GPT-2 small.
 
 # %% tags=["parameters"]
-k: int = 2  # the k-th smallest number is the answer
-m: int = 16  # numbers in a list
-pool: int = 512  # lists draw from this many numbers
+k: int = 2  # the k-th smallest number is the answer; 1 or more
+m: int = 16  # numbers in a list; 2 or more
+pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists
-examples: int = 1024  # test lists probed, at most
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
+examples: int = 1024  # test lists probed, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainable: str = "all"  # which finetuning is probed
-seed: int = 0  # of weights, lists, folds and resamples
+trainable: str = "all"  # finetuning probed; one of all, attention, mlp, layernorm, bias, lora
+seed: int = 0  # of weights, lists, folds and resamples; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-twins: int = 3  # random twins, a seed each
-neighbours: int = 8  # of the kNN classifiers
-folds: int = 5  # of the cross-validation, whole lists in each
-resamples: int = 1000  # bootstrap resamples behind each interval
-batch_size: int = 256  # lists a forward pass
+twins: int = 3  # random twins, a seed each; 1 or more
+neighbours: int = 8  # of the kNN classifiers; 1 or more
+folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
+resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
+batch_size: int = 256  # lists a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]

@@ -23,29 +23,30 @@
 # of it goes into switching heads off at random, several times over.
 
 # %% tags=["parameters"]
-k: int = 2  # the k-th smallest number is the answer
-m: int = 16  # numbers in a list
-pool: int = 512  # lists draw from this many numbers
+k: int = 2  # the k-th smallest number is the answer; 1 or more
+m: int = 16  # numbers in a list; 2 or more
+pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists
-examples: int = 10000  # test lists used, at most
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
+examples: int = 10000  # test lists used, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainable: str = "all"  # which finetuning is studied
-seed: int = 0  # of weights, lists, random heads, random statements and resamples
+trainable: str = "all"  # finetuning studied; one of all, attention, mlp, layernorm, bias, lora
+seed: int = 0  # of weights, lists, random heads, random statements and resamples; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-percentages: list[int] = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]  # of all heads off
-draws: int = 10  # random orders of the heads, each with all percentages
-ablation: str = "zero"  # what replaces a head that is off: zero, or its mean output
+percentages: list[int] = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]  # of heads off;
+# 1 value or more; 0 to 100
+draws: int = 10  # random orders of the heads, each with all percentages; 1 or more
+ablation: str = "zero"  # what replaces a head that is off: its mean, or zero; one of zero, mean
 published: bool = False  # one head more off at each percentage, as in the source
-flow_percentage: int = 40  # of heads, of smallest position entropy, off in the flow
-smallest_at: int = 8  # position of the smallest number in the arranged lists
-second_at: int = 12  # position of the second smallest
-window_sizes: list[int] = [1, 2]  # layers in which edges are cut at once
+flow_percentage: int = 40  # of heads, of smallest position entropy, off in the flow; 0 to 100
+smallest_at: int = 8  # position of the smallest number in the arranged lists; 0 or more
+second_at: int = 12  # position of the second smallest; 0 or more
+window_sizes: list[int] = [1, 2]  # layers cut at once; 1 value or more; 1 or more
 renormalise: bool = True  # does the attention that is left sum to one again?
-neighbours: int = 8  # of the kNN classifiers
-folds: int = 5  # of the cross-validation, whole lists in each
-resamples: int = 1000  # bootstrap resamples behind each interval
-batch_size: int = 256  # lists a forward pass
+neighbours: int = 8  # of the kNN classifiers; 1 or more
+folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
+resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
+batch_size: int = 256  # lists a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]

@@ -26,26 +26,26 @@
 # **Cost.** Quick profile: about a minute on two CPU cores, 2,048 draws included.
 
 # %% tags=["parameters"]
-k: int = 2  # the k-th smallest number is the answer
-m: int = 16  # numbers in a list
-pool: int = 512  # lists draw from this many numbers
+k: int = 2  # the k-th smallest number is the answer; 1 or more
+m: int = 16  # numbers in a list; 2 or more
+pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
 keep_order: bool = False  # does a new number keep the old one's rank?
 corruptions: list[str] = []  # which; every one when empty
-examples: int = 512  # test lists asked
+examples: int = 512  # test lists asked; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainable: str = "all"  # which finetuning is asked
+trainable: str = "all"  # finetuning asked; one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-draw_count: int = 2048  # random draws of examples
-draw_sizes: list[int] = [64, 128]  # least and most examples of a draw
-bins: int = 8  # bins of S_P2
-twins: int = 3  # random twins, a seed each
-neighbours: int = 8  # of the kNN classifiers
-folds: int = 5  # of the cross-validation, whole lists in each
-resamples: int = 1000  # bootstrap resamples behind each interval
-seed: int = 0  # of corruptions, draws, twins, folds and resamples
-batch_size: int = 64  # lists a forward pass
+draw_count: int = 2048  # random draws of examples; 1 or more
+draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values; 1 or more
+bins: int = 8  # bins of S_P2; 1 or more
+twins: int = 3  # random twins, a seed each; 1 or more
+neighbours: int = 8  # of the kNN classifiers; 1 or more
+folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
+resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
+seed: int = 0  # of corruptions, draws, twins, folds and resamples; 0 to 4294967295
+batch_size: int = 64  # lists a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -92,6 +93,7 @@ class Session:
     n_statements: int = 0
     last_layer: int | None = None
     real: Tensor | None = None
+    running: int = -1
     calls: Counter[int] = field(default_factory=Counter)
     queries: set[int] = field(default_factory=set)
     windows: bool = False
@@ -118,7 +120,9 @@ def _attention(
     session = SESSION.get()
     if session is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    layer: int = module.layer_idx  # type: ignore[assignment]
+    layer = getattr(module, "layer_idx", None)
+    if layer is None or layer < 0:  # one module that several layers share
+        layer = session.running
     session.calls[layer] += 1
     session.queries.add(query.shape[2])
     eager = sys.modules[type(module).__module__].eager_attention_forward
@@ -140,7 +144,7 @@ def _attention(
             hidden = cut | (attention_mask == torch.finfo(query.dtype).min)
             weights = weights.masked_fill(_gather_rows(hidden, session.rows), 0)
         session.recorded[layer] = _reduce(weights.float(), session)
-    if layer is not None and layer == session.last_layer:
+    if layer == session.last_layer:
         raise EnoughLayers
     if cut is not None and not change.renormalise:
         _, weights = eager(module, query, key, value, attention_mask, **kwargs)
@@ -260,8 +264,33 @@ def backend(model: PreTrainedModel) -> Iterator[None]:
         )
     before = model.config._attn_implementation
     model.set_attn_implementation(BACKEND)
+    hooks = [
+        layer.register_forward_pre_hook(partial(_enter, number))
+        for number, layer in enumerate(layer_stack(model))
+    ]
     try:
         facts(model)
         yield
     finally:
+        for hook in hooks:
+            hook.remove()
         model.set_attn_implementation(before)
+
+
+def _enter(number: int, *_: Any) -> None:
+    """Notes which layer runs, for attention that does not know its number."""
+    if (session := SESSION.get()) is not None:
+        session.running = number
+
+
+def layer_count(model: PreTrainedModel) -> int:
+    """How many layers the decoder has."""
+    config = model.config.get_text_config(decoder=True)
+    return int(getattr(config, "decoder_layers", getattr(config, "num_hidden_layers", 0)))
+
+
+def layer_stack(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The decoder's layers in the order in which the model numbers them; empty if not found."""
+    count = layer_count(model)
+    stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    return next(([*stack] for stack in stacks if len(stack) == count), [])

@@ -2,11 +2,12 @@
 
 A family's name says little: a hybrid is a decoder too, and its attention looks like any other's. So
 nothing is looked up in a list. The model itself, in its own precision and where it lies, runs over
-some rows of eight tokens, which costs it less than one prompt, and once in its life: a small random
-copy would be cheaper, but what makes a model a hybrid is easily lost when its shape is shrunk.
+seven rows of sixteen tokens, which costs it less than one prompt, and once in its life. A small
+random copy would be cheaper, but what makes a model a hybrid is easily lost when its shape is shrunk.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,13 +18,10 @@ from transformers import Cache, DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from mplib.errors import InputError
-from mplib.models.attention import SESSION, EnoughLayers, Intervention, Session
+from mplib.models.attention import SESSION, EnoughLayers, Intervention, Reduction, Session
 
-TOKENS = 8
-"""Of a row that a model is tried on."""
-
-PADS = 3
-"""Of a row that is padded, and of the prefix that is tried."""
+TOKENS = 16
+"""Of a row that a model is tried on; fewer where it has fewer positions."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,8 @@ class Facts:
         pads: whether padding on the left leaves no trace; else prompts run one by one.
         prefix: whether what prompts share can be computed once; else they are written out whole.
         last_only: whether the logits can be asked for the last token alone.
+        even: whether every layer has as many heads.
+        limit: see ``rope_limit``.
     """
 
     layers: tuple[int, ...]
@@ -44,14 +44,16 @@ class Facts:
     pads: bool
     prefix: bool
     last_only: bool
+    even: bool
+    limit: int | None
 
 
 _KNOWN: WeakKeyDictionary[PreTrainedModel, Facts] = WeakKeyDictionary()
 
 
-def device_of(model: PreTrainedModel) -> torch.device:
-    """Where the model wants its tokens."""
-    return next(model.get_input_embeddings().parameters()).device
+def embedding(model: PreTrainedModel) -> Tensor:
+    """A row for each token; it lies where the model wants its tokens."""
+    return next(model.get_input_embeddings().parameters())
 
 
 def run(
@@ -69,8 +71,7 @@ def run(
         last_only: whether the logits of the last token are enough.
     """
     mask = mask.long()
-    token = SESSION.set(session)
-    try:
+    with within(session), suppress(EnoughLayers):
         return model(
             input_ids=ids,
             attention_mask=mask,
@@ -79,8 +80,15 @@ def run(
             use_cache=cache is not None,
             **({"logits_to_keep": 1} if last_only else {}),
         )
-    except EnoughLayers:
-        return None
+    return None
+
+
+@contextmanager
+def within(session: Session) -> Iterator[None]:
+    """The backend works for this session meanwhile."""
+    token = SESSION.set(session)
+    try:
+        yield
     finally:
         SESSION.reset(token)
 
@@ -117,7 +125,7 @@ def prefix_cache(model: PreTrainedModel, prefix: Tensor, last_layer: int | None 
         prefix: ids of the tokens, shape (tokens,).
         last_layer: the layer at which the pass may end.
     """
-    cache, ids = DynamicCache(), prefix[None].to(device_of(model))
+    cache, ids = DynamicCache(), prefix[None].to(embedding(model).device)
     session = Session(Intervention(), type(model)._supports_sdpa, last_layer=last_layer)
     run(model, session, ids, torch.ones_like(ids), cache, last_only=last_layer is not None)
     return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
@@ -174,84 +182,103 @@ def partial(model: PreTrainedModel) -> bool:
 @torch.no_grad()
 def _look(model: PreTrainedModel) -> Facts:
     """Runs the rows; see ``facts``."""
-    name, device = type(model).__name__, device_of(model)
-    size = model.get_input_embeddings().weight.shape[0]
-    # Away from the ends of the vocabulary, where padding, pictures and the like have their ids.
-    base = (size // 3 + torch.arange(TOKENS, device=device) * 3) % size
-    other = (base + size // 3 + 1) % size
-    rows = base.repeat(7, 1)
-    asked = TOKENS - 2
-    rows[1, -1] = other[-1]
-    rows[3, asked] = rows[4, asked] = other[asked]
-    rows[5:, PADS:] = base[:-PADS]
-    rows[6, :PADS] = other[:PADS]
-    mask = torch.ones_like(rows, dtype=torch.bool)
-    mask[5:, :PADS] = False
-    cut = torch.zeros(7, TOKENS, TOKENS, dtype=torch.bool, device=device)
-    cut[2:4, asked + 1 :, asked] = True
-    session = Session(Intervention(cut=cut), type(model)._supports_sdpa)
-    logits = run(model, session, rows, mask).logits.float()
-    again = Session(Intervention(), session.sdpa)
-    brief = run(model, again, rows[:1], mask[:1], last_only=True).logits
-    layers = tuple(session.calls)
+    name, device, limit = type(model).__name__, embedding(model).device, rope_limit(model)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or TOKENS
+    tokens = min(TOKENS, positions, limit or TOKENS)
+    rows, mask, cut = _rows(len(embedding(model)), tokens, device)
+    pads, fast = tokens // 3, type(model)._supports_sdpa
+    everything = Reduction("tokens", "keep", "keep")
+    whole = Session(Intervention(cut=cut), fast, reduction=everything, row_mask=mask)
+    logits = run(model, whole, rows, mask).logits.float()
+    brief = Session(Intervention(), fast)
+    last = run(model, brief, rows[:1], mask[:1], last_only=True).logits
+    some = torch.tensor([[tokens - 2, tokens - 1]], device=device)
+    question = Session(Intervention(), fast, reduction=everything, rows=some, row_mask=mask[:1, :2])
+    with within(question):
+        own = model(input_ids=rows[:1], use_cache=False).logits.float()[0]
+    layers = tuple(whole.calls)
     if not layers:
         raise InputError(f"no layer of {name} went through the attention interface")
-    if repeated := [layer for layer, calls in session.calls.items() if calls > 1]:
+    if repeated := [layer for layer, calls in whole.calls.items() if calls > 1]:
         raise InputError(
-            f"{name} runs the attention of layers {', '.join(map(str, repeated))} several times a "
-            "pass, so there is no one attention to read: take another family"
+            f"{name} runs the attention of layers {', '.join(map(str, repeated))} more than once a "
+            "pass, so there is no one attention of theirs to read: take another family"
         )
     if logits.isnan().any():
         raise not_a_number(model)
-    scale = logits[0].std()
     # In half precision sums of other shapes differ in the third digit.
     bound = 1e-3 if model.dtype == torch.float32 else 0.1
 
     def apart(one: Tensor, two: Tensor) -> float:
-        return float((one - two).square().mean().sqrt() / scale.clamp(min=1e-20))
+        scale = logits[0].std().clamp(min=1e-20)
+        return float((one - two).square().mean().sqrt() / scale)
 
     if apart(logits[0, :-1], logits[1, :-1]) > bound / 10:
         raise InputError(
             f"{name} is no causal decoder as it is configured (is_decoder?): a later token changes "
             "what comes before it; take a causal model"
         )
-    token = SESSION.set(again)
-    try:
-        own = model(input_ids=rows[:1], use_cache=False).logits.float()
-    finally:
-        SESSION.reset(token)
-    if apart(own[0], logits[0]) > bound:
+    if apart(own, logits[0]) > bound:
         raise InputError(
             f"{name} counts positions in a way of its own, not from 0 at a prompt's first token, "
             "so prompts of several lengths cannot be read together: take another family"
         )
+    if any(
+        (question.recorded[n][0] - whole.recorded[n][0, :, -2:]).abs().max() > bound for n in layers
+    ):
+        raise InputError(
+            f"{name} gives other attention where the rows of a question are asked for alone: take "
+            "another family"
+        )
     effect, left = apart(logits[0, -1], logits[4, -1]), apart(logits[2, -1], logits[3, -1])
-    leak = left / effect if left > max(bound * effect, 1e-6) else 0.0
-    pads = (
-        max(apart(logits[5, PADS:], logits[0, :-PADS]), apart(logits[5, PADS:], logits[6, PADS:]))
-        < bound
-    )
+    padded, alone = logits[5:, pads:], logits[0, : tokens - pads]
     return Facts(
-        layers,
-        leak,
-        pads,
-        not session.windows and _prefix_holds(model, base, logits[0], bound * float(scale)),
-        brief.shape[1] == 1 and again.queries == {TOKENS},
+        layers=layers,
+        leak=left / effect if left > max(bound * effect, 1e-6) else 0.0,
+        pads=max(apart(padded[0], alone), apart(padded[0], padded[1])) < bound,
+        prefix=not whole.windows and _prefix_holds(model, rows[0], logits[0], bound),
+        last_only=last.shape[1] == 1 and brief.queries == {tokens},
+        even=len({heads.shape[1] for heads in whole.recorded.values()}) == 1,
+        limit=limit,
     )
+
+
+def _rows(size: int, tokens: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What a model is tried on: tokens, where they are, which edges are cut; a prompt a row.
+
+    Row 0 is a prompt. In row 1 its last token is another one, in row 4 the last but one; rows 2 and
+    3 are rows 0 and 4 with every edge to that token cut. Rows 5 and 6 are its beginning behind
+    padding that differs.
+    """
+    # Away from the ends of the vocabulary, where padding, pictures and the like have their ids.
+    base = (size // 3 + torch.arange(tokens, device=device) * 3) % size
+    other = (base + size // 3 + 1) % size
+    rows, pads, asked = base.repeat(7, 1), tokens // 3, tokens - 2
+    rows[1, -1] = other[-1]
+    rows[3:5, asked] = other[asked]
+    rows[5:, pads:] = base[: tokens - pads]
+    rows[6, :pads] = other[:pads]
+    mask = torch.ones_like(rows, dtype=torch.bool)
+    mask[5:, :pads] = False
+    cut = torch.zeros(7, tokens, tokens, dtype=torch.bool, device=device)
+    cut[2:4, asked + 1 :, asked] = True
+    return rows, mask, cut
 
 
 def _prefix_holds(model: PreTrainedModel, base: Tensor, whole: Tensor, bound: float) -> bool:
     """Whether prompts of two lengths behind a shared prefix give what whole ones do."""
-    rows = base[PADS:].repeat(2, 1)
-    rows[1, 1:] = base[PADS:-1]
-    mask = torch.ones(2, TOKENS, dtype=torch.bool, device=base.device)
-    mask[1, PADS] = False
+    shared = len(base) // 3
+    rows = base[shared:].repeat(2, 1)
+    rows[1, 1:] = base[shared:-1]
+    mask = torch.ones(2, len(base), dtype=torch.bool, device=base.device)
+    mask[1, shared] = False
     session = Session(Intervention(), type(model)._supports_sdpa)
     try:
-        found = run(model, session, rows, mask, prefix_cache(model, base[:PADS])).logits[:, -1]
+        found = run(model, session, rows, mask, prefix_cache(model, base[:shared])).logits[:, -1]
     except Exception:
         return False  # whatever it is, whole prompts do without
-    return bool((found.float() - whole[-1 - torch.arange(2)]).square().mean().sqrt() < bound)
+    apart = found.float() - whole[-1 - torch.arange(2)]
+    return bool(apart.square().mean().sqrt() < bound * whole.std())
 
 
 def not_a_number(model: PreTrainedModel) -> InputError:

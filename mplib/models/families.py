@@ -1,13 +1,29 @@
-"""A tiny random decoder of every family in transformers, its shape found by rules on names."""
+"""Every family that transformers has a causal decoder of, tiny and random, and what it keeps.
 
+A family's own default shape is made small by rules on the names of its numbers.
+"""
+
+import json
 import math
+import platform
 import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import cycle, islice
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+import pandas as pd
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from mplib.errors import InputError
+from mplib.models.attention import backend, layer_count
+from mplib.models.check import lines
+from mplib.models.facts import facts
 
 FAMILIES = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 """Names of the model types that transformers has a causal decoder of."""
@@ -70,7 +86,7 @@ def _small(name: str, value: Any, layers: int) -> Any:
             small["num_key_value_heads"] = small["num_attention_heads"]
         return small
     if isinstance(value, list) and len(value) == layers:
-        kinds = {str(one): one for one in value}
+        kinds = {str(one): _small(name, one, 0) for one in value}
         return [*islice(cycle(kinds.values()), LAYERS)]
     if value is None and re.fullmatch(ABSENT, name):
         value = math.inf
@@ -98,3 +114,65 @@ def tiny(kind: str) -> PreTrainedModel:
         if parameter.ndim > 1:
             parameter.data.normal_(std=1.5 / math.sqrt(parameter.shape[-1]))
     return model
+
+
+def check_families(kinds: Iterable[str] = FAMILIES) -> Iterator[dict[str, Any]]:
+    """A row for each family: what came of it and why, and the numbers of ``check.lines``.
+
+    What came of it is ``read``; ``refused``, with the numbers of its attention layers alone where
+    these can be read; ``not built``, where no tiny model of it could be made here; or ``broken``.
+    """
+    for kind in kinds:
+        began = perf_counter()
+        row: dict[str, Any] = {"family": kind, "verdict": "read", "layers": "", "reason": ""}
+        try:
+            model = tiny(kind)
+        except Exception as error:
+            row |= {"verdict": "not built", "reason": _short(error)}
+        else:
+            row |= {"class": type(model).__name__} | _tried(model)
+        yield row | {"seconds": round(perf_counter() - began, 1)}
+
+
+def _tried(model: PreTrainedModel) -> dict[str, Any]:
+    """What came of one model."""
+    row: dict[str, Any] = {}
+    try:
+        with backend(model):
+            facts(model)
+    except InputError as error:
+        row |= {"verdict": "refused", "reason": _short(error)}
+        model.partial_attention = True
+    try:
+        with backend(model):
+            known = facts(model)
+        found = list(lines(model))
+    except InputError as error:
+        return {"verdict": "refused", "reason": _short(error)} | row
+    row["layers"] = f"{', '.join(map(str, known.layers))} of {layer_count(model)}"
+    if not row.get("verdict") and not all(line.holds for line in found):
+        row |= {"verdict": "broken", "reason": "; ".join(str(x) for x in found if not x.holds)}
+    return row | {line.what: float(f"{line.seen:.2g}") for line in found}
+
+
+def _short(error: Exception) -> str:
+    """One line of an error."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def write_families(folder: Path, kinds: Iterable[str] = FAMILIES) -> tuple[list[str], bool]:
+    """Writes the table of families with a manifest; returns lines, and whether none is broken."""
+    began = perf_counter()
+    table = pd.DataFrame(check_families(kinds))
+    counts = Counter(table.verdict)
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "families.csv", index=False)
+    versions = {"python": platform.python_version()} | {
+        package.__name__: package.__version__ for package in (torch, transformers)
+    }
+    about = {"verdicts": counts, "seconds": round(perf_counter() - began), **versions}
+    (folder / "manifest.json").write_text(json.dumps(about, indent=2) + "\n")
+    said = [f"{row.family}: {row.verdict} {row.reason}".strip() for row in table.itertuples()]
+    return [*said, ", ".join(f"{n} {verdict}" for verdict, n in counts.items())], (
+        "broken" not in counts
+    )

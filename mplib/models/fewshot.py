@@ -14,7 +14,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from mplib.errors import InputError
-from mplib.models.prompts import Prompts, Span, encode
+from mplib.models.prompts import Prompts, Span, encode, tokenize
 
 Asked = tuple[Prompts, np.ndarray | None]
 """Prompts, and the token ids among which the answer is looked for; None for all there are."""
@@ -123,22 +123,18 @@ def answer_tokens(
     Raises:
         InputError: two answers begin with the same token, or the tokenizer joins text and answer.
     """
-    before = tokenizer(text)["input_ids"]
+    before, _ = tokenize(tokenizer, text)
     found: dict[int, str] = {}
     for answer in answers:
-        whole = tokenizer(f"{text} {answer}", return_offsets_mapping=True)
-        spans = whole["offset_mapping"]
+        whole, spans = tokenize(tokenizer, f"{text} {answer}")
         # The space may be a token of its own, as it is before a digit that always stands alone.
         place = next((i for i, (_, end) in enumerate(spans) if end > len(text)), None)
-        # What stands behind, such as </s>, is not part of what comes before.
-        if place is None or spans[place][0] < len(text) or whole["input_ids"][:place] != (
-            before[:place]
-        ):  # fmt: skip
+        if place is None or spans[place][0] < len(text) or whole[:place] != before[:place]:
             raise InputError(
                 f"the tokenizer does not begin a new token for {answer!r} after {text[-20:]!r}: "
                 "use another template or other answers"
             )
-        token = whole["input_ids"][place]
+        token = whole[place]
         if token in found:
             raise InputError(
                 f"the answers {found[token]!r} and {answer!r} begin with the same token: name them "

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -26,8 +25,11 @@ from transformers import (
 
 from mplib.errors import InputError, suggest
 from mplib.files import home, resolve
+from mplib.models.attention import backend, layer_count
+from mplib.models.facts import facts, partial, rope_limit
 from mplib.models.fewshot import Asked, Problem, few_shot
 from mplib.models.prompts import number_prompts
+from mplib.models.weights import check_tokenizer, check_weights
 
 
 def _gpt2(layers: int, heads: int, width: int, positions: int) -> Callable[[int], PretrainedConfig]:
@@ -93,12 +95,28 @@ class LoadedModel:
     @property
     def layers(self) -> int:
         """How many layers it has."""
-        return int(self.model.config.get_text_config().num_hidden_layers)
+        return layer_count(self.model)
+
+    @property
+    def partial_attention(self) -> bool:
+        """Whether it is read although layers without attention mix tokens too."""
+        return partial(self.model)
+
+    @property
+    def attention_layers(self) -> tuple[int, ...]:
+        """Numbers of the layers whose attention is read, as the model counts them, from 0.
+
+        Raises:
+            InputError: it cannot be read rightly.
+        """
+        with backend(self.model):
+            return facts(self.model).layers
 
     @property
     def positions(self) -> int:
-        """How many tokens the model can read."""
-        return int(self.model.config.get_text_config().max_position_embeddings)
+        """How many tokens the model can read, all prompts in the same way."""
+        positions = int(self.model.config.get_text_config(decoder=True).max_position_embeddings)
+        return min(positions, rope_limit(self.model) or positions)
 
     def write_numbers(self, lists: np.ndarray, answers: np.ndarray, pool: int) -> Asked:
         """Lists of numbers as prompts, read at the last one; see ``number_prompts``."""
@@ -160,6 +178,7 @@ def load_model(
     dtype: Literal["float32", "bfloat16", "float16"] = "float32",
     device: str = "auto",
     revision: str | None = None,
+    partial_attention: bool = False,
 ) -> LoadedModel:
     """Loads a preset, a packaged model, a local folder or a model of the Hugging Face Hub.
 
@@ -172,9 +191,13 @@ def load_model(
         dtype: precision of the weights.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, or ``map`` to spread the model over GPUs.
         revision: a Hub revision, so that a study stays the same when the Hub changes.
+        partial_attention: whether a model that mixes tokens outside its attention too is read all
+            the same, its attention layers alone.
 
     Raises:
-        InputError: unknown name, a folder that is no model, broken weights, unknown device.
+        InputError: unknown name, a folder that is no model, weights that are broken or not those
+            that the configuration asks for, a tokenizer that belongs to another model, a package
+            that is missing, unknown device.
 
     >>> loaded = load_model("nano", vocabulary=20, device="cpu")
     >>> loaded.layers, loaded.positions, loaded.pretrained
@@ -195,10 +218,9 @@ def load_model(
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(PRESETS[name](len(tokenizer)), dtype=kind)
         return LoadedModel(name, model.to(target or pick_device()).eval(), tokenizer, False)
-    options: dict[str, Any] = {"revision": revision}
     source, folder = name, resolve(name)
     if name in PACKAGED:
-        source, options = _packaged(name), {}
+        source, revision = _packaged(name), None
     elif folder.is_dir():
         source = str(folder)
         if not (folder / "config.json").is_file():
@@ -207,29 +229,59 @@ def load_model(
             )
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's")
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    part = "tokenizer"
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **options)
-        placed = {"device_map": "auto"} if target is None else {}
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=kind, use_safetensors=True, **placed, **options
+        part, placed = "weights", {"device_map": "auto"} if target is None else {}
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=kind, use_safetensors=True, output_loading_info=True, **placed, **options
         )
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        if folder.is_dir() or name in PACKAGED:
-            raise InputError(
-                f"the model in {source} cannot be read ({reason}): it may be truncated; save or "
-                "train it again"
-            ) from error
-        known = [*PRESETS, *PACKAGED]
-        raise InputError(
-            f"unknown model {name!r}: no preset ({', '.join(known)}), no folder, and the Hub gave "
-            f"no such model ({reason.split('. ')[0]}).{suggest(name, known)}"
-        ) from error
+    except Exception as error:
+        # Every reader of these files has error classes of its own.
+        raise _unreadable(name, source, error, part) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    model, found = loaded
     if target is not None:
-        model = model.to(target)  # type: ignore[arg-type]
+        model = model.to(target)
+    check_weights(source, model, found)
+    check_tokenizer(source, tokenizer, model)
+    model.partial_attention = partial_attention
     return LoadedModel(name, model.eval(), tokenizer, True)
+
+
+def _unreadable(name: str, source: str, error: Exception, part: str) -> InputError:
+    """What to say of a model of which a part could not be loaded."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    folder = Path(source)
+    if "trust_remote_code" in str(error):
+        return InputError(
+            f"model {name!r} brings code of its own, which is never run: take one whose family "
+            "transformers knows"
+        )
+    if isinstance(error, ImportError) and part == "weights":
+        return InputError(
+            f"model {name!r} needs a package that is not here ({reason}): install it, or take the "
+            "model as it is without it, such as one that is not quantised"
+        )
+    if not folder.is_dir():
+        known = [*PRESETS, *PACKAGED]
+        return InputError(
+            f"unknown model {name!r}: no preset ({', '.join(known)}), no folder, and the Hub gave "
+            f"no such model ({reason.split('. ')[0]}).{suggest(name, known)}"
+        )
+    if part == "tokenizer" and not (folder / "tokenizer.json").is_file():
+        has = "tokenizer.model but no tokenizer.json" * (folder / "tokenizer.model").is_file()
+        return InputError(
+            f"the folder {source} has {has or 'no tokenizer.json'}: save it with a fast tokenizer, "
+            "tokenizer.save_pretrained(folder), or install the package that converts it "
+            "(sentencepiece or tiktoken)"
+        )
+    return InputError(
+        f"the model in {source} cannot be read ({reason}): it may be truncated; save or train it "
+        "again"
+    )
 
 
 def packaged_file(name: str) -> Path:
@@ -264,7 +316,8 @@ def _packaged(name: str) -> str:
     if (folder / "config.json").is_file():
         return str(folder)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-    place, options = str(packed_file.parent), {"gguf_file": packed_file.name}
+    place = str(packed_file.parent)
+    options: dict[str, Any] = {"gguf_file": packed_file.name, "trust_remote_code": False}
     try:
         packed = AutoModelForCausalLM.from_pretrained(place, **options)
         # A model that came from a packed file refuses to be saved; its twin does not.
@@ -296,6 +349,7 @@ def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         twin = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    twin.partial_attention = partial(model)
     return twin.to(model.device).eval()
 
 

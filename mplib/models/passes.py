@@ -13,14 +13,20 @@ from tqdm import tqdm
 from transformers import Cache, PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.models.attention import Intervention, Reduction, Session, backend
+from mplib.models.attention import (
+    Intervention,
+    Reduction,
+    Session,
+    backend,
+    layer_count,
+    layer_stack,
+)
 from mplib.models.facts import (
     Facts,
-    device_of,
+    embedding,
     facts,
     not_a_number,
     prefix_cache,
-    rope_limit,
     run,
 )  # fmt: skip
 from mplib.models.prompts import Prompts
@@ -71,7 +77,7 @@ def forward(
             leaks around; padding that the model counts in; a prompt too long to be read among
             others; NaN in what comes out.
     """
-    device, known = device_of(model), facts(model)
+    device, known = embedding(model).device, facts(model)
     past = len(prompts.prefix)
     if intervention is not None:
         if past:
@@ -82,6 +88,12 @@ def forward(
                 f"{name} mixes tokens outside its attention too, so a change inside "
                 "the attention would leak around: no interventions with partial_attention"
             )
+    heads = outputs or (intervention is not None and intervention.heads_off is not None)
+    if not known.even and (heads or (reduction is not None and reduction.heads == "keep")):
+        raise InputError(
+            f"the layers of {type(model).__name__} have different numbers of heads, so its heads "
+            "cannot be told apart in one table: take their mean"
+        )
     _fits(model, known, prompts)
     if past:
         cache = cache or prefix_cache(model, torch.from_numpy(prompts.prefix), known.layers[-1])
@@ -162,7 +174,7 @@ def _fits(model: PreTrainedModel, known: Facts, prompts: Prompts) -> None:
         )
     if padded and not known.pads:
         raise InputError(f"padding on the left changes what {name} gives: run prompts one by one")
-    longest, limit = len(prompts.prefix) + prompts.input_ids.shape[1], rope_limit(model)
+    longest, limit = len(prompts.prefix) + prompts.input_ids.shape[1], known.limit
     if limit is not None and longest > limit:
         raise InputError(
             f"a prompt has {longest} tokens, but beyond {limit} the rotary frequencies of {name} "
@@ -201,13 +213,15 @@ def head_shape(model: PreTrainedModel) -> tuple[int, int]:
         InputError: the model has no attention heads.
     """
     config = model.config.get_text_config(decoder=True)
-    shape = tuple(int(getattr(config, f"num_{n}", 0)) for n in ("hidden_layers", "attention_heads"))
+    # An encoder-decoder's own numbers are its encoder's.
+    heads = getattr(config, "decoder_attention_heads", getattr(config, "num_attention_heads", 0))
+    shape = layer_count(model), int(heads)
     if not all(shape):
         raise InputError(
             f"{type(model).__name__} has no attention heads to switch off: take a decoder that "
             "has attention in its layers"
         )
-    return shape  # type: ignore[return-value]
+    return shape
 
 
 class LayersKept:
@@ -222,10 +236,11 @@ class LayersKept:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.off = np.zeros(head_shape(model), dtype=bool)
+        with backend(model):
+            facts(model)  # while its layers still compute what they are given
         self.last: dict[int, tuple[bytes, Any]] = {}
         self.wanted: frozenset[int] | None = None
-        stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
-        self.layers = next((stack for stack in stacks if len(stack) == len(self.off)), ())
+        self.layers = layer_stack(model)
 
     def __enter__(self) -> Self:
         self.hooked = [vars(layer).get("forward") for layer in self.layers]

@@ -108,6 +108,31 @@ class Prompts:
             yield chosen, self[chosen]
 
 
+def tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[Span]]:
+    """Ids and character spans of a text that is to be gone on with.
+
+    What the tokenizer appends, such as ``</s>``, is left out; what it puts in front stays. What
+    looks like a special token is text like any other.
+
+    Raises:
+        InputError: the tokenizer has no offset mapping.
+    """
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"tokenizer {type(tokenizer).__name__} has no offset mapping: use a model with a fast "
+            "tokenizer (tokenizer.json)"
+        )
+    found = tokenizer(
+        text,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+        split_special_tokens=True,
+    )
+    added = found["special_tokens_mask"]
+    end = next((n for n in range(len(added), 0, -1) if not added[n - 1]), len(added))
+    return found["input_ids"][:end], found["offset_mapping"][:end]
+
+
 def encode(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
@@ -131,13 +156,8 @@ def encode(
     Raises:
         InputError: the tokenizer has no offset mapping, or a prompt is longer than ``max_tokens``.
     """
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"tokenizer {type(tokenizer).__name__} has no offset mapping: use a model with a fast "
-            "tokenizer (tokenizer.json)"
-        )
-    encoded = [tokenizer(text, return_offsets_mapping=True) for text in texts]
-    longest = max(len(e["input_ids"]) for e in encoded)
+    encoded = [tokenize(tokenizer, text) for text in texts]
+    longest = max(len(ids) for ids, _ in encoded)
     if max_tokens is not None and longest > max_tokens:
         raise InputError(
             f"a prompt has {longest} tokens, but the model has {max_tokens} positions: use fewer "
@@ -148,14 +168,13 @@ def encode(
     mask = np.zeros((n, longest), dtype=bool)
     spans = np.zeros((n, max(map(len, statements)), 2), dtype=np.int64)
     question = np.zeros((n, 2), dtype=np.int64)
-    for i, encoding in enumerate(encoded):
-        ids = encoding["input_ids"]
+    for i, (ids, offsets) in enumerate(encoded):
         pad = longest - len(ids)
         input_ids[i, pad:] = ids
         mask[i, pad:] = True
         for j, span in enumerate(statements[i]):
-            spans[i, j] = _token_span(texts[i], encoding["offset_mapping"], span, pad)
-        question[i] = _token_span(texts[i], encoding["offset_mapping"], questions[i], pad)
+            spans[i, j] = _token_span(texts[i], offsets, span, pad)
+        question[i] = _token_span(texts[i], offsets, questions[i], pad)
     return Prompts(input_ids, mask, spans, question, np.asarray(answers, dtype=np.int64))
 
 

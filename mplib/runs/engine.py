@@ -9,10 +9,9 @@ from functools import cached_property
 import nbformat
 
 from mplib.errors import InputError, NotebookFailed, suggest
-from mplib.files import ROOT, home
+from mplib.files import ROOT, exclusive, home
 from mplib.runs import cost
 from mplib.runs.gpus import visible
-from mplib.runs.locks import exclusive
 from mplib.runs.profiles import Job, Profile
 from mplib.runs.runner import execute
 

@@ -3,14 +3,13 @@
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mplib.errors import InputError
-from mplib.runs.locks import Held, exclusive
+from mplib.files import Held, exclusive, private_folder
 
 POLL_SECONDS = 0.5
 """How often a run that waits for a GPU looks again."""
@@ -96,4 +95,4 @@ def _first_free(present: list[str], held: ExitStack) -> str:
 
 def _lock(gpu: str) -> Path:
     """A lock's file, the same for all of this user's checkouts."""
-    return Path(tempfile.gettempdir()) / f"mplib-gpus-{os.getuid()}" / gpu.replace("/", "-")
+    return private_folder("mplib-gpus") / gpu.replace("/", "-")

@@ -1,64 +1,23 @@
-"""Notebooks and their declared parameters."""
+"""Notebooks as files: their cells, and what these tell of a run before it is started."""
 
 import ast
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError, suggest
 from mplib.files import ROOT
+from mplib.runs.parameters import TYPES, Parameter, shown
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
-
-
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "int": int,
-    "float": (int, float),
-    "bool": bool,
-    "str": str,
-}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a parameters cell.
-
-    Attributes:
-        name: the variable.
-        kind: its annotation, such as ``int`` or ``list[str]``.
-        default: the literal it is given.
-        comment: the comment behind it.
-    """
-
-    name: str
-    kind: str
-    default: Any
-    comment: str
-
-    def check(self, value: Any) -> Any:
-        """Returns the value, an int made a float where a float is wanted.
-
-        Raises:
-            InputError: the value is of another type.
-        """
-        nested = self.kind.startswith("list")
-        values = value if nested and isinstance(value, list) else [value]
-        wanted = TYPES[self.kind.removeprefix("list[").removesuffix("]")]
-        fits = all(
-            isinstance(v, wanted) and (wanted is bool or not isinstance(v, bool)) for v in values
-        )
-        if not fits or (nested and not isinstance(value, list)):
-            raise InputError(
-                f"{self.name}={value!r} is {type(value).__name__}, expected {self.kind} such as "
-                f"{self.default!r} ({self.comment})"
-            )
-        return float(value) if self.kind == "float" else value
 
 
 @dataclass(frozen=True)
@@ -84,13 +43,13 @@ class Notebook:
         Raises:
             InputError: there is none.
         """
-        if (path := Path(name)).suffix == ".py" and path.is_file():
-            return cls(path.resolve())
+        if name.endswith(".py") and os.path.isfile(name):  # unlike Path's, of any name
+            return cls(Path(name).resolve())
         known = {notebook.name: notebook for notebook in cls.all()}
         stem = Path(name).stem
         if stem not in known:
             raise InputError(
-                f"unknown notebook {name!r}: expected one of {', '.join(known)}."
+                f"unknown notebook {shown(name)}: expected one of {', '.join(known)}."
                 f"{suggest(stem, list(known))}"
             )
         return known[stem]
@@ -158,24 +117,21 @@ class Notebook:
         source = self._cell("parameters")
         if not source:
             raise InputError(f"{self.path} needs one cell tagged 'parameters', found 0")
-        lines = source.splitlines()
-        found = {}
-        for node in ast.parse(source).body:
-            if not isinstance(node, ast.AnnAssign) or node.value is None:
-                raise InputError(
-                    f"{self.path}: `{ast.unparse(node)}` must be `name: type = literal`"
-                )
-            name = ast.unparse(node.target)
-            comment = lines[(node.end_lineno or 1) - 1].partition("#")[2].strip()
-            kind = ast.unparse(node.annotation)
-            found[name] = Parameter(name, kind, ast.literal_eval(node.value), comment)
-        return found
+        try:
+            body = ast.parse(source).body
+            lines = source.splitlines()
+            found = [_declared(node, lines) for node in body]
+        except (SyntaxError, ValueError) as error:
+            raise InputError(
+                f"{self.path}: {error}; a parameter is a line such as `k: int = 2  # how many`"
+            ) from None
+        return {parameter.name: parameter for parameter in found}
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with their values, defaults where none is given.
 
         Raises:
-            InputError: an unknown parameter, or a value of the wrong type.
+            InputError: an unknown parameter, or a value of the wrong type or out of range.
         """
         if unknown := [name for name in given if name not in self.parameters]:
             raise InputError(
@@ -186,6 +142,26 @@ class Notebook:
             name: parameter.check(given[name]) if name in given else parameter.default
             for name, parameter in self.parameters.items()
         }
+
+
+def _declared(node: ast.stmt, lines: list[str]) -> Parameter:
+    """The parameter that a statement declares; its comment may go on in lines of its own.
+
+    Raises:
+        ValueError: it declares none.
+    """
+    if not isinstance(node, ast.AnnAssign) or node.value is None:
+        raise ValueError(f"`{ast.unparse(node)}` must be `name: type = literal`")
+    kind = ast.unparse(node.annotation)
+    if kind.removeprefix("list[").removesuffix("]") not in TYPES:
+        raise ValueError(
+            f"the type {kind}: expected {', '.join(TYPES)}, or a list such as list[int]"
+        )
+    end = node.end_lineno or 1
+    further = takewhile(lambda line: line.startswith("#"), lines[end:])
+    comment = [lines[end - 1].partition("#")[2], *(line.lstrip("#") for line in further)]
+    said = " ".join(part.strip() for part in comment)
+    return Parameter(ast.unparse(node.target), kind, ast.literal_eval(node.value), said)
 
 
 def write_pairs(*, check: bool = False) -> list[Path]:

@@ -10,9 +10,8 @@ import nbformat
 import yaml
 
 from mplib.errors import InputError
-from mplib.files import ROOT, home
+from mplib.files import ROOT, exclusive, home
 from mplib.runs.engine import Engine, call, run_all
-from mplib.runs.locks import exclusive
 from mplib.runs.profiles import Job, Profile
 
 KEPT_BYTES = 500_000

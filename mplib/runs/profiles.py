@@ -3,21 +3,30 @@
 import hashlib
 import itertools
 import json
+import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mplib.errors import InputError, suggest
 from mplib.files import ROOT, home
 from mplib.runs.notebooks import Notebook
+from mplib.runs.parameters import Parameter, read_yaml, shown
 
-KEYS = ("about", "threads", "gpus", "all", "notebooks")
+SETTINGS = (
+    Parameter("threads", "int", 1, "of each notebook; 1 to 4096"),
+    Parameter("gpus", "int", 1, "of a cluster, for each notebook; 0 to 4096"),
+)
+KEYS = ("about", *(each.name for each in SETTINGS), "all", "notebooks")
 """What may stand in a profile's file."""
+
+MOST_RUNS = 20_000
+"""Of one notebook's sets of parameters: a slip of many lists ends in an error and not in a hang."""
 
 
 PLUMBING = {"device", "batch_size"}
@@ -30,13 +39,19 @@ def run_key(notebook: Notebook, parameters: Mapping[str, Any]) -> str:
     The same parameters give the same name however the notebook is started.
     """
     values = {n: parameters[n] for n in sorted(notebook.parameters) if n not in PLUMBING}
-    digest = hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
-    words = [
-        re.sub(r"[^A-Za-z0-9.]+", "-", f"{name}{value}").strip("-")
-        for name, value in values.items()
-        if value != notebook.parameters[name].default
-    ]
-    return "_".join(["_".join(words)[:60].strip("_-") or "default", digest])
+    own = {n: v for n, v in values.items() if v != notebook.parameters[n].default}
+    return f"{_in_words(own) or 'default'}_{_digest(values)}"
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    """Eight letters that other values would not give."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    """Parameters as a part of a file's name."""
+    words = (re.sub(r"[^A-Za-z0-9.]+", "-", f"{n}{v}").strip("-") for n, v in values.items())
+    return "_".join(words)[:60].strip("_-")
 
 
 def run_folder(notebook: Notebook, parameters: Mapping[str, Any]) -> Path:
@@ -71,7 +86,7 @@ class Job:
         """Where its results belong."""
         return run_folder(self.notebook, self.parameters)
 
-    @property
+    @cached_property
     def executed(self) -> Path:
         """The executed notebook, the last file of a run to be put in place."""
         return self.folder / "executed.ipynb"
@@ -107,12 +122,17 @@ class Job:
         return [Path(path) for path in self.about.get("makes", [])]
 
     @cached_property
+    def needs(self) -> list[Path]:
+        """What other runs make that it reads, if it is there."""
+        return [Path(path) for path in self.about.get("needs", [])]
+
+    @cached_property
     def inputs(self) -> list[Path]:
         """Files of other runs which make its results old when they are newer."""
         if self.gathers:
             jobs = Profile.read(self.gathers).jobs
             return [job.executed for job in jobs if not job.gathers]
-        return [Path(path) for path in self.about.get("needs", [])]
+        return self.needs
 
     @property
     def state(self) -> str:
@@ -162,64 +182,156 @@ class Profile:
         """Reads ``profiles/NAME.yaml``, or the file itself where the name ends in ``.yaml``.
 
         Raises:
-            InputError: there is no such profile, it is no YAML, or it has unknown keys.
+            InputError: there is no such profile, it is no YAML, or not of a profile's shape.
         """
         known = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
-        path = Path(name) if name.endswith(".yaml") else ROOT / "profiles" / f"{name}.yaml"
-        if not path.is_file():
+        path = name if name.endswith(".yaml") else str(ROOT / "profiles" / f"{name}.yaml")
+        if not os.path.isfile(path):  # unlike Path's, of any name
             raise InputError(
-                f"unknown profile {name!r}: expected one of {', '.join(known)}, or a file that "
-                f"ends in .yaml.{suggest(name, known)}"
+                f"unknown profile {shown(name)}: expected one of {', '.join(known)}, or a file "
+                f"that ends in .yaml.{suggest(name, known)}"
             )
-        try:
-            found = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise InputError(f"profile {name!r} is no YAML: {error}") from None
-        keys = found if isinstance(found, dict) else {}
+        with _named(name):
+            try:
+                found = read_yaml(Path(path).read_bytes())
+            except OSError as error:
+                raise InputError(f"cannot be read ({error.strerror})") from None
+            return cls._of(name, found if isinstance(found, dict) else {})
+
+    @classmethod
+    def _of(cls, name: str, keys: Mapping[str, Any]) -> "Profile":
+        """A profile of what stands in its file."""
         if unknown := [key for key in keys if key not in KEYS]:
             raise InputError(
-                f"profile {name!r} has an unknown key {unknown[0]!r}: expected {', '.join(KEYS)}."
+                f"has an unknown key {shown(unknown[0])}: expected {', '.join(KEYS)}."
                 f"{suggest(unknown[0], list(KEYS))}"
             )
-        notebooks = keys.pop("notebooks", None)
-        if not isinstance(notebooks, dict):
-            raise InputError(
-                f"profile {name!r} names no notebooks: give it `notebooks:` and a name"
-            )
+        about = keys.get("about") or ""
+        if not isinstance(about, str):
+            raise InputError(f"about={shown(about)}: expected a line on what it is for")
+        notebooks = keys.get("notebooks")
+        if not isinstance(notebooks, dict) or not notebooks:
+            raise InputError("names no notebooks: give it `notebooks:` and a name")
+        common = _parameters("all", keys.get("all"))
         sets = {
-            notebook: own if isinstance(own, list) else [own or {}]
+            str(notebook): [
+                _parameters(notebook, each) for each in (own if isinstance(own, list) else [own])
+            ]
             for notebook, own in notebooks.items()
         }
-        return cls(name, common=keys.pop("all", None) or {}, notebooks=sets, **keys)
+        if empty := [notebook for notebook, own in sets.items() if not own]:
+            raise InputError(f"{empty[0]}: [] is no run; leave it empty for its own parameters")
+        settings = {
+            each.name: each.check(keys[each.name])
+            for each in SETTINGS
+            if keys.get(each.name) is not None
+        }
+        return cls(name, str(about), common=common, notebooks=sets, **settings)
 
     @cached_property
     def jobs(self) -> list[Job]:
         """Every run, each list of values expanded to one run a value.
 
         A notebook may be given several sets of parameters, as a list. Sets that come to the same
-        are one run: a sweep shares, say, one finetuning among all analyses of it. A parameter
-        called ``profile`` is given this one's name.
+        are one run: a sweep shares, say, one finetuning among all analyses of it. Finetunings that
+        would write the same checkpoint are told apart, and analyses are run for each of them. A
+        parameter called ``profile`` is given this one's name.
 
         Raises:
-            InputError: an unknown notebook or parameter, or a value of the wrong type.
+            InputError: an unknown notebook or parameter, or a value of the wrong type or range.
         """
-        sets = {Notebook.find(name): own for name, own in self.notebooks.items()}
+        with _named(self.name):
+            found = [Job(notebook, values) for notebook, values in self._expanded()]
+            return list({job.folder: job for job in told_apart(found)}.values())
+
+    def _expanded(self) -> list[tuple[Notebook, dict[str, Any]]]:
+        """Every notebook with all its parameters, for each point of the sweeps."""
+        names = {name: Notebook.find(name) for name in self.notebooks}
+        sets = {notebook: self.notebooks[name] for name, notebook in names.items()}
+        if len(sets) < len(names):
+            raise InputError(f"names a notebook twice ({', '.join(names)}): give it a list of sets")
         every = {parameter for notebook in sets for parameter in notebook.parameters}
         if unknown := [name for name in self.common if name not in every]:
             raise InputError(
-                f"profile {self.name!r} sets {unknown[0]!r} for all, but no notebook has it."
+                f"sets {shown(unknown[0])} for all, but no notebook has it."
                 f"{suggest(unknown[0], sorted(every))}"
             )
         common = {"profile": self.name, **self.common}
-        jobs = [
-            Job(notebook, values)
+        return [
+            (notebook, values)
             for notebook in sorted(sets, key=lambda notebook: notebook.name)
             for own in sets[notebook]
             for values in _expand(
                 notebook, {n: v for n, v in common.items() if n in notebook.parameters} | own
             )
         ]
-        return list({job.folder: job for job in jobs}.values())
+
+
+def told_apart(jobs: list[Job]) -> list[Job]:
+    """Jobs in which no two finetunings with other parameters write the same checkpoint.
+
+    Where some would, the name of each one's gets what differs, and whatever reads that checkpoint
+    is run for each; where it has a parameter that differs itself, for those alone that agree in it.
+    """
+    writers: dict[Path, dict[str, Job]] = {}
+    for job in jobs:
+        trained = json.dumps({n: v for n, v in job.parameters.items() if n != "device"})
+        for path in job.makes:
+            writers.setdefault(path, {})[trained] = job
+    shared = {
+        path: _suffixes([*found.values()]) for path, found in writers.items() if len(found) > 1
+    }
+    return [named for job in jobs for named in _named_apart(job, shared)]
+
+
+def _suffixes(jobs: list[Job]) -> dict[str, dict[str, Any]]:
+    """What tells finetunings apart: the parameters that differ, by an addition to a name."""
+    first, *others = (job.parameters for job in jobs)
+    differ = [n for n in first if n != "device" and any(other[n] != first[n] for other in others)]
+    found = [{n: job.parameters[n] for n in differ} for job in jobs]
+    words = [_in_words(own) for own in found]
+    if len({*words}) < len(words):  # cut, or signs that no name has
+        words = [f"{word}_{_digest(own)}" for word, own in zip(words, found, strict=True)]
+    return dict(zip(words, found, strict=True))
+
+
+def _named_apart(job: Job, shared: Mapping[Path, dict[str, dict[str, Any]]]) -> list[Job]:
+    """A job for each of the checkpoints that now lie where it would write or read one."""
+    chosen: dict[str, None] = {}
+    for path in (*job.makes, *job.needs):
+        found = shared.get(path, {})
+        agree = [
+            suffix
+            for suffix, differing in found.items()
+            if all(
+                job.parameters.get(n, v) == v
+                for n, v in differing.items()
+                if path in job.makes or n not in PLUMBING
+            )
+        ]
+        chosen |= dict.fromkeys(agree or found)
+    name = job.parameters.get("checkpoint")
+    base = "{auto}" if name == "auto" else name
+    named = [{**job.parameters, "checkpoint": f"{base}_{suffix}"} for suffix in chosen]
+    return [Job(job.notebook, values) for values in named] or [job]
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors in here say which profile they are about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"profile {name!r}: {error}") from None
+
+
+def _parameters(key: str, given: Any) -> dict[str, Any]:
+    """What stands behind a notebook's name, or behind ``all``."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise InputError(f"{key}: {shown(given)} are no parameters: expected some such as {{k: 2}}")
+    return given
 
 
 def _expand(notebook: Notebook, given: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -237,4 +349,8 @@ def _expand(notebook: Notebook, given: Mapping[str, Any]) -> list[dict[str, Any]
         if swept and not value:
             raise InputError(f"{notebook.name}: {name}=[] sweeps over nothing; name a value")
         axes.append([(name, each) for each in (value if swept else [value])])
+    if (runs := math.prod(map(len, axes))) > MOST_RUNS:
+        raise InputError(
+            f"{notebook.name}: {runs} runs are too many: sweep over {MOST_RUNS} at most"
+        )
     return [notebook.check(dict(point)) for point in itertools.product(*axes)]

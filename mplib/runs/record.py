@@ -4,11 +4,11 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +19,34 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from mplib.files import ROOT, home, unwritable, write_atomically
+from mplib.errors import InputError
+from mplib.files import (
+    ROOT,
+    Held,
+    discard,
+    exclusive,
+    fingerprint,
+    home,
+    listing,
+    put_in_place,
+    unwritable,
+    write_atomically,
+)
+from mplib.runs.gpus import POLL_SECONDS
 from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import PLUMBING, run_folder
+
+UNFINISHED = ("*.csv", "figures/*.png", "figures/*.pdf", "manifest.json", ".*.[0-9]*")
+"""What a run writes before it is finished; nothing else is removed when it is begun anew."""
+
+
+PATIENCE = 10
+"""Seconds for which a run waits for a kernel that was left behind and is about to end."""
+
+
+_held: dict[Path, ExitStack] = {}
+"""Unfinished runs of this process, each held until it is finished, begun anew, or dead."""
+
 
 PACKAGES = ("torch", "transformers", "scikit-learn", "numpy", "pandas")
 
@@ -35,6 +60,7 @@ class Run:
     folder: Path
     about: dict[str, Any]
     source: str
+    inputs: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     summary: dict[str, str] = field(default_factory=dict)
     readme: dict[str, str] = field(default_factory=dict)
@@ -87,28 +113,32 @@ class Run:
         plt.close(figure)
 
     def finish(self) -> None:
-        """Writes the manifest, puts all results in place and says where they are."""
+        """Writes the manifest, puts all results in place and says where they are.
+
+        Raises:
+            InputError: it is finished already, or the results cannot be written.
+        """
+        if self.partial not in _held:
+            raise InputError("this run is finished: to make it anew, run its notebook from the top")
         seconds = round(time.time() - self.started, 1)
         manifest: dict[str, Any] = {
             "notebook": self.notebook.name,
             "source": self.source,
             "parameters": self.parameters,
+            "inputs": self.inputs,
             **{key: self.about[key] for key in ("task", "label", "work") if key in self.about},
             "summary": self.summary,
             "readme": self.readme,
             "tables": sorted(path.name for path in self.partial.glob("*.csv")),
+            "files": listing(self.partial),
             "seconds": seconds,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             **provenance(),
         }
         write_atomically(self.partial / "manifest.json", json.dumps(manifest, indent=1))
         try:
-            replaced = self.folder.with_name(f".{self.folder.name}.replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
-            if self.folder.exists():
-                self.folder.rename(replaced)
-            self.partial.rename(self.folder)
-            shutil.rmtree(replaced, ignore_errors=True)
+            _held.pop(self.partial).close()
+            put_in_place(self.partial, self.folder, "manifest.json")
         except OSError as error:
             raise unwritable(self.folder, error) from error
         where = self.folder.relative_to(home())
@@ -127,19 +157,52 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
         scope: the notebook's variables, ``globals()``.
 
     Raises:
-        InputError: a parameter has the wrong type, or results cannot be written.
+        InputError: a parameter has the wrong type, results cannot be written, or another process
+            is at this very run.
     """
     _quiet()
     notebook = Notebook.find(name)
     values = notebook.check({key: scope[key] for key in notebook.parameters})
     about = notebook.about(values)
-    run = Run(notebook, values, run_folder(notebook, values), about, notebook.hash)
-    try:
-        shutil.rmtree(run.partial, ignore_errors=True)
-        run.partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(run.partial, error) from error
+    inputs = inputs_of(about)
+    run = Run(notebook, values, run_folder(notebook, values), about, notebook.hash, inputs)
+    _hold(run.partial)
     return run
+
+
+def inputs_of(about: Mapping[str, Any]) -> dict[str, str]:
+    """Fingerprints of the files and folders that a run reads, by the parameter that names them."""
+    files = {name: Path(path) for name, path in about.get("files", {}).items()}
+    return {name: fingerprint(path) for name, path in files.items() if path.exists()}
+
+
+def _hold(partial: Path) -> None:
+    """Empties the folder of an unfinished run and keeps others out of it.
+
+    Raises:
+        InputError: another process is at it, or somebody else's files lie there.
+    """
+    if partial in _held:
+        _held.pop(partial).close()
+    until = time.time() + PATIENCE
+    while True:
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(exclusive(partial / ".lock", wait=False))
+                _held[partial] = stack.pop_all()
+            break
+        except Held:
+            if time.time() > until:
+                raise
+            time.sleep(POLL_SECONDS)
+    try:
+        left = discard(partial, UNFINISHED)
+    except OSError as error:
+        raise unwritable(partial, error) from error
+    if others := [name for name in left if name != ".lock"]:
+        raise InputError(
+            f"{partial} holds {others[0]}, which is none of a run's files: move it elsewhere"
+        )
 
 
 def _quiet() -> None:
@@ -156,7 +219,10 @@ def _quiet() -> None:
 def provenance() -> dict[str, Any]:
     """Versions, commit, code and machine behind a result."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # there is no git, or it cannot be started
+        commit = ""
     # A notebook that has not loaded torch has used no GPU.
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None

@@ -2,23 +2,66 @@
 
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import papermill
+from ipykernel.kernelspec import make_ipkernel_cmd
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from mplib.errors import InputError, NotebookFailed
-from mplib.files import ROOT, unwritable
+from mplib.files import (
+    ROOT,
+    Held,
+    discard,
+    exclusive,
+    home,
+    private_folder,
+    replace,
+    settle,
+    unwritable,
+)
 from mplib.runs.gpus import lent
-from mplib.runs.locks import exclusive
 from mplib.runs.profiles import Job
+from mplib.runs.record import UNFINISHED
+
+SOCKETS = "mplib"
+"""Name of the folder that the kernels' sockets lie in."""
+
+
+HANDLES = 4096
+"""Files that a run may have open at once, where the system allows it."""
+
+
+class OwnKernel(AsyncKernelManager):
+    """A kernel of this environment, whatever kernels and settings the user's folders name."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """This Python, with figures in the page and without the user's start-up files."""
+        environment = {
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "IPYTHONDIR": str(Path(self.connection_file).parent),
+            "PYTHONSTARTUP": "",
+            # A page is no place for progress bars and libraries' warnings.
+            "TQDM_DISABLE": "1",
+            "PYTHONWARNINGS": "ignore",
+            # Threads that wait by spinning make a training five times slower on cores that others
+            # use too.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
+        }
+        return KernelSpec(argv=make_ipkernel_cmd(), env=environment, language="python")
 
 
 def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path:
@@ -37,6 +80,8 @@ def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path
         NotebookFailed: any other error inside the notebook; ``failed.ipynb`` shows it.
     """
     job = Job.of(name, given)
+    _ = job.about  # which refuses what cannot be, before anything is started
+    tidy()
     with exclusive(job.folder.with_name(f".{job.folder.name}.lock"), wait=True):
         if force or not job.is_finished:
             with lent(job.parameters.get("device", "cpu")):
@@ -53,33 +98,74 @@ def _execute(job: Job) -> None:
     # Only what differs from the parameters cell, so that a page shows it once.
     changed = {n: v for n, v in values.items() if v != notebook.parameters[n].default}
     _say(f"{notebook.name}: {folder.name} started")
-    # Kernels of one folder share the default socket name; a name of its own each keeps parallel
-    # runs apart, and sockets in the file system cannot race for a port.
-    sockets = tempfile.mkdtemp(prefix="mplib-")
-    # A page is no place for progress bars and libraries' warnings; the kernel inherits this.
-    os.environ |= {"TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
-    # Threads that wait by spinning make a training five times slower on cores that others use too.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+    # Notebooks open many files at once; the system lets each process have more than it begins with.
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if few < HANDLES:
+        enough = HANDLES if most == resource.RLIM_INFINITY else min(HANDLES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
+    sockets = Path(tempfile.mkdtemp(dir=private_folder(SOCKETS)))
     try:
-        papermill.execute_notebook(
-            notebook.read(), str(running), parameters=changed, kernel_name="python3",
-            language="python", cwd=str(ROOT), progress_bar=False, config=transport,
-        )  # fmt: skip
+        with exclusive(sockets / ".lock", wait=False):
+            _papermill(job, changed, running, sockets)
     except PapermillExecutionError as error:
-        running.replace(failed)
+        replace(running, failed)
         if error.ename == "InputError":
             raise InputError(error.evalue) from None
         raise NotebookFailed(
             f"{notebook.name} failed with {error.ename}: {error.evalue}; see {failed} for all "
             "up to there"
         ) from None
+    except (DeadKernelError, RuntimeError) as error:
+        # RuntimeError: it died before it had said anything.
+        if running.exists():
+            replace(running, failed)
+        raise NotebookFailed(
+            f"{notebook.name}: its kernel was killed, by somebody or by the system because memory "
+            f"ran out ({error}); see {failed} for all up to there"
+        ) from None
     except OSError as error:
         raise unwritable(running, error) from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
-    running.replace(job.executed)
+    replace(running, job.executed)
     _say(f"{notebook.name}: {folder.name} finished in {time.time() - began:.0f} s")
+
+
+def _papermill(job: Job, changed: Mapping[str, Any], running: Path, sockets: Path) -> None:
+    """Runs the notebook in a kernel of its own."""
+    # Kernels of one folder share the default socket name; a name of its own each keeps parallel
+    # runs apart, and sockets in the file system cannot race for a port.
+    options = {
+        "transport": "ipc", "ip": f"{sockets}/kernel", "connection_file": f"{sockets}/kernel.json",
+    }  # fmt: skip
+    # Papermill fills parameters into the names of files.
+    output = str(running).replace("{", "{{").replace("}", "}}")
+    papermill.execute_notebook(
+        job.notebook.read(), output, parameters=changed, kernel_name="python3",
+        language="python", cwd=str(ROOT), progress_bar=False, kernel_manager_class=OwnKernel,
+        config=Config({"KernelManager": options}),
+    )  # fmt: skip
+
+
+def tidy() -> None:
+    """Removes what killed runs left behind, where nobody holds it any more."""
+    for path in home().glob(f"runs/*/.*_{'[0-9a-f]' * 8}.*"):
+        if path.suffix not in (".partial", ".ipynb", ".replaced"):
+            continue
+        with suppress(InputError, OSError), ExitStack() as held:
+            held.enter_context(exclusive(path.with_suffix(".lock"), wait=False))
+            if path.suffix == ".replaced":
+                settle(path.with_name(path.stem[1:]), "manifest.json")
+            elif path.suffix == ".ipynb":
+                path.unlink()
+            else:
+                # A run by hand holds nothing but this.
+                held.enter_context(exclusive(path / ".lock", wait=False))
+                discard(path, UNFINISHED)
+        discard(path, [])
+    for lock in private_folder(SOCKETS).glob("*/.lock"):
+        with suppress(Held, OSError), exclusive(lock, wait=False):
+            shutil.rmtree(lock.parent)
 
 
 def _say(line: str) -> None:

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mplib.errors import InputError
 from mplib.tasks import custom
-from mplib.tasks.jsonl import field, first_record, read_jsonl
+from mplib.tasks.jsonl import Record, field, first_record, read_jsonl
 from mplib.tasks.proofwriter import release
 from mplib.tasks.proofwriter.logic import read_fact, read_theory
 from mplib.tasks.science import formats
@@ -47,20 +47,20 @@ class Format(NamedTuple):
 
     name: str
     fields: tuple[str, ...]
-    read: Callable[[dict[str, Any]], Iterable[Reading]] | None = None
+    read: Callable[[Record], Iterable[Reading]] | None = None
     reason: str = "no task reads this format yet"
 
 
-def _custom(record: dict[str, Any]) -> Iterable[Reading]:
+def _custom(record: Record) -> Iterable[Reading]:
     yield Reading(longest=custom.parse(record).tree.depth)
 
 
-def _science(record: dict[str, Any]) -> Iterable[Reading]:
+def _science(record: Record) -> Iterable[Reading]:
     question = formats.parse(record)
     yield Reading(question.name, question.stated_depth, question.depth)
 
 
-def _release(record: dict[str, Any]) -> Iterable[Reading]:
+def _release(record: Record) -> Iterable[Reading]:
     told = [*release.theory(record)["triples"].values(), *record["rules"].values()]
     truth = _engine(" ".join(x["text"] for x in told), "-OWA-" in record["id"])
     for name, reason, proof in release.clean(record):
@@ -74,7 +74,7 @@ def _release(record: dict[str, Any]) -> Iterable[Reading]:
         yield Reading(f"{record['id']} {name}", depth, depth, agrees, fate)
 
 
-def _selection(record: dict[str, Any]) -> Iterable[Reading]:
+def _selection(record: Record) -> Iterable[Reading]:
     options = dict(str(x).partition(") ")[::2] for x in field(record, "options", list))
     if (answer := field(record, "answer", str)) not in options:
         raise InputError(f"field 'answer': expected one of {', '.join(options)}, found {answer!r}")
@@ -130,22 +130,19 @@ def _check(files: Sequence[Path], world: str, refused: list[str]) -> tuple[int, 
     first = first_record(files[0])
     known = next(x for x in (*FORMATS, UNKNOWN) if all(first.get(key) for key in x.fields))
     read = known.read or (lambda record: ())
-    loaded, total = 0, 0
-    readings: list[Reading] = []
-    fates: Counter[tuple[str, int, str]] = Counter()
-    for file in files:
-        for _, item in read_jsonl(file, lambda r: [*read(r)], progress=read is _release):
-            total += 1
-            if isinstance(item, InputError):
-                refused.append(str(item))
-                continue
-            loaded += known.read is not None
-            readings += item
-            split = file.stem.removeprefix("meta-")
-            fates.update((split, *reading.fate) for reading in item if reading.fate)
+    items = [
+        (file.stem.removeprefix("meta-"), item)
+        for file in files
+        for _, item in read_jsonl(file, lambda r: [*read(r)], progress=read is _release)
+    ]
+    good = [(split, item) for split, item in items if not isinstance(item, InputError)]
+    refused += [str(item) for _, item in items if isinstance(item, InputError)]
+    readings = [reading for _, item in good for reading in item]
+    fates = Counter((split, *r.fate) for split, item in good for r in item if r.fate)
+    loaded = len(good) if known.read else 0
     if known.read is None:
         refused.append(f"{files[0]}: {known.reason}")
-    lines = [f"format: {known.name} {world}".strip(), f"loaded {loaded} of {total}"]
+    lines = [f"format: {known.name} {world}".strip(), f"loaded {loaded} of {len(items)}"]
     lines += [*_depths(readings), *_agreement(readings)]
     if fates:
         whole = world == "CWA" and len(files) == len(release.DEPTH_FOLDERS) * len(release.SPLITS)

@@ -7,6 +7,7 @@ one, useful or not; here each kind has its own name.
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -89,13 +90,11 @@ def _rules(example: Example) -> dict[int, tuple[Rule, str, bool]]:
     """Useful rules with their form; a rule that ``write`` would word otherwise is left out."""
     found: dict[int, tuple[Rule, str, bool]] = {}
     for i in _useful(example):
-        try:
+        with suppress(InputError):  # it is in another English
             rule = read(example.statements[i])
-        except InputError:
-            continue
-        for form, people in product(FORMS, (False, True)):
-            if isinstance(rule, Rule) and write(rule, form, people) == example.statements[i]:
-                found.setdefault(i, (rule, form, people))
+            for form, people in product(FORMS, (False, True)):
+                if isinstance(rule, Rule) and write(rule, form, people) == example.statements[i]:
+                    found.setdefault(i, (rule, form, people))
     return found
 
 
@@ -149,6 +148,7 @@ def corrupt(example: Example, name: str, seed: int = 0) -> Corrupted | None:
     Raises:
         InputError: no such corruption.
 
+    >>> from mplib.tasks.trees import ReasoningTree
     >>> tree = ReasoningTree.from_edges([(0, 1)], n_statements=3)
     >>> told = ("Bob is red.", "Red things are big.", "Bob is kind.")
     >>> found = corrupt(Example(told, "Bob is big.", "True", tree), "useless negated")

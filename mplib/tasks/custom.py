@@ -19,7 +19,7 @@ from typing import Any
 
 from mplib.errors import InputError, suggest
 from mplib.tasks.examples import Example
-from mplib.tasks.jsonl import load_jsonl
+from mplib.tasks.jsonl import Record, load_jsonl
 from mplib.tasks.trees import ReasoningTree
 
 Check = Callable[[Any], bool]
@@ -82,7 +82,7 @@ def examples(path: Path | str) -> list[Example]:
     return found
 
 
-def parse(record: dict[str, Any]) -> Example:
+def parse(record: Record) -> Example:
     """Makes an example of a line's object; its group is empty where the line names none."""
     for key in record.keys() - SCHEMA.keys():
         if hint := suggest(key, [*SCHEMA]):
@@ -97,7 +97,7 @@ def parse(record: dict[str, Any]) -> Example:
     return Example(tuple(told), question, answer, _tree(record), group, choices)
 
 
-def _tree(record: dict[str, Any]) -> ReasoningTree:
+def _tree(record: Record) -> ReasoningTree:
     given = [key for key in ("edges", "useful", "heights") if key in record]
     if given not in (["edges"], ["useful", "heights"]):
         found = " and ".join(map(repr, given)) or "none of them"

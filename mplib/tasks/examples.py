@@ -53,12 +53,10 @@ class Example:
         heights = {new[i]: height for i, height in self.tree.heights.items() if i in new}
         edges = tuple((new[a], new[b]) for a, b in self.tree.edges if a in new and b in new)
         highest = max(heights, key=heights.__getitem__)
-        return replace(
-            self,
-            statements=tuple(self.statements[i] for i in places),
-            kinds=tuple(self.kinds[i] for i in places) if self.kinds else (),
-            tree=ReasoningTree(len(places), heights, edges, new.get(self.tree.root, highest)),
-        )
+        tree = ReasoningTree(len(places), heights, edges, new.get(self.tree.root, highest))
+        statements = tuple(self.statements[i] for i in places)
+        kinds = tuple(self.kinds[i] for i in places if self.kinds)
+        return replace(self, statements=statements, kinds=kinds, tree=tree)
 
 
 def ordered(n: int, order: str, seed: str) -> list[int]:
@@ -119,9 +117,6 @@ class ExampleSet:
 
 def joined(sets: Sequence[ExampleSet], name: str) -> ExampleSet:
     """One set of the examples of several, demonstrations likewise."""
-    return ExampleSet(
-        name,
-        [example for one in sets for example in one.examples],
-        [example for one in sets for example in one.train],
-        max(one.depth for one in sets),
-    )
+    examples = [example for one in sets for example in one.examples]
+    train = [example for one in sets for example in one.train]
+    return ExampleSet(name, examples, train, max(one.depth for one in sets))

@@ -17,9 +17,12 @@ from mplib.errors import InputError
 
 T = TypeVar("T")
 
+Record = dict[str, Any]
+"""A JSON object."""
+
 
 def read_jsonl(
-    path: Path | str, parse: Callable[[dict[str, Any]], T], progress: bool = False
+    path: Path | str, parse: Callable[[Record], T], progress: bool = False
 ) -> Iterator[tuple[int, T | InputError]]:
     """Streams the records of a file, an error in place of each that cannot be used.
 
@@ -59,7 +62,7 @@ def read_jsonl(
 
 
 def load_jsonl(
-    path: Path | str, parse: Callable[[dict[str, Any]], T], progress: bool = False
+    path: Path | str, parse: Callable[[Record], T], progress: bool = False
 ) -> Iterator[tuple[int, T]]:
     """As ``read_jsonl``, but raises the first record's error."""
     for number, item in read_jsonl(path, parse, progress):
@@ -68,15 +71,13 @@ def load_jsonl(
         yield number, item
 
 
-def first_record(path: Path | str) -> dict[str, Any]:
+def first_record(path: Path | str) -> Record:
     """The first record that can be read, by which formats are told apart; empty without any."""
     read = (record for _, record in read_jsonl(path, dict))
     return next((record for record in read if not isinstance(record, InputError)), {})
 
 
-def field(
-    record: dict[str, Any], key: str, *kinds: type, filled: bool = False, of: str = ""
-) -> Any:
+def field(record: Record, key: str, *kinds: type, filled: bool = False, of: str = "") -> Any:
     """The value of a record's field, ``None`` for a missing one where ``NoneType`` is allowed.
 
     Args:
@@ -100,7 +101,7 @@ def field(
     return value
 
 
-def _attempt(record: Any, parse: Callable[[dict[str, Any]], T], where: str) -> T | InputError:
+def _attempt(record: Any, parse: Callable[[Record], T], where: str) -> T | InputError:
     try:
         value = _decode(record) if isinstance(record, bytes) else record
         if not isinstance(value, dict):
@@ -119,12 +120,10 @@ def _decode(data: bytes) -> Any:
     except InputError:
         raise
     except (ValueError, RecursionError) as error:  # cut off, not UTF-8, a huge number, too deep
-        raise InputError(
-            f"not a whole JSON object in UTF-8 ({error}); mend it or fetch the file again"
-        ) from None
+        raise InputError(f"not a whole JSON object in UTF-8 ({error}); mend the file") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
     """The object of its fields; twice the same field would leave open which one is meant."""
     if len(found := dict(pairs)) < len(pairs):
         twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))

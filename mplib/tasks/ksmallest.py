@@ -10,7 +10,7 @@ import numpy as np
 from mplib.errors import InputError, suggest
 from mplib.tasks.corruptions import Impossible
 from mplib.tasks.examples import Example
-from mplib.tasks.task import Corruption, Prompts, Shown, Task, Typical, Writer
+from mplib.tasks.task import Changed, Corruption, Prompts, Shown, Task, Typical, Writer
 from mplib.tasks.trees import USELESS, ReasoningTree
 
 NUMBERS = ("root replaced", "leaf replaced", "useless replaced")
@@ -27,6 +27,10 @@ class KSmallest(Task):
         pool: the lists draw from the numbers 0 to pool - 1 of the tokenizer's single-token numbers.
         repeats: whether a number may stand in a list twice. The paper's text says no, its source
             draws with repeats.
+
+    >>> task = KSmallest(k=2, m=4, pool=16)
+    >>> task.heights(np.array([[5, 9, 0, 7]])).tolist()  # 5 is the root, 0 its leaf
+    [[1, -1, 0, -1]]
     """
 
     k: int
@@ -136,10 +140,8 @@ class KSmallest(Task):
         names = [name for name in NUMBERS if self.depth or name != "leaf replaced"]
         return {name: partial(self._replaced, name, keep_order) for name in names}
 
-    def _replaced(
-        self, name: str, keep_order: bool, problems: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        found = replace_number(self, problems, name, seed, keep_order=keep_order)
+    def _replaced(self, name: str, keep_order: bool, lists: np.ndarray, seed: int) -> Changed:
+        found = replace_number(self, lists, name, seed, keep_order=keep_order)
         return found.lists[found.possible], found.possible
 
     @classmethod
@@ -235,10 +237,9 @@ def replace_number(
     eligible = kinds[NUMBERS.index(name)] & (high - low - 1 - taken > 0)
     possible = eligible.any(axis=1)
     if not possible.any():
-        raise Impossible(
-            f"{name!r} is possible in none of the {len(lists)} lists of {task}: k=1 has no leaves, "
-            "k=m nothing useless; change k, raise pool or do not keep the order"
-        )
+        where = f"none of the {len(lists)} lists of {task}"
+        mend = "k=1 has no leaves, k=m nothing useless; change k, raise pool or let the order go"
+        raise Impossible(f"{name!r} is possible in {where}: {mend}")
     rng = np.random.default_rng(seed)
     position = np.where(eligible, rng.random(lists.shape), -1).argmax(axis=1)
     row = np.arange(len(lists))

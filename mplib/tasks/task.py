@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,8 +29,11 @@ Shown = Sequence[Sequence[Example]]
 Prompts = Any
 """Prompts as the model's side makes them, with the token ids of the possible answers, or None."""
 
-Corruption = Callable[[Problems, int], tuple[Problems, np.ndarray]]
-"""From problems and a seed: the corrupted ones, and True for each problem that could be; (n,)."""
+Changed = tuple[Problems, np.ndarray]
+"""Corrupted problems, and True for each that could be corrupted, shape (n,)."""
+
+Corruption = Callable[[Problems, int], Changed]
+"""What corrupts problems, by a seed."""
 
 TASKS = {
     "ksmallest": "mplib.tasks.ksmallest:KSmallest",
@@ -47,8 +50,7 @@ TEMPLATES = {"proofwriter": "True or False?", "arc": "The answer is:", "plain": 
 """What stands between question and answer (paper, section 4.2 and appendix C)."""
 
 
-@dataclass(frozen=True)
-class Typical:
+class Typical(NamedTuple):
     """What a notebook's parameters come to, roughly, for the estimate of its cost.
 
     Attributes:
@@ -164,7 +166,7 @@ class WordTask(Task):
         """All corruptions of statements in words."""
         return {name: partial(self._corrupted, name) for name in CORRUPTIONS}
 
-    def _corrupted(self, name: str, problems: Problems, seed: int) -> tuple[Problems, np.ndarray]:
+    def _corrupted(self, name: str, problems: Problems, seed: int) -> Changed:
         done, possible = corrupt_all(problems, name, seed)
         return [one.example for one in done], possible
 

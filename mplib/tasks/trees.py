@@ -63,10 +63,8 @@ class ReasoningTree:
         """Checks that every index names a statement of the example, and that labels can tell it."""
         named = {*self.heights, self.root, *(node for edge in self.edges for node in edge)}
         if outside := sorted(node for node in named if not 0 <= node < self.n_statements):
-            node, last = outside[0], self.n_statements - 1
-            raise InputError(
-                f"tree names statement {node}, but there are 0 to {last}: renumber them"
-            )
+            known = f"statements 0 to {self.n_statements - 1}"
+            raise InputError(f"tree names statement {outside[0]}, but there are {known}: renumber")
         if missing := sorted(named - {*self.heights}):
             raise InputError(f"statement {missing[0]} of the tree has no height: give it one")
         for node, height in self.heights.items():

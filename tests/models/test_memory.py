@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import looked_at, numbers
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.models.inference import answers, attention_features
 from mplib.models.loading import load_model
-from mplib.models.prompts import Prompts, number_prompts
+from mplib.models.prompts import Prompts
 from mplib.studies.finetune import Training, finetune
 from mplib.studies.heads import mean_outputs
 from mplib.tasks.ksmallest import KSmallest
@@ -39,7 +40,7 @@ def room_for(model: PreTrainedModel, examples: int) -> Iterator[list[int]]:
 @pytest.fixture
 def model(gpt2: PreTrainedModel) -> PreTrainedModel:
     # A copy: what fits is remembered by model.
-    return copy.deepcopy(gpt2)
+    return looked_at(copy.deepcopy(gpt2))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,8 @@ def test_training_goes_on_with_smaller_passes(tmp_path: Path) -> None:
     histories = []
     for room in (16, 4):
         start = load_model("nano", vocabulary=8, seed=0)
-        prompts = number_prompts(start.tokenizer, start.positions, 8, lists, task.answers(lists))
+        looked_at(start.model)
+        prompts = numbers(task, lists)
         # The development set goes through in one pass, which must find room too.
         with room_for(start.model, room) as tried:
             found = finetune(start, prompts, prompts[:4], training, tmp_path / str(room), {})

@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from mplib.__main__ import main
-from mplib.files import ROOT
-from mplib.runs.locks import exclusive
+from mplib.files import ROOT, exclusive
 from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import Profile
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import numbers, outcome
+from conftest import looked_at, numbers, outcome
 from shared_data import shared
 
 from mplib.errors import InputError
@@ -43,7 +43,7 @@ def one():
 
 
 def test_every_list_is_run_once_clean_and_once_for_each_corruption(nano):
-    model, lists = nano.loaded.model, LISTS.draw(20, seed=0)
+    model, lists = looked_at(nano.loaded.model), LISTS.draw(20, seed=0)
     seen: list[int] = []
     hook = model.register_forward_pre_hook(
         lambda _, __, given: seen.append(len(given["input_ids"])), with_kwargs=True

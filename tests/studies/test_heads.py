@@ -4,9 +4,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from conftest import VOCABULARY, build, numbers, predicted_tokens
+from conftest import VOCABULARY, build, looked_at, numbers, predicted_tokens
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import entropy
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig
 
 from mplib.errors import InputError
 from mplib.models.attention import backend
+from mplib.models.facts import facts
 from mplib.models.passes import forward
 from mplib.models.prompts import Prompts
 from mplib.studies import heads
@@ -127,6 +129,16 @@ def test_equal_sets_are_evaluated_once_and_share_their_lower_layers(gpt2):
     # Sets: none, the last layer's, the first layer's, all.
     assert [computed.count(layer) for layer in range(3)] == [2, 3, 4]
     assert all("forward" not in vars(block) for block in gpt2.transformer.h)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_new_model_is_looked_at_before_its_layers_are_changed(family):
+    new, known = build(family), looked_at(build(family))
+    order = {"any": np.arange(12)[None]}
+    tables = [heads.prune(model, PROMPTS, order, [0, 50]) for model in (new, known)]
+    pd.testing.assert_frame_equal(*tables)
+    with backend(new), backend(known):
+        assert facts(new) == facts(known)
 
 
 def test_pruning_among_choices(gpt2):

@@ -7,7 +7,7 @@ import pytest
 
 from mplib.errors import InputError
 from mplib.tasks.proofwriter import logic
-from mplib.tasks.proofwriter.generator import examples, generate, represent
+from mplib.tasks.proofwriter.generator import examples, generate, vocabulary
 from mplib.tasks.proofwriter.logic import read_fact, read_theory
 from mplib.tasks.proofwriter.release import first_proof, to_examples
 
@@ -22,25 +22,24 @@ STYLES = [
 @pytest.mark.parametrize("style", STYLES, ids=lambda s: "-".join(map(str, s.values())))
 @pytest.mark.parametrize("depth", range(6))
 def test_generated_records_round_trip(depth: int, style: dict) -> None:
-    """Text -> logic, proof string -> tree, against the engine; 48 times 70 theories."""
-    answers: Counter[str] = Counter()
-    for size, hidden, n in ((depth + 1, False, 20), (12, True, 20), (14, False, 30)):
+    """Text -> logic, proof string -> tree, against the engine; 48 times 35 theories."""
+    answers, words = Counter[str](), set[str]()
+    for size, hidden, n in ((depth + 1, False, 10), (12, True, 10), (14, False, 15)):
         if hidden and (depth == 0 or (style["negation"] and style["world"] == "closed")):
             hidden = False
         settings = {"depth": depth, "n_statements": size, "giveaway": not hidden} | style
         for record in generate(n, seed=depth, **settings):
             told = [*record["triples"].values(), *record["rules"].values()]
             names = [*record["triples"], *record["rules"]]
-            assert len(told) == size == record["NFact"] + record["NRule"]
+            assert len(told) == size
             assert record["theory"] == " ".join(x["text"] for x in told)
             theory = read_theory(record["theory"], style["world"])
-            assert [represent(s) for s in theory.statements] == [x["representation"] for x in told]
+            words.update(re.findall(r"\w+|[^\w\s]", record["theory"]))
             if style["world"] == "closed" or not style["negation"]:
                 assert not any(" not " in x["text"] for x in record["triples"].values())
             shown = {e.question: e for e in to_examples(record, order="given")}
             for question in record["questions"].values():
                 asked = read_fact(question["question"])
-                assert represent(asked) == question["representation"]
                 assert theory.truth(asked) == str(question["answer"])
                 answers[str(question["answer"])] += 1
                 target = theory.target(asked)
@@ -51,9 +50,10 @@ def test_generated_records_round_trip(depth: int, style: dict) -> None:
                 assert [*theory.proofs(target, max_depth=size)] == [proof]
                 assert proof.depth == question["QDep"] == depth
                 assert shown[question["question"]].tree == proof.tree(size)
+    assert words <= {*vocabulary()}
     possible = 3 if style["world"] == "open" else 2
     assert set(answers) <= {"True", "False", "Unknown"} and len(answers) == possible
-    assert max(answers.values()) - min(answers.values()) <= 6
+    assert max(answers.values()) - min(answers.values()) <= 3
 
 
 def test_all_phrasings_and_negations_occur() -> None:
@@ -79,6 +79,18 @@ def test_generation_is_seeded() -> None:
     assert len({record["theory"] for record in ten}) == 10
 
 
+def test_renaming_and_rebuilding_draw_the_same_theories_as_ever() -> None:
+    told = {"natural": generate(1, seed=3, depth=1, n_statements=4)}
+    settings = {"style": "relation", "negation": True, "world": "open", "giveaway": False}
+    told["hidden"] = generate(1, seed=3, depth=1, n_statements=4, **settings)
+    assert {kind: next(drawn)["theory"] for kind, drawn in told.items()} == {
+        "natural": "Gary is nice. Gary is blue. Nice things are white. All green things are red.",
+        "hidden": "The mouse chases the lion. The rabbit does not like the squirrel. "
+        "If the rabbit does not like the squirrel then the rabbit chases the lion. "
+        "If the tiger chases the lion then the rabbit does not chase the lion.",
+    }
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -97,14 +109,14 @@ def test_impossible_settings_are_named(settings: dict, named: str) -> None:
 
 
 def test_facts_and_rules_are_useful_equally_often() -> None:
-    shown = examples(600, depth=2, n_statements=8, giveaway=False)
+    shown = examples(400, depth=2, n_statements=8, giveaway=False)
     useful, told = Counter[str](), Counter[str]()
     for example in shown:
         told.update(example.kinds)
         useful.update(example.kinds[i] for i in example.tree.useful)
     shares = [useful[kind] / told[kind] for kind in ("fact", "rule")]
     assert shares == pytest.approx([3 / 8, 3 / 8], abs=0.03)
-    assert Counter(example.answer for example in shown) == {"True": 300, "False": 300}
+    assert Counter(example.answer for example in shown) == {"True": 200, "False": 200}
 
 
 def test_in_hidden_open_theories_rules_about_the_question_contradict_each_other():

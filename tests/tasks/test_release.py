@@ -150,7 +150,7 @@ def test_official_sample_is_cleaned_as_documented() -> None:
         "Q1": "kept", "Q3": "OR", "Q4": "NAF", "Q5": "kept", "Q7": "no proof", "Q11": "no proof",
     }  # fmt: skip
     assert Counter(reasons[0].values()) == {"kept": 5, "no proof": 2}
-    assert len([*release.examples(path)]) == 7
+    assert len([*release.examples([path])]) == 7
 
 
 # Files and folders.
@@ -173,13 +173,13 @@ def test_reads_a_release_split_by_split(tmp_path: Path) -> None:
     total = write_release(tmp_path, folders=("depth-1", "depth-3"))
     (tmp_path / "CWA" / "depth-3ext").mkdir()  # repeats others and is not read
     (tmp_path / "CWA" / "depth-3ext" / "meta-dev.jsonl").write_text("{")
-    assert len([*release.examples(tmp_path)]) == total == 18
-    assert len([*release.examples(tmp_path, splits=("dev",))]) == 6
+    assert len([*release.examples(release.files(tmp_path))]) == total == 18
+    assert len([*release.examples(release.files(tmp_path, splits=("dev",)))]) == 6
     one = tmp_path / "CWA" / "depth-1" / "meta-test.jsonl"
-    shown = [*release.examples(one)]
+    shown = [*release.examples(release.files(one))]
     assert len(shown) == 3 and len({e.group for e in shown}) == 3
     assert {e.choices for e in shown} == {("True", "False")}
-    stream = release.examples(tmp_path)
+    stream = release.examples(release.files(tmp_path))
     one.write_text("{")  # read later than the first example: the reader does not read ahead
     next(stream)
 
@@ -206,7 +206,8 @@ def test_statement_order_is_seeded_and_the_tree_follows() -> None:
                  for e in (example, given_order)]  # fmt: skip
         assert named[0] == named[1] and example.tree.depth == 3
     assert len(orders) == 10
-    assert given_order.kinds == ("fact",) * record["NFact"] + ("rule",) * record["NRule"]
+    kinds = ("fact",) * len(record["triples"]) + ("rule",) * len(record["rules"])
+    assert given_order.kinds == kinds
 
 
 def odd_record() -> dict:
@@ -256,9 +257,9 @@ def test_table_stands_in_order_beside_table_6() -> None:
 
 def test_broken_files_are_named_with_their_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not the ProofWriter release"):
-        next(release.examples(tmp_path))
+        release.files(tmp_path)
     with pytest.raises(InputError, match="nowhere is not the ProofWriter release"):
-        next(release.examples(tmp_path / "nowhere"))
+        release.files(tmp_path / "nowhere")
     good = next(generate(1, depth=1, n_statements=6))
     no_text = good | {"triples": {"triple1": {}}}
     no_proof = good | {"questions": {"Q1": {"question": "Bob is red."}}}
@@ -277,7 +278,7 @@ def test_broken_files_are_named_with_their_line(tmp_path: Path) -> None:
     ]:
         file = tmp_path / "meta-train.jsonl"
         file.write_text(json.dumps(good) + "\n" + line + "\n")
-        stream = release.examples(file)
+        stream = release.examples([file])
         next(stream)
         with pytest.raises(InputError, match=re.escape(f"{file}, line 2")) as caught:
             next(stream)

@@ -243,7 +243,7 @@ def proofs(draw: st.DrawFn) -> tuple[list[tuple[list[str], str]], int]:
     return steps, n_facts
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(proofs(), st.booleans(), st.booleans())
 def test_any_proof_gives_the_tree_of_its_steps(
     proof: tuple[list[tuple[list[str], str]], int], distractors: bool, renumbered: bool

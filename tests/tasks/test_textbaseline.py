@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from mplib.tasks.examples import Example
 from mplib.tasks.proofwriter.generator import examples
-from mplib.tasks.textbaseline import feature_names, text_features
+from mplib.tasks.textbaseline import text_features
 from mplib.tasks.trees import ReasoningTree, stack_labels
 
 
@@ -33,13 +33,12 @@ def over_permuted(shown: list[Example], rules_only: bool) -> float:
 
 
 @pytest.mark.parametrize("style", ["attribute", "relation"])
-@pytest.mark.parametrize(("depth", "size"), [(1, 8), (1, 16), (2, 8), (2, 16)])
+@pytest.mark.parametrize(("depth", "size"), [(1, 16), (2, 8)])
 def test_hidden_theories_give_nothing_away(depth: int, size: int, style: str) -> None:
-    shown = examples(512, depth=depth, n_statements=size, style=style, giveaway=False)
+    shown = examples(256, depth=depth, n_statements=size, style=style, giveaway=False)
     for rows in text_features(shown):
-        words = rows[rows[:, -1] == 1][
-            :, :2
-        ]  # of the rules: words shared with the question, length
+        # Of the rules: words shared with the question, length.
+        words = rows[rows[:, -1] == 1][:, :2]
         assert (words == words[0]).all()
     assert abs(over_permuted(shown, rules_only=False)) < 0.1
     if depth > 1:
@@ -47,7 +46,7 @@ def test_hidden_theories_give_nothing_away(depth: int, size: int, style: str) ->
 
 
 def test_usual_theories_do_give_themselves_away() -> None:
-    shown = examples(512, depth=2, n_statements=8)
+    shown = examples(256, depth=2, n_statements=8)
     assert over_permuted(shown, rules_only=False) > 0.2
     assert over_permuted(shown, rules_only=True) > 0.2
 
@@ -64,8 +63,7 @@ def test_text_features_by_hand() -> None:
     one = Example(
         ("Bob is nice.",), "Bob is nice.", "True", ReasoningTree(1, {0: 0}, (), 0), kinds=("fact",)
     )
-    assert feature_names([three, one]) == ("shared words", "length", "position", "fact", "rule")
-    nan = [np.nan] * 5
+    nan = [np.nan] * 5  # shared words, length, position, fact, rule
     expected = [
         [[1, 4, 0, 0, 1], [2, 3, 0.5, 1, 0], [1, 3, 1, 1, 0]],
         [[3, 3, 0, 1, 0], nan, nan],

@@ -15,6 +15,7 @@ from typing import Any
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example
+from mplib.tasks.jsonl import Record
 from mplib.tasks.proofwriter import logic
 from mplib.tasks.proofwriter.logic import FORMS, SOMETHING, WORLDS, Literal, Rule, Theory, write
 from mplib.tasks.proofwriter.release import judge, to_examples
@@ -83,13 +84,13 @@ class TheorySettings:
             if self.negation and self.world == "closed":
                 raise InputError("giveaway=False with negation needs world='open'")
         if not least <= self.n_statements <= most:
-            found = f"n_statements={self.n_statements} at depth {self.depth}"
-            raise InputError(f"{found}, giveaway={self.giveaway}: expected {least} to {most}")
+            wanted = f"{least} to {most} at depth {self.depth}, giveaway={self.giveaway}"
+            raise InputError(f"n_statements={self.n_statements}: expected {wanted}")
 
 
 def generate(
     n: int, *, seed: int = 0, answers: Sequence[str] | None = None, **settings: Any
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Record]:
     """Draws theories, each a record in the format of the official release.
 
     Args:
@@ -112,15 +113,16 @@ def generate(
     """
     chosen = TheorySettings(**settings)
     answers = answers or ("True", "False", "Unknown")[: 3 if chosen.world == "open" else 2]
-    # Every draw hangs on these words and on those before it; the last three are settings no more.
-    words = f"{str(chosen)[:-1]}, unique=True, questions=1, forms={FORMS})"
+    # Every draw hangs on these words: they are spelt out, so that no renaming draws other theories.
+    told = ", ".join(f"{name}={value!r}" for name, value in vars(chosen).items())
+    words = f"Settings({told}, unique=True, questions=1, forms={FORMS})"
     kind = chosen.style[:3].capitalize() + ("Neg" if chosen.negation else "Noneg")
     world = "OWA" if chosen.world == "open" else "CWA"
     for i in range(n):
         rng = random.Random(f"{seed} {i} {words}")
         for _ in range(_TRIES):
             draft = (_natural if chosen.giveaway else _hidden)(rng, chosen)
-            if draft and (record := _record(rng, chosen, draft, answers, i)):
+            if draft and (record := _record(rng, chosen, draft, answers[i % len(answers)])):
                 size = f"D{chosen.depth}-S{chosen.n_statements}"
                 yield {"id": f"{kind}-{world}-{size}-{seed}-{i}", **record}
                 break
@@ -233,9 +235,8 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     question = draw(subject, predicates[0])
     pools = ([draw(x, predicates[0]) for x in others], [draw(subject, x) for x in predicates[1:20]])
     side = rng.randrange(2)
-    steps = [question]
-    for step in range(chosen.depth):
-        steps.insert(0, pools[(side + step) % 2].pop())
+    downwards = [question, *(pools[(side + step) % 2].pop() for step in range(chosen.depth))]
+    steps = downwards[::-1]
     share = chosen.n_statements / (chosen.depth + 1)
     n_facts = min(int(share + rng.random()), chosen.n_statements - chosen.depth)
     facts = [steps[0]]
@@ -259,9 +260,7 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     return facts, rules, question
 
 
-def _record(
-    rng: random.Random, chosen: TheorySettings, draft: Draft, answers: Sequence[str], number: int
-) -> dict[str, Any] | None:
+def _record(rng: random.Random, chosen: TheorySettings, draft: Draft, answer: str) -> Record | None:
     """The record of a draft; None where its logic is not what was asked for."""
     facts, rules, target = draft
     rng.shuffle(facts)
@@ -279,7 +278,6 @@ def _record(
     if others or judge(proof, proof.text(names), chosen.depth, len(names)) != "kept":
         return None  # cleaning would drop it
     rng.shuffle([x for x in depths if depths[x] <= chosen.depth][1:])  # else draws change
-    answer = answers[number % len(answers)]
     about = _unknown(rng, theory) if answer == "Unknown" else target
     if about is None:
         return None
@@ -306,9 +304,9 @@ def _unknown(rng: random.Random, theory: Theory) -> Literal | None:
     return rng.choice(undecided) if undecided else None
 
 
-def _question(theory: Theory, asked: Literal, names: Sequence[str]) -> dict[str, Any]:
+def _question(theory: Theory, asked: Literal, names: Sequence[str]) -> Record:
     target = theory.target(asked)
-    proof = None if target is None else next(theory.proofs(target))
+    proof = next(theory.proofs(target)) if target else None
     return {
         "question": write(asked),
         "answer": {"True": True, "False": False}.get(theory.truth(asked), "Unknown"),

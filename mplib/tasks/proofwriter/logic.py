@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import count
 from typing import NamedTuple
 
 from mplib.errors import InputError
@@ -42,9 +43,7 @@ class Literal(NamedTuple):
 
     def about(self, thing: str, variable: str = SOMETHING) -> "Literal":
         """The same statement with ``thing`` in the places of the variable."""
-        subject, relation, what, polarity = self
-        subject, what = (thing if word == variable else word for word in (subject, what))
-        return Literal(subject, relation, what, polarity)
+        return Literal(*(thing if word == variable else word for word in self))
 
 
 class Rule(NamedTuple):
@@ -122,11 +121,9 @@ class Theory:
     @cached_property
     def facts(self) -> dict[Literal, list[int]]:
         """The told facts with the indices of their statements."""
-        facts: dict[Literal, list[int]] = {}
-        for index, statement in enumerate(self.statements):
-            if isinstance(statement, Literal):
-                facts.setdefault(statement, []).append(index)
-        return facts
+        told = self.statements
+        facts = [statement for statement in told if isinstance(statement, Literal)]
+        return {fact: [i for i, other in enumerate(told) if other == fact] for fact in facts}
 
     @cached_property
     def _instances(self) -> list[tuple[int, tuple[Literal, ...], Literal]]:
@@ -150,9 +147,8 @@ class Theory:
     def _derive(self, assumed: Known) -> dict[Literal, int]:
         """All that follows, by minimal depth, when failures are judged against ``assumed``."""
         depths = dict.fromkeys(self.facts, 0)
-        waiting, depth = self._instances, 0
-        while waiting:
-            depth += 1
+        waiting = self._instances
+        for depth in count(1):
             waiting = [instance for instance in waiting if instance[2] not in depths]
             new = [h for _, b, h in waiting if all(self._holds(x, depths, assumed) for x in b)]
             if not new:
@@ -195,16 +191,14 @@ class Theory:
 
     def target(self, question: Literal) -> Literal | None:
         """What a proof of the answer proves: the question, its negation, or nothing."""
-        asked = (question, question.negated())
-        provable = [x for x in asked if x in self.depths and (self.world == "open" or x[3] == "+")]
-        return provable[0] if provable else None
+        asked = (x for x in (question, question.negated()) if x in self.depths)
+        return next((x for x in asked if self.world == "open" or x.polarity == "+"), None)
 
     def truth(self, question: Literal) -> str:
         """Answers "True", "False" or, in the open world only, "Unknown"."""
-        target = self.target(question)
-        if target is None:
-            return "Unknown" if self.world == "open" else str(question.polarity == "-")
-        return str(target == question)
+        if target := self.target(question):
+            return str(target == question)
+        return "Unknown" if self.world == "open" else str(question.polarity == "-")
 
     def proofs(self, literal: Literal, max_depth: int | None = None) -> Iterator[Proof]:
         """The proofs of a literal, none of which proves something by way of itself.
@@ -292,7 +286,7 @@ def _thing(words: str) -> str:
     return SOMETHING if words.lower() in (SOMETHING, "someone") else re.sub("^[Tt]he ", "", words)
 
 
-def _clause(text: str, before: str | None) -> Literal | None:
+def _clause(text: str, before: str | None = None) -> Literal | None:
     """Reads a clause; one without subject ("and not red") goes on about ``before``."""
     for pattern in _CLAUSES:
         if not (match := pattern.fullmatch(text)):
@@ -316,12 +310,10 @@ def _clause(text: str, before: str | None) -> Literal | None:
 def _rule(body_text: str, head_text: str) -> Rule | None:
     body: list[Literal] = []
     for text in body_text.split(" and "):
-        clause = _clause(text, body[-1].subject if body else None)
-        if clause is None:
+        if not (clause := _clause(text, body[-1].subject if body else None)):
             return None
         body.append(clause)
-    head = _clause(head_text, None)
-    if head is None or (_PRONOUN in body[0] and SOMETHING not in body[0]):
+    if not (head := _clause(head_text)) or (_PRONOUN in body[0] and SOMETHING not in body[0]):
         return None
     meant, parts = body[0].subject, []
     for literal in (*body, head):  # "it": the variable once there is one, before it the first thing
@@ -350,13 +342,11 @@ def read(sentence: str) -> Statement:
         words = re.split(r", and |, | and ", match["body"][0].lower() + match["body"][1:])
         statement = _rule("something is " + " and ".join(words), "they " + match["head"])
     else:
-        fact = _clause(text, None)
+        fact = _clause(text)
         statement = fact if fact and not {SOMETHING, _PRONOUN} & {*fact} else None
     if statement is None:
-        raise InputError(
-            f"cannot read {sentence!r}: expected such as 'Bob is not blue.', 'All kind people are "
-            "young.' or 'If something likes the cat then it is red.'"
-        )
+        forms = "'Bob is not red.', 'Kind people are big.' or 'If the cat is red then it is big.'"
+        raise InputError(f"cannot read {sentence!r}: expected such as {forms}")
     return statement
 
 

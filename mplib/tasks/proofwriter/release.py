@@ -7,13 +7,12 @@ The release (ProofWriter V2020.12.3, Tafjord et al. 2021) is a folder with
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example, ordered
-from mplib.tasks.jsonl import field, load_jsonl
+from mplib.tasks.jsonl import Record, field, load_jsonl
 from mplib.tasks.proofwriter.logic import NAF, Proof
 
 SPLITS = ("train", "dev", "test")
@@ -85,7 +84,7 @@ def first_proof(text: str, names: Sequence[str]) -> Proof:
     return found[0]
 
 
-def theory(record: dict[str, Any]) -> dict[str, Any]:
+def theory(record: Record) -> Record:
     """Checks that a record has what is read of a line of the release, and returns it.
 
     Raises:
@@ -103,7 +102,7 @@ def theory(record: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def clean(record: dict[str, Any]) -> Iterator[tuple[str, str, Proof | None]]:
+def clean(record: Record) -> Iterator[tuple[str, str, Proof | None]]:
     """Goes through the questions of a theory and keeps those whose tree is known (appendix C.3).
 
     A question is dropped where the release has no proof; where any proof of it uses negation as
@@ -139,7 +138,7 @@ def judge(proof: Proof, text: str, depth: int, n_statements: int) -> str:
     return "kept" if height == depth else "wrong depth"
 
 
-def to_examples(record: dict[str, Any], order: str = "random", seed: int = 0) -> Iterator[Example]:
+def to_examples(record: Record, order: str = "random", seed: int = 0) -> Iterator[Example]:
     """Turns a line of the release into examples, one for each question that ``clean`` keeps.
 
     Args:
@@ -177,10 +176,8 @@ def files(path: Path | str, world: str = "CWA", splits: Sequence[str] = SPLITS) 
     found = [path / world / d / f"meta-{s}.jsonl" for d in DEPTH_FOLDERS for s in splits]
     found = [file for file in found if file.is_file()]
     if not found:
-        raise InputError(
-            f"{path} is not the ProofWriter release: expected {world}/depth-*/meta-*.jsonl in it "
-            "(or one such file); unpack proofwriter-dataset-V2020.12.3.zip and name its folder"
-        )
+        wanted = f"{world}/depth-*/meta-*.jsonl in it; unpack proofwriter-dataset-V2020.12.3.zip"
+        raise InputError(f"{path} is not the ProofWriter release: expected {wanted}")
     return found
 
 

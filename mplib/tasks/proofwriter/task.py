@@ -45,10 +45,8 @@ class Case:
         'depth 2, |S| = 8, hidden'
         """
         if not (match := re.fullmatch(r"d(\d)(?: s(\d+))?( hidden)?", text.strip())):
-            raise InputError(
-                f"case {text!r}: write the depth, the number of statements (any if left out) and, "
-                "if it is so, 'hidden', such as 'd1 s8' or 'd2 s8 hidden'"
-            )
+            known = "'d1 s8' (depth 1, 8 statements), 'd1' (any number) or 'd2 s8 hidden'"
+            raise InputError(f"case {text!r}: expected such as {known}")
         return cls(int(match[1]), int(match[2] or 0), bool(match[3]))
 
     def __str__(self) -> str:
@@ -69,6 +67,11 @@ class ProofWriter(WordTask):
         world: ``closed`` or ``open``.
         order: of the statements, ``random`` or ``given`` (facts first, as the paper's source).
         seed: of theories and orders.
+
+    >>> task = ProofWriter(cases=("d1 s4 hidden",))
+    >>> (example,) = task.examples(task.parsed[0], "test", 1)
+    >>> len(example.statements), example.tree.depth, example.choices
+    (4, 1, ('True', 'False'))
     """
 
     data: str = "generated"
@@ -157,9 +160,8 @@ class ProofWriter(WordTask):
     def splits(self, n: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
         """N questions, 98 % for training, the cases mixed evenly; drawn by the task's own seed."""
         held_out = max(8, n // 100)
-        counts = {"train": n - 2 * held_out, "dev": held_out, "test": held_out}
-        train, dev, test = (self.training(split, count) for split, count in counts.items())
-        return train, dev, test
+        train = self.training("train", n - 2 * held_out)
+        return train, self.training("dev", held_out), self.training("test", held_out)
 
     def training(self, split: str, n: int) -> list[Example]:
         """N questions, the cases mixed evenly, to finetune on."""

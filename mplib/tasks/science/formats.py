@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
-from typing import Any
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example, ordered
-from mplib.tasks.jsonl import field, load_jsonl
+from mplib.tasks.jsonl import Record, field, load_jsonl
 from mplib.tasks.trees import ReasoningTree, heights
 
 ANSWER = "answer"
@@ -152,7 +151,7 @@ class Question:
         return ReasoningTree(len(shown), {place[n]: ways[n] for n in used}, pairs, place[root])
 
 
-def parse(record: dict[str, Any]) -> Question:
+def parse(record: Record) -> Question:
     """Reads one line's object, in whichever of the two formats it is.
 
     Raises:
@@ -165,7 +164,7 @@ def parse(record: dict[str, Any]) -> Question:
     raise InputError(f"unknown format: expected the fields {STREET} or ('hypothesis', 'proof')")
 
 
-def _street(record: dict[str, Any]) -> Question:
+def _street(record: Record) -> Question:
     """Reads a STREET line; its last unit is the answer.
 
     A unit that repeats the question or an option is no statement, as the question shows it, unless
@@ -194,13 +193,13 @@ def _street(record: dict[str, Any]) -> Question:
     facts = {key for key in inside if texts.get(key, "") in context}
     repeated = {k for k in texts if texts[k] in text and k not in {*steps, *facts}}
     steps = {c: tuple(p for p in premises if p not in repeated) for c, premises in steps.items()}
-    shown = sorted(texts.keys() - repeated - {last}, key=lambda key: (key in steps, int(key)))
-    units = {key: texts[key] for key in shown}
+    in_order = sorted(texts, key=lambda key: (key in steps, int(key)))
+    units = {key: texts[key] for key in in_order if key not in {*repeated, last}}
     text, answer = text.replace("\n", " "), answer[0] if letters else answer
     return Question(_name(record, asked), text, answer, letters, units, steps)
 
 
-def _entailment_bank(record: dict[str, Any]) -> Question:
+def _entailment_bank(record: Record) -> Question:
     """Reads an EntailmentBank line; the hypothesis is the unit from which the answer is read.
 
     There are no options, so any token may follow and the answer is its text: a model's next token
@@ -227,7 +226,7 @@ def _entailment_bank(record: dict[str, Any]) -> Question:
     return Question(_name(record, asked), asked, answer, (), units, steps, depth)
 
 
-def _name(record: dict[str, Any], asked: str) -> str:
+def _name(record: Record, asked: str) -> str:
     name = field(record, "id", str, int, NoneType)
     return asked if name is None else str(name)
 
@@ -238,5 +237,4 @@ def questions(path: Path | str) -> Iterator[Question]:
     Raises:
         InputError: the file or a line of it cannot be used; names file and line.
     """
-    for _, question in load_jsonl(path, parse):
-        yield question
+    return (question for _, question in load_jsonl(path, parse))

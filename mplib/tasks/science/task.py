@@ -33,6 +33,9 @@ class Science(WordTask):
         distractors: whether statements that do not lead to the answer are shown.
         order: of the statements: ``random``, or ``given`` (facts before conclusions).
         seed: of the order.
+
+    >>> [(one.name, len(one.examples)) for one in Science().sets("test", 3)]
+    [('depth 1', 3), ('depth 2', 3), ('all depths', 6)]
     """
 
     data: str = "science"
@@ -56,8 +59,7 @@ class Science(WordTask):
         if self.train_data and split == "train":
             return self._read(self.train_data)
         every = self._read(self.data)
-        groups = sorted({example.group for _, example in every})
-        held_out = {*groups[::HELD_OUT]} if not self.train_data else set()
+        held_out = set() if self.train_data else {*sorted({x.group for _, x in every})[::HELD_OUT]}
         if split == "train":
             return [pair for pair in every if pair[1].group in held_out]
         found = [p for p in every if p[0] in self.depths and p[1].group not in held_out]
@@ -69,12 +71,12 @@ class Science(WordTask):
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
         """Two hundred tokens a question; this project's own are counted."""
-        depths, ours = parameters["depths"], parameters["questions"] == "science"
-        problems = parameters["examples"] * len(depths)
-        if ours:
-            problems = min(problems, len(formats.SCIENCE.read_text().splitlines()))
-        label = "science questions" if ours else "questions"
-        return Typical(label, [200] * len(depths), problems)
+        lengths = [200] * len(parameters["depths"])
+        problems = parameters["examples"] * len(lengths)
+        if parameters["questions"] != "science":
+            return Typical("questions", lengths, problems)
+        ours = len(formats.SCIENCE.read_text().splitlines())
+        return Typical("science questions", lengths, min(problems, ours))
 
     def sets(self, split: str, n: int) -> list[ExampleSet]:
         """The questions of each depth, at most n, and where there are several all together."""
