@@ -2,11 +2,13 @@
 # `python -m mplib run` is the unit and works alone too.
 import json
 import sys
+from urllib.parse import unquote
 
 from mplib.files import home
 from mplib.runs.profiles import Profile
 
-PROFILE = Profile.read(config["profile"])
+# Snakemake reads settings as YAML, which would cut a name such as `a #b.yaml`.
+PROFILE = Profile.read(unquote(config["profile"].removeprefix("name:")))
 THREADS = PROFILE.threads or config["threads"]
 MADE = {path for job in PROFILE.jobs for path in (job.executed, *job.makes)}
 FORCE = "--force" if config.get("force") else ""

@@ -79,7 +79,7 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
 def _run_profile(arguments: argparse.Namespace) -> None:
     """The commands on all runs of a profile."""
-    from mplib.runs import engine, pages
+    from mplib.runs import engine
     from mplib.runs.parameters import Parameter, Typed
     from mplib.runs.profiles import Profile
 
@@ -88,6 +88,7 @@ def _run_profile(arguments: argparse.Namespace) -> None:
     profile = Profile.read(os.path.abspath(arguments.profile) if is_file else arguments.profile)
     if arguments.command == "keep":
         from mplib.report import readme
+        from mplib.runs import pages
 
         print(*pages.keep(profile), sep="\n")
         readme.update()
@@ -97,6 +98,7 @@ def _run_profile(arguments: argparse.Namespace) -> None:
     settings = engine.Engine(chosen, arguments.force, arguments.cluster, _estimate)
     if arguments.command == "book":
         from mplib.report import readme
+        from mplib.runs import pages
 
         extra = {"speed.md": readme.speed_page()}
         print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))

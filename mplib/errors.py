@@ -1,5 +1,8 @@
 """The one error that a user is meant to read."""
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message names it, what was expected, the mend."""
@@ -15,7 +18,17 @@ def suggest(word: str, known: list[str]) -> str:
     >>> suggest("sed", ["seed", "model"])
     " Did you mean 'seed'?"
     """
-    from difflib import get_close_matches
-
     close = get_close_matches(word, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(name: str, value: str, known: Collection[str]) -> None:
+    """Refuses a value that is none of those known.
+
+    Raises:
+        InputError: with the values known, and the closest of them.
+    """
+    if value not in known:
+        raise InputError(
+            f"{name}={value!r}: expected one of {', '.join(known)}.{suggest(value, [*known])}"
+        )

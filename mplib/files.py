@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 BIG = 64 * 2**20
 """Bytes from which on a file is told by its size, its time and its ends."""
+
+
+MOST = 10_000
+"""Files of a folder that is told by its content, at most."""
 
 
 UNLISTED = (
@@ -246,11 +251,13 @@ def put_in_place(fresh: Path, folder: Path, seal: str) -> None:
     for path in [*fresh.rglob("*"), fresh]:
         _sync(path)
     settle(folder, seal)
-    if folder.exists():
+    replaced = folder.exists()
+    if replaced:
         folder.rename(_replaced(folder))
     fresh.rename(folder)
     _sync(folder.parent)
-    settle(folder, seal)
+    if replaced:
+        _take_in(folder, seal)
 
 
 def _replaced(folder: Path) -> Path:
@@ -265,7 +272,13 @@ def settle(folder: Path, seal: str) -> None:
         return  # nothing there, or nothing of ours
     if not folder.exists():
         old.rename(folder)
-        return
+    else:
+        _take_in(folder, seal)
+
+
+def _take_in(folder: Path, seal: str) -> None:
+    """Removes what this tool wrote into the older folder; the rest moves into the new one."""
+    old = _replaced(folder)
     *written, last = written_in(old, seal)
     for name in discard(old, written):
         target = folder / name
@@ -280,26 +293,34 @@ def fingerprint(path: Path) -> str:
     """Tells whether a file, or any file of a folder, is still the same.
 
     A file from ``BIG`` on is told by its size, its time, and a mebibyte at its start and its end.
+
+    Raises:
+        InputError: a file cannot be read, or the folder holds more than any model or data.
     """
-    inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    inside = [*islice(path.rglob("*"), MOST + 1)] if path.is_dir() else [path]
+    if len(inside) > MOST:
+        raise InputError(f"{path} holds more than {MOST} files: name the folder of the data itself")
     digest = hashlib.sha256()
-    for each in inside:
-        found = each.stat()
-        content = _digest(each, found.st_size, found.st_mtime_ns)
-        digest.update(f"{each.relative_to(path)}\n{content}\n".encode(errors="surrogateescape"))
+    try:
+        for each in sorted(each for each in inside if each.is_file()):
+            found = each.stat()
+            content = _digest(each, found.st_size, found.st_mtime_ns)
+            digest.update(os.fsencode(each.relative_to(path)) + content)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror})") from error
     return digest.hexdigest()[:16]
 
 
 @cache
-def _digest(path: Path, size: int, time: int) -> str:
+def _digest(path: Path, size: int, time: int) -> bytes:
     """Hash of a file's content; size and time are those it has now."""
     with path.open("rb") as file:
         if size < BIG:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, "sha256").digest()
         digest = hashlib.sha256(f"{size} {time}".encode() + file.read(2**20))
         file.seek(-(2**20), os.SEEK_END)
         digest.update(file.read())
-    return digest.hexdigest()
+    return digest.digest()
 
 
 def unwritable(path: Path, error: OSError) -> InputError:

@@ -3,10 +3,10 @@
 A family's name says little: a hybrid is a decoder too, and its attention looks like any other's. So
 nothing is looked up in a list. The model itself, in its own precision and where it lies, runs over
 seven rows of sixteen tokens, which costs it less than one prompt, and once in its life. A small
-random copy would be cheaper, but what makes a model a hybrid is easily lost when its shape is shrunk.
+random copy would be cheaper, but what makes a model a hybrid is easily lost in shrinking.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -133,18 +133,17 @@ def prefix_cache(model: PreTrainedModel, prefix: Tensor, last_layer: int | None 
 
 def rope_limit(model: PreTrainedModel) -> int | None:
     """Tokens up to which the rotary frequencies do not depend on the longest prompt of a batch."""
-    kinds = [(m, getattr(m, "rope_type", "")) for m in model.modules()]
-    changing = [
-        int(m.original_max_seq_len)  # type: ignore[arg-type]
-        for m, kind in kinds
-        if any("dynamic" in k or k == "longrope" for k in _strings(kind))
-    ]
-    return min(changing, default=None)
-
-
-def _strings(kind: Any) -> Iterable[str]:
-    """The types of a rotary embedding: one, or one for each kind of layer."""
-    return [str(k) for k in kind.values()] if isinstance(kind, dict) else [str(kind)]
+    limits: list[Any] = []
+    for module in model.modules():
+        if not hasattr(module, "rope_type"):
+            continue
+        given: Any = getattr(module.config, "rope_parameters", None) or {}
+        for each in [given, *(one for one in given.values() if isinstance(one, dict))]:
+            if "dynamic" in each.get("rope_type", ""):
+                limits.append(module.original_max_seq_len)
+            elif each.get("rope_type") == "longrope":
+                limits.append(each["original_max_position_embeddings"])
+    return min(map(int, limits), default=None)
 
 
 def facts(model: PreTrainedModel) -> Facts:
@@ -167,9 +166,9 @@ def facts(model: PreTrainedModel) -> Facts:
     if known.leak and not partial(model):
         raise InputError(
             f"{type(model).__name__} mixes tokens outside its attention too, in recurrent or "
-            f"convolutional layers: with every edge to a token cut, {known.leak:.0%} of its effect "
-            f"on the logits stays. Take another family, or read the attention of layers "
-            f"{', '.join(map(str, known.layers))} alone with partial_attention=True"
+            "convolutional layers: with every edge to a token cut, its effect on the logits is "
+            f"{known.leak:.0%} of what it was. Take another family, or read the attention of "
+            f"layers {', '.join(map(str, known.layers))} alone with partial_attention=True"
         )
     return known
 
@@ -177,6 +176,13 @@ def facts(model: PreTrainedModel) -> Facts:
 def partial(model: PreTrainedModel) -> bool:
     """Whether the attention of a model is read although other layers mix tokens too."""
     return bool(getattr(model, "partial_attention", False))
+
+
+def inherit(twin: PreTrainedModel, model: PreTrainedModel) -> None:
+    """What is known of a model holds for one that differs from it in its weights alone."""
+    twin.partial_attention = partial(model)  # type: ignore[assignment]
+    if known := _KNOWN.get(model):
+        _KNOWN[twin] = known
 
 
 @torch.no_grad()

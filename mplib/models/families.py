@@ -142,7 +142,7 @@ def _tried(model: PreTrainedModel) -> dict[str, Any]:
             facts(model)
     except InputError as error:
         row |= {"verdict": "refused", "reason": _short(error)}
-        model.partial_attention = True
+        model.partial_attention = True  # type: ignore[assignment]
     try:
         with backend(model):
             known = facts(model)

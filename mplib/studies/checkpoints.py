@@ -2,16 +2,27 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError
-from mplib.files import resolve
+from mplib.files import ROOT, UNLISTED, home, resolve, sealed
 from mplib.tasks.task import Task, task_class
 
 if TYPE_CHECKING:
     from mplib.models.loading import LoadedModel
+
+SEAL = "training.json"
+"""The file that is written last into a checkpoint."""
+
+
+STATE = (
+    "best.safetensors", "history.csv", ".*.[0-9]*", "checkpoint/*", "last.safetensors",
+)  # fmt: skip
+"""What the folder of an unfinished training holds; what tells whose it is goes last."""
+
 
 TRAINABLE = ("all", "attention", "mlp", "layernorm", "bias", "lora")
 """What of a model can be finetuned."""
@@ -27,7 +38,8 @@ def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
         parameters: the notebook's.
 
     Raises:
-        InputError: the name asks for a parameter that does not exist.
+        InputError: the name asks for a parameter that does not exist, or is no place for a
+            checkpoint.
     """
     kind = task_class(task)
     chosen = json.dumps([parameters.get(key) for key in kind.checkpoint_hash])
@@ -36,12 +48,94 @@ def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
     words["model"] = parameters["model"].replace("/", "--")
     name = str(parameters["checkpoint"])
     try:
-        return resolve((kind.checkpoint if name == "auto" else name).format(**words))
-    except (KeyError, ValueError, IndexError) as error:
+        filled = (kind.checkpoint if name == "auto" else name).format(**words)
+    except (LookupError, ValueError, AttributeError) as error:
         raise InputError(
-            f"checkpoint={parameters['checkpoint']!r}: {error} is no parameter; use names such as "
-            "{model}, {k} or {seed}"
+            f"checkpoint={name!r}: {error} is no parameter; use names such as {{model}}, {{k}} or "
+            "{seed}"
         ) from None
+    _check_name(filled, f"checkpoint={name!r}")
+    return resolve(filled).resolve()
+
+
+def _check_name(name: str, given: str) -> None:
+    """Refuses names of folders that hold other things, or that this tool uses itself.
+
+    Raises:
+        InputError: it is such a name.
+    """
+    folder, parts = resolve(name.replace("\0", "")).resolve(), Path(name).parts
+    runs, checkpoints = home() / "runs", home() / "checkpoints"
+    # Hidden folders below a place that the user names in full are his own choice.
+    hidden = parts[-1:] if Path(name).is_absolute() or name.startswith("~") else parts
+    if (
+        not name.strip()
+        or not name.isprintable()
+        or ".." in parts
+        or any(part.startswith(".") for part in hidden)
+        or folder.name.endswith(".partial")
+        or any(place.is_relative_to(folder) for place in (ROOT, runs, checkpoints))
+        or folder.is_relative_to(runs)
+    ):
+        raise InputError(
+            f"{given} is no place for a finetuned model: use a name such as checkpoints/mine, or "
+            "the path of a folder that is new or empty"
+        )
+
+
+def claim(folder: Path, given: str) -> None:
+    """Makes sure that a training may write there, and that all it replaces is a checkpoint.
+
+    Args:
+        folder: where the checkpoint is to lie.
+        given: what names it, for the error.
+
+    Raises:
+        InputError: something else lies there, or it lies in another checkpoint.
+    """
+    partial = unfinished(folder)
+    for place in (folder, partial):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{given}: {place} is a file; name a folder that is new or empty")
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if names and not _is_checkpoint(folder, names):
+        raise InputError(
+            f"{given}: {folder} holds {names[0]}, which is no finetuned model of this tool's; name "
+            "a folder that is new or empty"
+        )
+    for outer in folder.parents:
+        if "identity" in (sealed(outer, SEAL) or {}):
+            raise InputError(
+                f"{given}: {outer} is a finetuned model itself; name a folder that is not in it"
+            )
+    others = _others(
+        [str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file()], STATE
+    )
+    if others:
+        raise InputError(
+            f"{given}: {partial} holds {others[0]}, which is nothing of a training's; move it "
+            "elsewhere or use another name"
+        )
+
+
+def unfinished(folder: Path) -> Path:
+    """Where the state of the training lies until the checkpoint is finished."""
+    return folder.with_name(f"{folder.name}.partial")
+
+
+def _is_checkpoint(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder holds a checkpoint, be it one that a power cut left incomplete."""
+    if SEAL not in names:
+        return False
+    try:
+        return {"task", "training"} <= json.loads((folder / SEAL).read_bytes())["identity"].keys()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return not _others(names, UNLISTED)
+
+
+def _others(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Names that fit no pattern."""
+    return [name for name in names if not any(fnmatch(name, pattern) for pattern in patterns)]
 
 
 def checkpoint_folders(task: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
@@ -56,13 +150,13 @@ def checkpoint_folders(task: str, parameters: Mapping[str, Any]) -> dict[str, Pa
 
 def checkpoint_files(task: str, parameters: Mapping[str, Any]) -> list[Path]:
     """The file that is written last of every checkpoint that a notebook's parameters name."""
-    return [each / "training.json" for each in checkpoint_folders(task, parameters).values()]
+    return [each / SEAL for each in checkpoint_folders(task, parameters).values()]
 
 
 def read_training(folder: Path) -> dict[str, Any] | None:
-    """What a finished checkpoint says of its training, or None where there is none."""
-    path = folder / "training.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    """What a finished checkpoint says of its training, or None where none is whole."""
+    found = sealed(folder, SEAL) or {}
+    return found if "identity" in found else None
 
 
 def require_checkpoint(folder: Path, task: Task) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """One training loop for every model and task: cross-entropy at the answer's position only."""
 
+import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,13 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
 from mplib.errors import InputError
+from mplib.files import Held, discard, exclusive, settle
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
-from mplib.studies.checkpoints import TRAINABLE, read_training
-from mplib.studies.training_state import TrainingState, publish
+from mplib.studies.checkpoints import SEAL, STATE, TRAINABLE, claim, read_training, unfinished
+from mplib.studies.training_state import TrainingState, publish, read_state
 from mplib.tasks.task import Task
 
 PARTS = {"attention": "attention", "mlp": "mlp", "layernorm": "norm"}
@@ -126,7 +128,8 @@ def finetune(
     """Finetunes a model and saves the best of its states, by development accuracy.
 
     A killed training goes on from its last evaluation and ends with the same weights as an unbroken
-    one (same seed, on a CPU). A folder that already holds the same training is left as it is.
+    one (same seed, on a CPU). A folder that already holds the same training is left as it is; where
+    another process is at the same training, it is waited for.
 
     Args:
         start: the model to begin with; its weights are changed in place.
@@ -140,11 +143,47 @@ def finetune(
         The history: step, loss since the last evaluation, development accuracy, learning rate.
 
     Raises:
-        InputError: no parameter belongs to the part that should train.
+        InputError: no parameter belongs to the part that should train, the folder is no place for
+            a checkpoint, or another process is at another training of it.
     """
     identity = json.loads(json.dumps({**about, "training": asdict(training)}))
-    if (done := read_training(folder)) and done["identity"] == identity:
-        return pd.read_csv(folder / "history.csv")
+    word = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
+    done, partial = _finished(folder, identity), unfinished(folder)
+    if done is not None and not partial.is_dir():
+        return done
+    with ExitStack() as held:
+        try:
+            lock = folder.with_name(f".{folder.name}.lock")
+            held.enter_context(exclusive(lock, wait=word))
+        except Held as error:
+            raise InputError(
+                f"{folder} is being trained with other parameters ({error}), or name another "
+                "checkpoint"
+            ) from None
+        claim(folder, "the finetuned model")
+        settle(folder, SEAL)
+        if (done := _finished(folder, identity)) is None:
+            done = _finetune(start, train, dev, training, folder, identity)
+        elif read_state(partial, "last", identity):
+            discard(partial, STATE)  # a power cut came after the checkpoint
+        return done
+
+
+def _finished(folder: Path, identity: dict[str, Any]) -> pd.DataFrame | None:
+    """The history of this very training, or None where its checkpoint is not there whole."""
+    training = read_training(folder)
+    if training is None or training["identity"] != identity:
+        return None
+    # Earlier versions kept it in a file of its own alone.
+    history = training.get("history")
+    return pd.read_csv(folder / "history.csv") if history is None else pd.DataFrame(history)
+
+
+def _finetune(
+    start: LoadedModel, train: Prompts, dev: Prompts, training: Training, folder: Path,
+    identity: dict[str, Any],
+) -> pd.DataFrame:  # fmt: skip
+    """Finetunes, alone at its folder."""
     torch.manual_seed(training.seed)
     model, wrapped = _select(start.model, training.trainable)
     weights = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
@@ -152,14 +191,14 @@ def finetune(
     optimizer = torch.optim.AdamW(
         weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
     )
-    unfinished = folder.with_name(folder.name + ".partial")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    state = TrainingState(unfinished, identity, weights, optimizer)
+    partial = unfinished(folder)
+    partial.mkdir(parents=True, exist_ok=True)
+    state = TrainingState(partial, identity, weights, optimizer)
     history = _train(model, wrapped, train, dev, training, state)
     wrapped.eval()
     best = state.load_best()
     final = wrapped.merge_and_unload() if training.trainable == "lora" else model
-    publish(final, start, history, {"identity": identity, **best}, folder, unfinished)
+    publish(final, start, history, {"identity": identity, **best}, folder, partial)
     return history
 
 

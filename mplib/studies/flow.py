@@ -91,10 +91,10 @@ def _full(
     if not prompts.attention_mask.all():
         raise InputError("attention can be averaged only over prompts that are equally long")
     everything = np.broadcast_to([0, prompts.input_ids.shape[1]], (len(prompts), 2))
-    how = Reduction("tokens", "keep", "keep")
+    everything_kept = Reduction("tokens", "keep", "keep")
     with passes(model, replace(prompts, question=everything), batch_size) as batches:
-        for chosen, _, run in batches:
-            found = run(reduction=how, intervention=change, logits=False)
+        for chosen, _, ask in batches:
+            found = ask(reduction=everything_kept, intervention=change, logits=False)
             assert found.attention is not None
             yield chosen, found.attention
 

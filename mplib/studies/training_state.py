@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.files import write_atomically
+from mplib.files import discard, listing, put_in_place, replace, unwritable, write_atomically
 from mplib.models.loading import LoadedModel
+from mplib.studies.checkpoints import SEAL, STATE
 
 
 class TrainingState:
@@ -60,7 +61,7 @@ class TrainingState:
         metadata = {"json": json.dumps({"identity": self.identity, **about})}
         try:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
-            temporary.replace(self.folder / f"{name}.safetensors")
+            replace(temporary, self.folder / f"{name}.safetensors")
         except Exception as error:
             # safetensors reports a full disk with an error class of its own.
             temporary.unlink(missing_ok=True)
@@ -69,19 +70,10 @@ class TrainingState:
                 "MPLIB_HOME to another disk; the last saved state is kept"
             ) from error
 
-    def _read(self, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        path = self.folder / f"{name}.safetensors"
-        if not path.exists():
-            return None
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["json"])
-            if about.pop("identity") != self.identity:
-                return None
-            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
-
     def resume(self) -> list[dict[str, float]]:
         """Takes up the last saved state of the same training; returns its history."""
-        if not (saved := self._read("last")):
+        saved = read_state(self.folder, "last", self.identity)
+        if not (saved and read_state(self.folder, "best", self.identity)):
             return []
         tensors, about = saved
         self._set_weights(tensors)
@@ -100,7 +92,7 @@ class TrainingState:
 
     def load_best(self) -> dict[str, Any]:
         """Puts the best weights back into the model; returns their step and accuracy."""
-        saved = self._read("best")
+        saved = read_state(self.folder, "best", self.identity)
         assert saved is not None
         self._set_weights(saved[0])
         return saved[1]
@@ -111,6 +103,20 @@ class TrainingState:
                 value.copy_(tensors[f"model.{name}"])
 
 
+def read_state(
+    folder: Path, name: str, identity: dict[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """A saved state of this very training, or None where there is none or it was cut short."""
+    try:
+        with safe_open(folder / f"{name}.safetensors", framework="pt") as file:
+            about = json.loads(file.metadata()["json"])
+            if about.pop("identity") != identity:
+                return None
+            return {key: file.get_tensor(key) for key in file.keys()}, about  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError):
+        return None
+
+
 def publish(
     model: PreTrainedModel,
     start: LoadedModel,
@@ -119,14 +125,19 @@ def publish(
     folder: Path,
     partial: Path,
 ) -> None:
-    """Writes the finished checkpoint beside the old one, then puts it in its place."""
+    """Writes the finished checkpoint beside the old one, then puts it in its place.
+
+    Raises:
+        InputError: there is no room for it.
+    """
     fresh = partial / "checkpoint"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         model.save_pretrained(fresh)
         start.tokenizer.save_pretrained(fresh)
         history.to_csv(fresh / "history.csv", index=False)
-        (fresh / "training.json").write_text(json.dumps(about, indent=1))
+        about = {**about, "history": history.to_dict("records"), "files": listing(fresh)}
+        (fresh / SEAL).write_text(json.dumps(about, indent=1))
     except Exception as error:
         # safetensors and tokenizers report a full disk with error classes of their own.
         shutil.rmtree(fresh, ignore_errors=True)
@@ -134,9 +145,8 @@ def publish(
             f"cannot save the checkpoint in {partial} ({error}): make room or set MPLIB_HOME to "
             "another disk; the training itself is kept and need not be done again"
         ) from error
-    if folder.exists():
-        old = partial / "replaced"
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(partial)
+    try:
+        put_in_place(fresh, folder, SEAL)
+        discard(partial, STATE)
+    except OSError as error:
+        raise unwritable(folder, error) from error
