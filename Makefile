@@ -59,8 +59,10 @@ test-cluster: env  ## run the sweep profile through a real Slurm on this machine
 	$(BIN)/python -m mplib sweep --profile sweep --cluster loopback --cores 1; \
 	status=$$?; rm -rf "$$home"; test $$status = 0 -o $$status = 77
 
+# Kernels have a folder of their own: a relative MPLIB_HOME counts from here.
 lab: env  ## open JupyterLab; each .ipynb and its .py are saved together (jupytext.toml)
-	$(BIN)/jupyter lab
+	@case "$$MPLIB_HOME" in ""|/*|~*) ;; *) export MPLIB_HOME="$$PWD/$$MPLIB_HOME";; esac; \
+	$(BIN)/jupyter lab --FileContentsManager.pre_save_hook=mplib.runs.lab.plain
 
 bench: env  ## time the published algorithm beside ours
 	$(BIN)/python -m benchmarks
@@ -72,5 +74,5 @@ lock:  ## write requirements.lock from pyproject.toml; UPGRADE=--upgrade takes n
 	$(BIN)/uv pip compile pyproject.toml --extra cluster --extra dev --universal --python-version 3.11 --no-python-downloads --fork-strategy fewest --annotation-style line --custom-compile-command 'make lock' $(UPGRADE) --quiet -o requirements.lock.new >/dev/null
 	grep -Ev '^(nvidia|cuda|triton)' requirements.lock.new > requirements.lock && rm requirements.lock.new
 
-clean:  ## remove runs, checkpoints and the built book; keep .venv
-	rm -rf runs checkpoints book/_build book/pages
+clean: env  ## remove runs, checkpoints and the built book, if nothing is at work; keep .venv
+	@$(BIN)/python -m mplib clean

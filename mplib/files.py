@@ -36,6 +36,10 @@ UNLISTED = (
 """What runs and checkpoints hold, for those that were made before they listed it."""
 
 
+STATE = ("best.safetensors", "history.csv", ".*.[0-9]*", "checkpoint/*", "last.safetensors")
+"""What the folder of an unfinished training holds; what tells whose it is goes last."""
+
+
 # One meaning for all that is started from here: kernels and engines have working folders of their
 # own.
 if os.environ.get("MPLIB_HOME"):
@@ -240,6 +244,13 @@ def discard(folder: Path, patterns: Iterable[str]) -> list[str]:
     with suppress(OSError):
         folder.rmdir()
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def others(folder: Path, patterns: Iterable[str]) -> list[str]:
+    """The files of a folder that fit no pattern."""
+    ours = {path for pattern in patterns for path in folder.glob(pattern)}
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(str(path.relative_to(folder)) for path in files if path not in ours)
 
 
 def put_in_place(fresh: Path, folder: Path, seal: str) -> None:

@@ -65,15 +65,18 @@ def check_tokenizer(
     """Whether the model has an embedding for every token that a prompt may hold.
 
     Raises:
-        InputError: it has not, with the names of the first few.
+        InputError: it has not, with the names of the first few; or there are no tokens.
     """
-    rows = len(embedding(model))
-    if len(tokenizer) <= rows:
-        return
+    rows, words = len(embedding(model)), tokenizer.get_vocab()
+    if not words.keys() - {one.content for one in tokenizer.added_tokens_decoder.values()}:
+        raise InputError(
+            f"the tokenizer in {source} has no words, so there is no tokenizer.json: save it with "
+            "a fast tokenizer, tokenizer.save_pretrained(folder)"
+        )
     # A special token of pictures or the like is never made of a text.
     special = {one.content for one in tokenizer.added_tokens_decoder.values() if one.special}
     special -= {tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token, tokenizer.eos_token}
-    beyond = {w for w, i in tokenizer.get_vocab().items() if i >= rows and w not in special}
+    beyond = {word for word, i in words.items() if i >= rows and word not in special}
     if beyond:
         raise InputError(
             f"the tokenizer in {source} has tokens that its model has no embedding for "

@@ -1,7 +1,6 @@
 """What the tables say, in the sentences of a page's summary; every number is read from a table."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,19 +12,32 @@ from mplib.studies.knockout import Knockout
 from mplib.studies.layers import LayerSelection, write_layers
 
 
-def _estimate(row: Any, name: str = "value") -> Estimate:
-    """The figure of a table's row, with its interval."""
-    return Estimate(getattr(row, name), row.low, row.high)
+class _Found(Estimate):
+    """A row's value with its interval, as a sentence shows it."""
+
+    def __format__(self, form: str) -> str:
+        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero."""
+        if "|" in form:
+            return form.split("|")[1 - (self.low > 0) + (self.high < 0)]
+        figure, interval = super().__format__(form.strip("*")).rsplit(" [", 1)
+        return f"**{figure}** [{interval}" if "*" in form else f"{figure} [{interval}"
 
 
-def _bold(found: Estimate, form: str) -> str:
-    """A figure in bold with its interval, each in the given form."""
-    value, interval = f"{found:{form}}".split(" ", 1)
-    return f"**{value}** {interval}"
+def _say(table: pd.DataFrame, start: str, known: str = "", unknown: str = "{note}.") -> list[str]:
+    """A sentence for each row of a table; forms name columns, and ``found``, a ``_Found``.
 
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"
+    Args:
+        table: the rows, with columns value, low and high.
+        start: how every sentence begins.
+        known: how it goes on where there is a value.
+        unknown: how it goes on where there is none.
+    """
+    lines = []
+    for row in table.to_dict("records"):
+        found = _Found(row["value"], row["low"], row["high"])
+        form = start + (unknown if pd.isna(found.value) else known)
+        lines.append(form.format(**row, found=found))
+    return lines
 
 
 def training_sentences(
@@ -69,32 +81,18 @@ def map_sentences(by_rank: Mapping[str, np.ndarray], k: int) -> list[str]:
 
 def probe_sentences(found: Comparison) -> list[str]:
     """What a comparison of models with their baselines says."""
-    lines = []
-    for row in found.scores[found.scores.kind == "model"].itertuples():
-        if pd.isna(row.value):
-            lines.append(f"{row.source}: {row.score} over the {row.over} is {row.note}.")
-            continue
-        verdicts = {1: "more than", 0: "no more, as far as can be told, than", -1: "less than"}
-        lines.append(
-            f"{row.source}: {row.score} over the {row.over} is {_bold(_estimate(row), '.2f')}: "
-            f"its attention tells {verdicts[_sign(row)]} the {row.over} does."
-        )
+    lines = _say(
+        found.scores[found.scores.kind == "model"],
+        "{source}: {score} over the {over} is ",
+        "{found:**.2f}: its attention tells {found:more than|no more, as far as can be told, than|"
+        "less than} the {over} does.",
+    )
     twins = found.scores[found.scores.kind == "twin"].value
     if len(twins):
-        lines.append(
-            "The random twins' own scores, each over the others, lie between "
-            f"{twins.min():.2f} and {twins.max():.2f}."
-        )
-    lines += [
-        f"From the text alone ({row.source}): F1 {_estimate(row, 'f1'):.2f} for {row.target}."
-        for row in found.f1[found.f1.kind == "text"].itertuples()
-    ]
-    return lines
-
-
-def _sign(row: Any) -> int:
-    """1 or -1 where the interval lies above or below zero, 0 where it does not tell."""
-    return int(row.low > 0) - int(row.high < 0)
+        span = f"{twins.min():.2f} and {twins.max():.2f}"
+        lines.append(f"The random twins' own scores, each over the others, lie between {span}.")
+    text = found.f1[found.f1.kind == "text"].rename(columns={"f1": "value"})
+    return lines + _say(text, "From the text alone ({source}): F1 {found:.2f} for {target}.")
 
 
 def layer_sentences(found: LayerSelection | None) -> list[str]:
@@ -105,35 +103,27 @@ def layer_sentences(found: LayerSelection | None) -> list[str]:
     if not found.meaningful:
         return [
             f"The whole model answers {found.clean} of {examples}: no more, as far as can be "
-            f"told, than the {_percent(found.guess)} of always giving the most frequent answer, "
+            f"told, than the {found.guess * 100:.1f} % of always giving the most frequent answer, "
             "so which layers it needs cannot be found this way. All are probed."
         ]
     return [
-        f"{len(found.kept)} of {len(found.table)} layers keep their attention "
-        f"({write_layers(found.kept)}): accuracy on {examples} is {found.clean} with all layers "
-        f"and {found.after} with these, where a loss of {found.tolerance * 100:g} points was "
-        "allowed."
+        f"{len(found.kept)} of {len(found.table)} layers keep their attention ("
+        f"{write_layers(found.kept)}): accuracy on {examples} is {found.clean} with all layers and "
+        f"{found.after} with these, where a loss of {found.tolerance * 100:g} points was allowed."
     ]
 
 
 def language_sentences(answers: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     """What the accuracies and scores of sets of examples say."""
-    lines = []
-    for row in answers.itertuples():
-        line = f"{row.set}, {row.subject}: accuracy {_estimate(row, 'accuracy')}; a constant guess "
-        line += f"has {row.guess:.0%}"
-        if not pd.isna(row.by_negation):
-            line += f', and looking for "not" in the question {row.by_negation:.0%}'
-        lines.append(f"{line}.")
+    negation = ', and looking for "not" in the question {:.0%}'
+    also = ["" if pd.isna(share) else negation.format(share) for share in answers.by_negation]
+    form = "{set}, {subject}: accuracy {found}; a constant guess has {guess:.0%}{also}."
+    lines = _say(answers.assign(also=also, value=answers.accuracy), form)
     models = scores[(scores.kind == "model") & scores.score.isin(["S_P1", "S_P2"])]
     for (name, subject, among), part in models.groupby(["set", "subject", "among"], sort=False):
-        said = [
-            f"{row.score} over the {row.over} "
-            f"{row.note if pd.isna(row.value) else _bold(_estimate(row), '.2f')}"
-            for row in part.itertuples()
-        ]
+        said = "; ".join(_say(part, "{score} over the {over} ", "{found:**.2f}", "{note}"))
         where = "" if among == "all statements" else f", among {among}"
-        lines.append(f"{name}{where}, {subject}: {'; '.join(said)}.")
+        lines.append(f"{name}{where}, {subject}: {said}.")
     return lines
 
 
@@ -142,12 +132,8 @@ def causal_sentences(
     rolled: pd.DataFrame,
 ) -> list[str]:  # fmt: skip
     """What the whole causal study says: entropies, heads off, edges cut, roll-out."""
-    return [
-        *entropy_sentences(entropies),
-        *pruning_sentences(pruned),
-        *knockout_sentences(found, agreed),
-        *rollout_sentences(rolled),
-    ]
+    lines = entropy_sentences(entropies) + pruning_sentences(pruned)
+    return lines + knockout_sentences(found, agreed) + rollout_sentences(rolled)
 
 
 def entropy_sentences(found: Entropies, small: float = 0.7) -> list[str]:
@@ -172,12 +158,10 @@ def pruning_sentences(averaged: pd.DataFrame) -> list[str]:
     if part.empty:
         return ["No share of heads between 10 and 40 % was switched off."]
     curves = {name: curve.set_index("percentage") for name, curve in part.groupby("order")}
-    shares = ", ".join(f"{p:g}" for p in part.percentage.unique())
-    lines = [
-        f"Heads off by {name}, {shares} %: accuracy "
-        f"{', '.join(f'{value:.3f}' for value in curve.accuracy)}."
-        for name, curve in curves.items()
-    ]
+    lines, shares = [], ", ".join(f"{p:g}" for p in part.percentage.unique())
+    for name, curve in curves.items():
+        values = ", ".join(f"{value:.3f}" for value in curve.accuracy)
+        lines.append(f"Heads off by {name}, {shares} %: accuracy {values}.")
     if {"position entropy", "size entropy"} <= set(curves):
         position, size = curves["position entropy"], curves["size entropy"]
         more, less = int((size.high < position.low).sum()), int((position.high < size.low).sum())
@@ -194,38 +178,29 @@ def knockout_sentences(found: Knockout, agreed: pd.DataFrame) -> list[str]:
     """What a knock-out and the probe's agreement with it say."""
     lines = [
         f"The whole model answers {accuracy(found.whole.correct)} of the examples; always giving "
-        f"the most frequent answer would be right in {_percent(found.guess)}."
+        f"the most frequent answer would be right in {found.guess * 100:.1f} %."
     ]
-    table = found.table.set_index(["cut", "first_layer", "last_layer", "measure"])
     useful = found.worst("useful statements")
-    for cut in dict.fromkeys(found.table.cut):
+    for cut, table in found.table.groupby("cut", sort=False):
         # The control is looked at where the useful edges matter most, not where it does itself.
         control = cut == "as many useless"
         first, last = useful if control else found.worst(cut)
-        right, change = (
-            _estimate(table.loc[(cut, first, last, measure)])
-            for measure in ("accuracy", "change in log-probability")
-        )
+        span = f"layer {first}" if first == last else f"layers {first} to {last}"
+        place = "in the same place" if control else "where that hurts most"
+        there = table[(table.first_layer == first) & (table.last_layer == last)].itertuples()
+        by = {row.measure: _Found(row.value, row.low, row.high) for row in there}
         lines.append(
-            f"Attention to *{cut}* cut in "
-            f"{f'layer {first}' if first == last else f'layers {first} to {last}'}, "
-            f"{'in the same place' if control else 'where that hurts most'}: accuracy "
-            f"{_bold(right, '.3f')}, log-probability of the answer {change:+.2f}."
+            f"Attention to *{cut}* cut in {span}, {place}: accuracy {by['accuracy']:**.3f}, "
+            f"log-probability of the answer {by['change in log-probability']:+.2f}."
         )
-    more = {1: "more than others", 0: "as much as others, as far as can be told", -1: "less"}
     rows = agreed[(agreed.first_layer == useful[0]) & (agreed.last_layer == useful[1])]
-    for row in rows[rows.statistic == "Spearman"].itertuples():
-        said = (
-            row.note
-            if pd.isna(row.value)
-            else f"{_bold(_estimate(row), '.2f')}, so examples that the probe reads better lose "
-            f"{more[_sign(row)]}"
-        )
-        lines.append(
-            f"Rank correlation of the probe's *{row.probe}* with the damage of the useful edges' "
-            f"cut there: {said}."
-        )
-    return lines
+    return lines + _say(
+        rows[rows.statistic == "Spearman"],
+        "Rank correlation of the probe's *{probe}* with the damage of the useful edges' cut there",
+        ": {found:**.2f}, so examples that the probe reads better lose {found:more than others|"
+        "as much as others, as far as can be told|less}.",
+        ": {note}.",
+    )
 
 
 def rollout_sentences(table: pd.DataFrame) -> list[str]:
@@ -239,60 +214,46 @@ def rollout_sentences(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def corruption_sentences(
-    effects: pd.DataFrame, correlations: pd.DataFrame, clean: float
-) -> list[str]:
+def corruption_sentences(effects: pd.DataFrame, drawn: pd.DataFrame, clean: float) -> list[str]:
     """What corruptions do, and how accuracy and scores move together over draws.
 
     Args:
         effects: of the corruptions; no ``minus`` is an empty text.
-        correlations: over draws.
+        drawn: correlations over draws.
         clean: accuracy on the examples as they are.
     """
-    lines = [f"Accuracy on the clean examples: {_percent(clean)}."]
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
-    for row in changes.itertuples():
-        against = f" minus that of *{row.minus}*" if row.minus else ""
-        lines.append(
-            f"Change in accuracy by *{row.corruption}*{against}: {_bold(_estimate(row), '+.3f')}, "
-            f"{row.examples} examples."
-        )
-    for row in correlations.itertuples():
-        pair = f"Correlation of {row.first} and {row.second}"
-        lines.append(
-            f"{pair}: {row.note}."
-            if pd.isna(row.value)
-            else f"{pair} over the draws: {_bold(_estimate(row), '+.2f')}; taking draws for "
-            "independent, as the paper does, one would say "
-            f"[{row.naive_low:+.2f}, {row.naive_high:+.2f}]."
-        )
-    return lines
+    minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
+    form = "Change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples."
+    lines = [f"Accuracy on the clean examples: {clean * 100:.1f} %."]
+    lines += _say(changes.assign(minus=minus), form)
+    return lines + _say(
+        drawn,
+        "Correlation of {first} and {second}",
+        " over the draws: {found:**+.2f}; taking draws for independent, as the paper does, one "
+        "would say [{naive_low:+.2f}, {naive_high:+.2f}].",
+        ": {note}.",
+    )
 
 
 def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
     """What all figures of a profile say together."""
     finished = int((made.state == "finished").sum())
     lines = [f"{finished} of {len(made)} runs are finished; they took {made.seconds.sum():.0f} s."]
-    for score, what in (("S_P1", "which statements are useful"), ("S_P2", "their heights")):
-        part = pooled[pooled.quantity == score]
-        for over in ("random twin", "text"):
-            found = part[part.over == over].dropna(subset=["value", "low"])
-            if len(found):
-                lines.append(
-                    f"{score} over the {over}: attention tells {what} better in "
-                    f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
-                    f"{found.value.median():.2f} in the median setting."
-                )
-    undefined = int(pooled.value.isna().sum())
-    if undefined:
+    told = {"S_P1": "which statements are useful", "S_P2": "their heights"}
+    scores = pooled[pooled.quantity.isin(told)].dropna(subset=["value", "low"])
+    for (score, over), found in scores.groupby(["quantity", "over"]):
+        lines.append(
+            f"{score} over the {over}: attention tells {told[score]} better in "
+            f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
+            f"{found.value.median():.2f} in the median setting."
+        )
+    if undefined := pooled.value.isna().sum():
         lines.append(f"{undefined} scores are undefined: the text alone is perfect there.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
-    useless = changes.setting.str.contains("useless")
-    for name, part in (("useful", changes[~useless]), ("useless", changes[useless])):
-        if len(part):
-            worst = part.loc[part.value.idxmin()]
-            lines.append(
-                f"Of all interventions on {name} statements, *{worst.setting}* ({worst.task}) "
-                f"changes accuracy most: {_estimate(worst):+.3f}."
-            )
-    return lines
+    kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")
+    return lines + _say(
+        changes.assign(kind=kind).loc[changes.groupby(kind).value.idxmin()],
+        "Of all interventions on {kind} statements, ",
+        "*{setting}* ({task}) changes accuracy most: {found:+.3f}.",
+    )

@@ -8,17 +8,10 @@ import pandas as pd
 from scipy.stats import t as student
 
 from mplib.errors import InputError
+from mplib.report.columns import FOUND, POOLED
 from mplib.report.paper import paper_table
 from mplib.runs.profiles import PLUMBING, Job, Profile
 from mplib.stats import Estimate
-
-FOUND = ["notebook", "task", "setting", "quantity", "over", "value", "low", "high"]
-"""Columns of every figure; parameters that a profile sweeps follow."""
-
-
-POOLED = [*FOUND, "spread", "seeds"]
-"""The same over seeds."""
-
 
 QUANTITIES = ("accuracy", "change in accuracy", "S_P1", "S_P2", "S_P2_root")
 
@@ -35,7 +28,7 @@ def _scores(table: pd.DataFrame) -> pd.DataFrame:
     """Scores of the models, not of their controls; over the text that tells most."""
     table = table[table.kind == "model"].rename(columns={"score": "quantity"})
     table = _sets(table) if "set" in table else table.assign(setting=table.source)
-    table = table.assign(over=table.over.str.partition(" (")[0])
+    table = table.assign(over=table.over.str.replace(r" \(.*", "", regex=True))
     table = table.sort_values("value").drop_duplicates(["setting", "quantity", "over"])
     return table.sort_index()
 

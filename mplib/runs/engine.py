@@ -1,12 +1,16 @@
 """Snakemake as the engine: it runs what a profile lacks, here or through a batch system."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from urllib.parse import quote
 
 import nbformat
+import psutil
 
 from mplib.errors import InputError, NotebookFailed, suggest
 from mplib.files import ROOT, exclusive, home
@@ -118,10 +122,24 @@ def due(profile: Profile) -> list[Job]:
 def call(command: list[str], lock: int, failure: str) -> None:
     """Runs a command that holds the build's lock for as long as it lives.
 
+    Ctrl-C ends it with all that it started: whatever is killed is taken up again.
+
     Raises:
         NotebookFailed: it did, with the given message.
     """
-    if subprocess.run(command, pass_fds=[lock], check=False).returncode:
+    # Ctrl-C is this process's alone, or each of them would tell of it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = subprocess.Popen(command, pass_fds=[lock])
+    signal.signal(signal.SIGINT, before)
+    try:
+        status = process.wait()
+    except BaseException:
+        for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.wait()
+        raise
+    if status:
         raise NotebookFailed(failure)
 
 
@@ -144,7 +162,7 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
         "--quiet", "progress", "rules", "host",
         # What else a run depends on is in its folder's name, and in what the runner compares.
         "--rerun-triggers", "mtime", "input",
-        "--config", f"profile={profile.name}", *engine.options(),
+        "--config", f"profile=name:{quote(profile.name)}", *engine.options(),
     ]  # fmt: skip
     _tell(profile, engine)
     try:
@@ -170,7 +188,10 @@ def _reason(job: Job) -> str:
     """Why a run is missing."""
     if not job.failed.is_file():
         return "not run, since what it needs is missing or the engine ended"
-    cells = nbformat.read(job.failed, as_version=4).cells
+    try:
+        cells = nbformat.read(job.failed, as_version=4).cells
+    except (OSError, ValueError):  # cut short by whatever ended the run
+        return f"see {job.failed}"
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     errors = [output for output in outputs if output.output_type == "error"]
     said = "".join(f"{error.ename}: {error.evalue}; " for error in errors[:1])

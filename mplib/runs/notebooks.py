@@ -90,8 +90,9 @@ class Notebook:
         The cell is run with the parameters as its variables and sets ``about``, every key of which
         may be left out: ``task`` and ``label``, what a sweep's runs share and its name on a page;
         ``needs``, files of other runs that make its results old; ``makes``, files that other runs
-        need; ``gathers``, the profile whose other runs it reads; ``work``, what it does with its
-        model, for its cost.
+        need; ``files``, the user's files and folders that it reads, by parameter, whose content is
+        compared; ``gathers``, the profile whose other runs it reads; ``work``, what it does with
+        its model, for its cost.
 
         Args:
             parameters: all of the notebook's parameters.
@@ -178,11 +179,16 @@ def write_pairs(*, check: bool = False) -> list[Path]:
         With ``check``, the pairs that are missing or differ from their source.
     """
     import jupytext
+    from jupytext.config import load_jupytext_config
 
     stale = []
     for notebook in Notebook.all():
         pair = notebook.path.with_suffix(".ipynb")
-        content = jupytext.writes(notebook.read(), fmt="ipynb") + "\n"
+        text = notebook.read()
+        # As JupyterLab saves it, or opening and saving would change it.
+        settings = load_jupytext_config(str(notebook.path))
+        settings.set_default_format_options(text.metadata["jupytext"])
+        content = jupytext.writes(text, fmt="ipynb") + "\n"
         if not check:
             pair.write_text(content)
         elif not pair.exists() or pair.read_text() != content:

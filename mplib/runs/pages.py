@@ -10,9 +10,14 @@ import nbformat
 import yaml
 
 from mplib.errors import InputError
-from mplib.files import ROOT, exclusive, home
+from mplib.files import ROOT, discard, exclusive, home, others, unwritable, write_atomically
 from mplib.runs.engine import Engine, call, run_all
 from mplib.runs.profiles import Job, Profile
+from mplib.runs.record import KEYS
+
+PAGES = ("[0-9]*.ipynb", "*.md", "_toc.yml")
+"""What is written into ``book/pages/``; the contents tell that the book is this tool's."""
+
 
 KEPT_BYTES = 500_000
 """Files above this size, such as single predictions, are no reference tables."""
@@ -43,16 +48,25 @@ def build_book(
 
 
 def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:
-    """Copies the executed notebooks into the book and lists them in its contents."""
+    """Copies the executed notebooks into the book and lists them in its contents.
+
+    Raises:
+        InputError: a folder of somebody else's has the book's name, or it cannot be written.
+    """
     book = home() / "book"
-    if book != ROOT / "book":
-        ignored = shutil.ignore_patterns("_build", "pages")
-        shutil.copytree(ROOT / "book", book, dirs_exist_ok=True, ignore=ignored)
     pages = book / "pages"
+    if not is_ours(book):
+        raise InputError(f"{book} is no book of this tool's: set MPLIB_HOME to another folder")
     # Another profile's pages too, or they would be published with this one's.
-    for old in (pages, book / "_build" / "html" / "pages"):
-        shutil.rmtree(old, ignore_errors=True)
-    pages.mkdir(parents=True)
+    discard(pages, PAGES)
+    shutil.rmtree(book / "_build" / "html" / "pages", ignore_errors=True)
+    write_atomically(pages / "_toc.yml", "")
+    if book != ROOT / "book":
+        for path in (ROOT / "book").rglob("*"):
+            inside = path.relative_to(ROOT / "book")
+            if path.is_file() and inside.parts[0] not in ("_build", "pages"):
+                # The content alone: what is copied may be read-only.
+                write_atomically(book / inside, path.read_bytes())
     by_notebook: dict[str, list[str]] = {}
     for job in jobs:
         taken = by_notebook.setdefault(job.notebook.name, [])
@@ -60,13 +74,19 @@ def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:
         nbformat.write(_page(job), pages / f"{page}.ipynb")
         taken.append(f"pages/{page}")
     for name, text in extra.items():
-        (pages / name).write_text(text)
+        write_atomically(pages / name, text)
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
     for part in contents["parts"]:
         part["chapters"] = [_chapter(c, by_notebook) for c in part["chapters"] if _exists(c, book)]
     contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
-    (pages / "_toc.yml").write_text(yaml.safe_dump(contents, sort_keys=False))
+    write_atomically(pages / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
     return book
+
+
+def is_ours(book: Path) -> bool:
+    """Whether a folder is the book, or may become it."""
+    known = book == ROOT / "book" or (book / "pages" / "_toc.yml").is_file()
+    return known or not others(book, ())
 
 
 def _exists(chapter: dict[str, Any], book: Path) -> bool:
@@ -117,17 +137,20 @@ def keep(profile: Profile) -> list[Path]:
             f"{lacking[0].name} is {lacking[0].state}: run `make book PROFILE={profile.name}` first"
         )
     folder = ROOT / "results" / Path(profile.name).stem
-    for name in {job.notebook.name for job in jobs}:
-        shutil.rmtree(folder / name, ignore_errors=True)
     kept = []
-    for job in jobs:
-        target = folder / job.notebook.name
-        if sum(other.notebook == job.notebook for other in jobs) > 1:
-            target /= job.folder.name
-        target.mkdir(parents=True)
-        pictures = job.folder.glob("figures/*.png")
-        for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:
-            if path.stat().st_size <= KEPT_BYTES:
-                shutil.copy(path, target)
-        kept.append(target)
+    try:
+        for name in {job.notebook.name for job in jobs}:
+            for old in [*(folder / name).glob(f"*_{KEYS}"), folder / name]:
+                discard(old, ["manifest.json", "*.csv", "*.png"])
+        for job in jobs:
+            target = folder / job.notebook.name
+            if sum(other.notebook == job.notebook for other in jobs) > 1:
+                target /= job.folder.name
+            pictures = job.folder.glob("figures/*.png")
+            for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:
+                if path.stat().st_size <= KEPT_BYTES:
+                    write_atomically(target / path.name, path.read_bytes())
+            kept.append(target)
+    except OSError as error:
+        raise unwritable(folder, error) from error
     return kept

@@ -84,6 +84,10 @@ class _Reader(yaml.SafeLoader):
         # The last of equal keys counts, and without the others merges of merges stay small.
         node.value = [*{key.value: (key, value) for key, value in node.value}.values()]
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Keys are words whatever they look like."""
+        return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """A plain scalar that is not null is text as typed."""
         if isinstance(node, yaml.ScalarNode) and node.style is None and node.tag.endswith(":str"):
@@ -206,7 +210,7 @@ class Parameter:
 def _typed(text: str, kind: str) -> Any:
     """What a text stands for where a type is wanted, by YAML 1.2; the text itself if nothing."""
     if kind == "bool":
-        return {"true": True, "false": False}.get(text.lower(), text)
+        return {"true": True, "false": False}.get(text.lower(), str(text))
     if kind in ("int", "float") and INTEGER.fullmatch(text) and len(text) < 400:
         return int(text)
     if kind in ("int", "float") and NUMBER.fullmatch(text):

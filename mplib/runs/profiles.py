@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mplib.errors import InputError, suggest
-from mplib.files import ROOT, home
+from mplib.files import ROOT, fingerprint, home, sealed
 from mplib.runs.notebooks import Notebook
 from mplib.runs.parameters import Parameter, read_yaml, shown
 
@@ -46,6 +46,11 @@ def run_key(notebook: Notebook, parameters: Mapping[str, Any]) -> str:
 def _digest(values: Mapping[str, Any]) -> str:
     """Eight letters that other values would not give."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
+
+
+def _filled(path: Path) -> bool:
+    """Whether a file is there with something in it."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
@@ -140,16 +145,19 @@ class Job:
 
         ``finished``: its results are complete, and newer than what they were made from; ``old``:
         they are complete, but the notebook or what it read has changed since, or what it made is
-        gone; ``failed`` or ``missing``: there are none.
+        gone; ``failed`` or ``missing``: there are none. A file that a power cut left empty is none.
         """
-        manifest = self.folder / "manifest.json"
-        if not (manifest.is_file() and self.executed.is_file()):
+        manifest = sealed(self.folder, "manifest.json")
+        if manifest is None or not _filled(self.executed):
             return "failed" if self.failed.is_file() else "missing"
         made = self.executed.stat().st_mtime
         newer = any(path.is_file() and path.stat().st_mtime > made for path in self.inputs)
-        lost = not all(path.is_file() for path in self.makes)
-        source = json.loads(manifest.read_text()).get("source")
-        return "old" if newer or lost or source != self.notebook.hash else "finished"
+        lost = not all(map(_filled, self.makes))
+        read = {name: fingerprint(path) for name, path in self.about.get("files", {}).items()}
+        # Results that were made before fingerprints were kept tell nothing of them.
+        changed = manifest.get("inputs", read) != read
+        other = manifest.get("source") != self.notebook.hash
+        return "old" if newer or lost or changed or other else "finished"
 
     @property
     def is_finished(self) -> bool:
@@ -273,32 +281,33 @@ def told_apart(jobs: list[Job]) -> list[Job]:
     Where some would, the name of each one's gets what differs, and whatever reads that checkpoint
     is run for each; where it has a parameter that differs itself, for those alone that agree in it.
     """
-    writers: dict[Path, dict[str, Job]] = {}
+    writers: dict[Path, list[Job]] = {}
     for job in jobs:
-        trained = json.dumps({n: v for n, v in job.parameters.items() if n != "device"})
-        for path in job.makes:
-            writers.setdefault(path, {})[trained] = job
-    shared = {
-        path: _suffixes([*found.values()]) for path, found in writers.items() if len(found) > 1
-    }
+        for path in job.makes if "checkpoint" in job.parameters else []:
+            writers.setdefault(path, []).append(job)
+    shared = {path: _suffixes(found) for path, found in writers.items() if len(found) > 1}
     return [named for job in jobs for named in _named_apart(job, shared)]
 
 
 def _suffixes(jobs: list[Job]) -> dict[str, dict[str, Any]]:
-    """What tells finetunings apart: the parameters that differ, by an addition to a name."""
+    """What tells finetunings apart: the parameters that differ, by an addition to a name.
+
+    It is empty where they differ in nothing but the device.
+    """
     first, *others = (job.parameters for job in jobs)
-    differ = [n for n in first if n != "device" and any(other[n] != first[n] for other in others)]
-    found = [{n: job.parameters[n] for n in differ} for job in jobs]
-    words = [_in_words(own) for own in found]
+    differ = [n for n in first if n != "device" and any(o.get(n) != first[n] for o in others)]
+    found = [{n: job.parameters.get(n) for n in differ} for job in jobs] if differ else []
+    single = {_digest(own): own for own in found}
+    words = [_in_words(own) for own in single.values()]
     if len({*words}) < len(words):  # cut, or signs that no name has
-        words = [f"{word}_{_digest(own)}" for word, own in zip(words, found, strict=True)]
-    return dict(zip(words, found, strict=True))
+        words = [f"{word}_{key}" for word, key in zip(words, single, strict=True)]
+    return dict(zip(words, single.values(), strict=True))
 
 
 def _named_apart(job: Job, shared: Mapping[Path, dict[str, dict[str, Any]]]) -> list[Job]:
     """A job for each of the checkpoints that now lie where it would write or read one."""
     chosen: dict[str, None] = {}
-    for path in (*job.makes, *job.needs):
+    for path in (*job.makes, *job.needs) if "checkpoint" in job.parameters else ():
         found = shared.get(path, {})
         agree = [
             suffix

@@ -40,6 +40,10 @@ UNFINISHED = ("*.csv", "figures/*.png", "figures/*.pdf", "manifest.json", ".*.[0
 """What a run writes before it is finished; nothing else is removed when it is begun anew."""
 
 
+KEYS = "[0-9a-f]" * 8
+"""Pattern of the hash that the names of runs' folders end in."""
+
+
 PATIENCE = 10
 """Seconds for which a run waits for a kernel that was left behind and is about to end."""
 

@@ -34,7 +34,7 @@ from mplib.files import (
 )
 from mplib.runs.gpus import lent
 from mplib.runs.profiles import Job
-from mplib.runs.record import UNFINISHED
+from mplib.runs.record import KEYS, UNFINISHED
 
 SOCKETS = "mplib"
 """Name of the folder that the kernels' sockets lie in."""
@@ -149,7 +149,7 @@ def _papermill(job: Job, changed: Mapping[str, Any], running: Path, sockets: Pat
 
 def tidy() -> None:
     """Removes what killed runs left behind, where nobody holds it any more."""
-    for path in home().glob(f"runs/*/.*_{'[0-9a-f]' * 8}.*"):
+    for path in home().glob(f"runs/*/.*_{KEYS}.*"):
         if path.suffix not in (".partial", ".ipynb", ".replaced"):
             continue
         with suppress(InputError, OSError), ExitStack() as held:

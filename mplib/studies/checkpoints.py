@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError
-from mplib.files import ROOT, UNLISTED, home, resolve, sealed
+from mplib.files import ROOT, STATE, UNLISTED, home, others, resolve, sealed
 from mplib.tasks.task import Task, task_class
 
 if TYPE_CHECKING:
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
 
 SEAL = "training.json"
 """The file that is written last into a checkpoint."""
-
-
-STATE = (
-    "best.safetensors", "history.csv", ".*.[0-9]*", "checkpoint/*", "last.safetensors",
-)  # fmt: skip
-"""What the folder of an unfinished training holds; what tells whose it is goes last."""
 
 
 TRAINABLE = ("all", "attention", "mlp", "layernorm", "bias", "lora")
@@ -97,10 +90,9 @@ def claim(folder: Path, given: str) -> None:
     for place in (folder, partial):
         if place.exists() and not place.is_dir():
             raise InputError(f"{given}: {place} is a file; name a folder that is new or empty")
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if names and not _is_checkpoint(folder, names):
+    if (found := others(folder, ())) and not _is_checkpoint(folder):
         raise InputError(
-            f"{given}: {folder} holds {names[0]}, which is no finetuned model of this tool's; name "
+            f"{given}: {folder} holds {found[0]}, which is no finetuned model of this tool's; name "
             "a folder that is new or empty"
         )
     for outer in folder.parents:
@@ -108,12 +100,9 @@ def claim(folder: Path, given: str) -> None:
             raise InputError(
                 f"{given}: {outer} is a finetuned model itself; name a folder that is not in it"
             )
-    others = _others(
-        [str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file()], STATE
-    )
-    if others:
+    if found := others(partial, STATE):
         raise InputError(
-            f"{given}: {partial} holds {others[0]}, which is nothing of a training's; move it "
+            f"{given}: {partial} holds {found[0]}, which is nothing of a training's; move it "
             "elsewhere or use another name"
         )
 
@@ -123,19 +112,14 @@ def unfinished(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
-def _is_checkpoint(folder: Path, names: Sequence[str]) -> bool:
+def _is_checkpoint(folder: Path) -> bool:
     """Whether a folder holds a checkpoint, be it one that a power cut left incomplete."""
-    if SEAL not in names:
+    if not (folder / SEAL).is_file():
         return False
     try:
         return {"task", "training"} <= json.loads((folder / SEAL).read_bytes())["identity"].keys()
     except (ValueError, LookupError, TypeError, AttributeError):
-        return not _others(names, UNLISTED)
-
-
-def _others(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Names that fit no pattern."""
-    return [name for name in names if not any(fnmatch(name, pattern) for pattern in patterns)]
+        return not others(folder, UNLISTED)
 
 
 def checkpoint_folders(task: str, parameters: Mapping[str, Any]) -> dict[str, Path]:

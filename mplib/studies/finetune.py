@@ -18,12 +18,12 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
 from mplib.errors import InputError
-from mplib.files import Held, discard, exclusive, settle
+from mplib.files import STATE, Held, discard, exclusive, settle
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
-from mplib.studies.checkpoints import SEAL, STATE, TRAINABLE, claim, read_training, unfinished
+from mplib.studies.checkpoints import SEAL, TRAINABLE, claim, read_training, unfinished
 from mplib.studies.training_state import TrainingState, publish, read_state
 from mplib.tasks.task import Task
 

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.files import discard, listing, put_in_place, replace, unwritable, write_atomically
+from mplib.files import STATE, discard, listing, put_in_place, replace, unwritable, write_atomically
 from mplib.models.loading import LoadedModel
-from mplib.studies.checkpoints import SEAL, STATE
+from mplib.studies.checkpoints import SEAL
 
 
 class TrainingState:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.container import ErrorbarContainer
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.patches import Polygon
 
 from mplib.report import figures
 from mplib.report.columns import POOLED
@@ -36,19 +36,26 @@ def of_numbers(name: str) -> pd.DataFrame:
 
 def bands(axis: Axes) -> list[np.ndarray]:
     """The corners of each band."""
-    found = [band for band in axis.collections if isinstance(band, PolyCollection)]
-    return [path.vertices for band in found for path in band.get_paths()]
+    return [patch.get_xy() for patch in axis.patches if isinstance(patch, Polygon)]
 
 
-def intervals(axis: Axes) -> dict[str, np.ndarray]:
-    """Both ends of every interval, by label, each of shape (points, ends, x and y)."""
-    bars = [bar for bar in axis.containers if isinstance(bar, ErrorbarContainer)]
-    return {bar.get_label(): np.array(bar[2][0].get_segments()) for bar in bars}
+def intervals(axis: Axes) -> np.ndarray:
+    """Both ends of every interval, shape (points, ends, x and y)."""
+    drawn = [found for found in axis.collections if isinstance(found, LineCollection)]
+    return np.concatenate([found.get_segments() for found in drawn])
+
+
+def points(axis: Axes) -> np.ndarray:
+    """Places of all points, shape (points, 2)."""
+    (drawn,) = [found for found in axis.collections if isinstance(found, PathCollection)]
+    return np.array(drawn.get_offsets())
 
 
 def triangles(axis: Axes) -> np.ndarray:
     """Places of all triangles that stand for what lies beyond the edge, shape (points, 2)."""
-    return np.concatenate([line.get_xydata() for line in axis.lines if line.get_marker() == "<"])
+    (drawn,) = [found for found in axis.collections if isinstance(found, PathCollection)]
+    corners = np.array([len(path.vertices) for path in drawn.get_paths()])
+    return points(axis)[corners == 4]
 
 
 def ticks(labels: list) -> list[str]:
@@ -79,10 +86,12 @@ def test_attention_maps_share_one_scale_and_count_from_one():
     small = np.arange(32 * 4).reshape(32, 4) / 1000
     first, second, bar = figures.attention_maps({"a": small, "b": 3 * small}, "size rank").axes
     for axis, values in ((first, small), (second, 3 * small)):
-        np.testing.assert_array_equal(axis.images[0].get_array(), values)
-        assert axis.images[0].get_clim() == (0, 3 * small.max())
+        np.testing.assert_array_equal(axis.collections[0].get_array(), values)
+        assert axis.collections[0].get_clim() == (0, 3 * small.max())
         assert ticks(axis.get_xticklabels()) == ["1", "2", "3", "4"]
-    assert ticks(first.get_yticklabels()) == [str(row) for row in range(1, 32, 2)]
+    rows = ticks(first.get_yticklabels())
+    assert rows[0] == "1" and 8 <= len(rows) <= 32
+    assert first.yaxis_inverted(), "the first row stands on top"
     assert first.get_ylabel() == "size rank" and not second.get_ylabel()
     assert bar.get_ylabel() == "mean attention of the last token"
 
@@ -91,9 +100,10 @@ def test_entropies_are_written_into_small_maps_alone():
     values = np.linspace(0, 1, 12).reshape(3, 4)
     axis, _, bar = figures.entropy_maps({"position entropy": values, "size entropy": values}).axes
     # Layers from left to right, heads from top to bottom.
-    np.testing.assert_array_equal(axis.images[0].get_array(), values.T)
+    np.testing.assert_array_equal(axis.collections[0].get_array(), values.T)
     words = {text.get_position(): text.get_text() for text in axis.texts}
-    assert words[2, 3] == "1.00" and words[0, 1] == f"{values[0, 1]:.2f}" and len(words) == 12
+    assert words[2.5, 3.5] == "1.00" and words[0.5, 1.5] == f"{values[0, 1]:.2f}"
+    assert len(words) == 12
     assert bar.get_ylabel() == "normalised entropy"
     large = figures.entropy_maps({"size entropy": np.zeros((12, 12))}).axes[0]
     assert not large.texts
@@ -131,9 +141,18 @@ def test_f1_bars_with_their_intervals():
     part = f1[f1.target == "G"]
     axis = figure.axes[1]
     assert [bar.get_width() for bar in axis.patches] == part.f1.tolist()
-    (ends,) = intervals(axis).values()
-    np.testing.assert_allclose(ends[:, :, 0], part[["low", "high"]])
+    np.testing.assert_allclose(intervals(axis)[:, :, 0], part[["low", "high"]])
     assert ticks(figure.axes[0].get_yticklabels()) == part.source.tolist()
+    assert legend(figure) == ["model", "twin", "text", "permuted"]
+
+
+def test_values_without_intervals_are_drawn():
+    f1 = table("03_probe_ksmallest/f1").assign(low=np.nan, high=np.nan)
+    bars = figures.f1_bars(f1).axes[0].patches
+    assert [bar.get_width() for bar in bars] == f1[f1.target == "V"].f1.tolist()
+    scores = table("03_probe_ksmallest/prefix_scores").assign(low=np.nan, high=np.nan)
+    axis = figures.prefix_curves(scores).axes[0]
+    assert len(axis.lines[0].get_xdata()) == scores.layers.nunique() and not bands(axis)
 
 
 def test_scores_beyond_the_edge_become_triangles():
@@ -147,10 +166,11 @@ def test_scores_beyond_the_edge_become_triangles():
     text = scores[(scores.score == "S_P1") & scores.over.str.startswith("text")]
     beyond = [places.index(name) for name in text[text.value < -1].source]
     assert beyond, "the table has no score below -1 to be drawn at the edge"
-    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.11] for row in beyond])
-    np.testing.assert_allclose(
-        intervals(axis)["over the text"][:, :, 0], text[["low", "high"]].clip(lower=-1)
-    )
+    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.2] for row in beyond])
+    ends = intervals(axis)
+    # The text stands below the twin in each row.
+    ends = ends[np.isclose(ends[:, 0, 1] % 1, 0.2)]
+    np.testing.assert_allclose(ends[:, :, 0], text[["low", "high"]].clip(lower=-1))
     assert legend(figure) == ["over the random twin", "over the text"]
 
 
@@ -177,8 +197,9 @@ def test_prefix_curves_have_a_band_for_each_source(notebook):
     assert legend(figure) == list(sources)
     # Scores have no lower bound, the picture has.
     assert figure.axes[0].get_ylim()[0] >= -1.05
-    marks = {line.get_marker() for line in figure.axes[0].lines[1:]}
-    assert marks == ({"o"} if scores.layers.max() <= 12 else {""})
+    # A line of many layers is not hidden by its marks.
+    sizes = {line.get_markersize() for line in figure.axes[0].lines[:-1]}
+    assert sizes == ({5} if scores.layers.max() <= 12 else {2})
 
 
 def test_height_curves_have_a_band_for_each_height():
@@ -189,7 +210,16 @@ def test_height_curves_have_a_band_for_each_height():
         assert len(bands(axis)) == part.height.nunique()
     first = heights[(heights["set"] == "depth 1") & (heights.height == 0)]
     assert bands(figure.axes[0])[0][:, 1].max() == pytest.approx(first.high.max())
-    assert legend(figure.axes[-1]) == [f"height {height}" for height in part.height.unique()]
+    assert legend(figure) == [f"height {height}" for height in sorted(heights.height.unique())]
+
+
+def test_a_group_has_one_colour_in_all_panels():
+    heights = table("06_probe_arc/height_f1")
+    heights = heights[(heights["set"] != "depth 1") | (heights.height != 0)]
+    first, second, *_ = figures.height_curves(heights).axes
+    part = heights[(heights["set"] == "depth 2") & (heights.height == 1)]
+    (line,) = [line for line in second.lines if line.get_ydata().tolist() == part.f1.tolist()]
+    assert line.get_color() == first.lines[0].get_color()
 
 
 # Many runs
@@ -211,7 +241,7 @@ def test_the_summary_has_a_row_for_each_setting_with_what_was_swept():
     assert axis.get_xlim() == (-1.05, 1.05)
     beyond = found[(found.quantity == "S_P1") & (found.over == "text") & (found.value < -1)]
     rows = [labels.index(f"{row.task}: {row.setting}, k 2") for row in beyond.itertuples()]
-    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.15] for row in rows])
+    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.2] for row in rows])
     unswept = figures.summary_points(found).axes[0]
     assert ticks(unswept.get_yticklabels())[0] == f"{scores.task.iloc[0]}: {scores.setting.iloc[0]}"
 
@@ -226,10 +256,13 @@ def test_sweeps_stand_beside_the_papers_curves():
         "S_P2_root, over the random twin", "S_P2_root, over the text",
     ]  # fmt: skip
     accuracy, twin, text = figure.axes[:3]
-    ends = intervals(accuracy)["k-th smallest of 16, finetuned"]
-    assert ends[:, 0, 0].tolist() == [1, 3], "in the order of the swept number"
+    assert legend(figure)[0] == "k-th smallest of 16, finetuned"
+    assert accuracy.lines[0].get_xdata().tolist() == [1, 3], "in the order of the swept number"
+    finetuned = pooled()[pooled().quantity == "accuracy"].iloc[0]
+    np.testing.assert_allclose(intervals(accuracy)[0, :, 1], finetuned[["low", "high"]].tolist())
     dashed = [line for line in twin.lines if line.get_label() == "paper"]
     assert [line.get_ydata().tolist() for line in dashed] == [[0.9, 0.8]]
+    assert legend(twin) == ["paper"] and accuracy.get_legend() is None
     assert not [line for line in text.lines if line.get_label() == "paper"]
     assert text.get_ylim()[0] == -1.05 and accuracy.get_ylim()[0] == -0.02
 
@@ -239,8 +272,13 @@ def test_sweeps_stand_beside_the_papers_curves():
 
 def test_pruning_curves():
     averaged = table("04_causal/pruning_averaged")
-    (axis,) = figures.pruning_curves(averaged).axes
-    assert legend(axis) == ["small position entropy first", "small size entropy first", "at random"]
+    figure = figures.pruning_curves(averaged)
+    (axis,) = figure.axes
+    assert legend(figure) == [
+        "small position entropy first",
+        "small size entropy first",
+        "at random",
+    ]
     (part,) = [part for name, part in averaged.groupby("order") if name == "random"]
     corners = bands(axis)[2]
     assert {*part.low, *part.high} <= {*corners[:, 1]}
@@ -250,32 +288,37 @@ def test_knock_out_effects_by_measure_and_window():
     found = table("04_causal/knock_out")
     figure = figures.knock_out_effects(found, guess=0.07)
     accuracy, _, change, double = figure.axes
-    assert accuracy.get_ylabel() == "accuracy" and accuracy.lines[0].get_ydata()[0] == 0.07
+    assert accuracy.get_ylabel() == "accuracy" and accuracy.lines[-1].get_ydata()[0] == 0.07
     assert change.get_ylabel() == "change in log-probability"
-    assert change.lines[0].get_ydata()[0] == 0
+    assert change.lines[-1].get_ydata()[0] == 0
     assert ticks(change.get_xticklabels()) == ["1", "2", "3", "4"]
     assert ticks(double.get_xticklabels()) == ["1-2", "2-3", "3-4"]
-    assert (change.get_xlabel(), double.get_xlabel()) == ("layer", "layers")
+    assert (change.get_xlabel(), double.get_xlabel()) == ("layers", "layers")
     part = found[
         (found.cut == "root alone") & (found.window == 2) & (found.measure == change.get_ylabel())
     ]
-    ends = intervals(double)["root alone"]
-    np.testing.assert_allclose(ends[:, :, 1], part[["low", "high"]])
-    # Four cuts stand around each layer.
-    np.testing.assert_allclose(ends[:, 0, 0], part.first_layer - 0.06)
+    # Four cuts stand around each place, this one second.
+    ends = intervals(double)
+    assert list(found.cut.unique()).index("root alone") == 1 and len(ends) == 12
+    np.testing.assert_allclose(ends[3:6, :, 1], part[["low", "high"]])
+    np.testing.assert_allclose(ends[3:6, 0, 0], np.arange(3) - 0.1)
+    np.testing.assert_allclose(double.lines[1].get_ydata(), part.value)
     assert legend(figure) == list(found.cut.unique())
     assert "sums to one again" in figure.get_suptitle()
-    other = figures.knock_out_effects(found.assign(renormalised=False), guess=0.07)
+    one = found[found.window == 2].assign(renormalised=False)
+    other = figures.knock_out_effects(one, guess=0.07)
     assert "is not renormalised" in other.get_suptitle()
 
 
 def test_the_rollout_beside_what_to_compare_it_with():
-    (axis,) = figures.rollout_curve(table("04_causal/rollout")).axes
-    assert legend(axis) == [
+    figure = figures.rollout_curve(table("04_causal/rollout"))
+    (axis,) = figure.axes
+    assert legend(figure) == [
         "first token", "first token, attention spread evenly", "bound of appendix A",
         "one token of a list",
     ]  # fmt: skip
-    assert axis.get_ylim() == (0, 1) and axis.get_xticks().tolist() == [1, 2, 3, 4]
+    assert axis.get_ylim() == (0, 1) and {1, 2, 3, 4} <= set(axis.get_xticks())
+    np.testing.assert_array_equal(axis.lines[2].get_ydata(), table("04_causal/rollout").bound)
 
 
 # Corruption
@@ -285,9 +328,7 @@ def test_corruption_effects_name_what_is_subtracted():
     effects = of_numbers("effects")
     effects = effects.assign(minus=effects.minus.fillna(""))
     whole = figures.corruption_effects(effects[effects.minus == ""])
-    assert [axis.get_xlabel() for axis in whole.axes] == [
-        "change in accuracy", "change in log-probability"
-    ]  # fmt: skip
+    assert titles(whole) == ["change in accuracy", "change in log-probability"]
     differences = effects[effects.minus != ""].copy()
     differences.loc[differences.corruption == "leaf replaced", "value"] = np.nan
     axis = figures.corruption_effects(differences).axes[0]
@@ -295,17 +336,24 @@ def test_corruption_effects_name_what_is_subtracted():
     (row,) = differences[
         (differences.measure == "change in accuracy") & differences.value.notna()
     ].itertuples()
-    (ends,) = intervals(axis).values()
-    np.testing.assert_allclose(ends[0, :, 0], [row.low, row.high])
+    np.testing.assert_allclose(intervals(axis)[:, :, 0], [[row.low, row.high]])
+    np.testing.assert_allclose(points(axis), [[row.value, 0]])
+
+
+def test_where_nothing_can_be_told_a_figure_is_empty():
+    effects = of_numbers("effects")
+    assert figures.corruption_effects(effects.assign(minus="", value=np.nan)).axes
+    assert figures.summary_points(pooled().query("quantity == 'accuracy'")).axes
 
 
 def test_changes_by_bin_leave_out_empty_bins():
     binned = of_numbers("bins")
-    (axis,) = figures.change_by_bin(binned).axes
+    figure = figures.change_by_bin(binned)
+    (axis,) = figure.axes
     assert axis.get_xlabel() == "S_P2 of the draw"
     kept = binned[binned.value.notna()]
-    assert legend(axis) == list(kept.corruption.unique())
-    assert len(bands(axis)) == kept.corruption.nunique()
-    line = {line.get_label(): line for line in axis.lines}["leaf replaced"]
+    names = list(kept.corruption.unique())
+    assert legend(figure) == names and len(bands(axis)) == len(names)
+    line = axis.lines[names.index("leaf replaced")]
     part = kept[kept.corruption == "leaf replaced"]
     np.testing.assert_allclose(line.get_xdata(), (part["from"] + part["to"]) / 2)

@@ -59,7 +59,7 @@ def test_every_parameter_is_explained(notebook: Notebook) -> None:
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
 def test_what_a_notebook_tells_about_itself(notebook: Notebook) -> None:
     about = notebook.about(notebook.check({}))
-    assert {*about} <= {"task", "label", "needs", "makes", "gathers", "work"}
+    assert {*about} <= {"task", "label", "needs", "makes", "files", "gathers", "work"}
     assert ("gathers" in about) != ("work" in about)
     if "work" in about:
         assert {"model", "longest", "read"} <= {*about["work"]}

@@ -1,19 +1,20 @@
 """Every figure of the book; each function returns a figure and shows nothing itself.
 
-``style`` holds what all of them share. A new figure is a function in the module of its subject,
-built of ``style.panels``, ``style.curves`` and ``style.points``, and one name below.
+``style`` holds what all of them share. A new figure is a function in the module of its subject: a
+plot of seaborn's objects, mostly made by ``style.curves`` or ``style.rows`` and always drawn by
+``style.draw``, or images in ``style.panels``. It has one name below.
+
+>>> import pandas as pd
+>>> from mplib import figures
+>>> history = pd.DataFrame({"step": [50, 100], "loss": [3.1, 0.9], "dev_accuracy": [0.2, 0.8]})
+>>> [axis.get_ylabel() for axis in figures.training_curves(history).axes]
+['training loss', 'development accuracy']
 """
 
-from mplib.report.figures.attention import (
-    Flow,
-    attention_flow,
-    attention_maps,
-    entropy_maps,
-    head_thumbnails,
-)
+from mplib.report.figures.attention import attention_maps, entropy_maps, head_thumbnails
 from mplib.report.figures.causal import knock_out_effects, pruning_curves, rollout_curve
 from mplib.report.figures.corruption import change_by_bin, corruption_effects
-from mplib.report.figures.flow_page import attention_flow_page
+from mplib.report.figures.flow import Flow, attention_flow, attention_flow_page
 from mplib.report.figures.scores import (
     f1_bars,
     height_curves,

@@ -1,78 +1,90 @@
-"""What all figures share: the look, rows of panels, curves with bands, points with intervals."""
+"""What all figures share: the look, curves, rows of points or bars, their intervals, the legend."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
+import seaborn.objects as so
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-sns.set_theme(style="ticks", context="notebook", palette="colorblind")
+LEGENDS = {"legend.fontsize": "small", "legend.frameon": False}
+sns.set_theme(style="ticks", palette="colorblind", rc=LEGENDS)
+so.Plot.config.theme.update({key: plt.rcParams[key] for key in so.Plot.config.theme})
 
 
-TARGET_NAMES = {
-    "V": "V: useful or useless",
-    "G": "G: height (macro-F1)",
-    "G_root": "G: root alone",
-}
+TARGET_NAMES = {"V": "V: useful or useless", "G": "G: height (macro-F1)", "G_root": "G: root alone"}
+"""Names of what is probed, as panels bear them."""
 
 
 SCORE_NAMES = {"S_P1": "S_P1", "S_P2": "S_P2 (macro)", "S_P2_root": "S_P2 (root, as published)"}
+"""Names of scores, as panels bear them."""
 
 
-def panels(
-    columns: int, size: tuple[float, float], rows: int = 1, *, frame: bool = False, **settings: Any
-) -> tuple[Figure, list[Axes]]:
-    """A figure of empty panels, row by row; those of a row share their y axis.
+def curves(table: pd.DataFrame, x: str, y: str, by: str, mark: so.Mark, *moves: so.Move) -> so.Plot:
+    """A line through a column for each group, with its interval (low, high).
 
     Args:
-        columns: panels beside one another.
-        size: width and height of the figure, in inches.
-        rows: panels one below the other.
-        frame: whether panels keep their upper and right edges, as images do.
-        **settings: of ``plt.subplots``.
+        table: a row for each point.
+        x: the column along which lines run.
+        y: the column of values.
+        by: the column of groups, a colour each.
+        mark: what stands for an interval.
+        *moves: what keeps groups apart.
     """
-    settings = {"sharey": "row", "layout": "constrained"} | settings
-    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=size, **settings)
-    if not frame:
-        sns.despine(figure)
+    line = so.Line(marker="o", pointsize=5 if table[x].nunique() <= 12 else 2)
+    # Here and below: seaborn wants each index once, and a layer drops values without an interval.
+    plot = so.Plot(table.reset_index(drop=True), x=x, y=y, color=by).add(line, *moves)
+    return plot.add(mark, *moves, ymin="low", ymax="high")
+
+
+def rows(
+    table: pd.DataFrame, x: str, y: str, panel: str, mark: so.Mark, interval: so.Mark, **looks: str
+) -> so.Plot:
+    """A row for each name, with a column's values and their intervals (low, high).
+
+    Args:
+        table: a row for each value; none make an empty panel.
+        x: the column of values.
+        y: the column of names; colours that share a name stand beside one another.
+        panel: the column of panels, which share the rows.
+        mark: what stands for a value.
+        interval: what stands for its interval.
+        **looks: columns that colours and the like tell apart.
+    """
+    if table.empty:
+        return so.Plot()
+    plot = so.Plot(table.reset_index(drop=True), x=x, y=y, **looks).facet(panel)
+    beside = so.Dodge(by=["color"], empty="fill")
+    return plot.add(mark, beside).add(interval, beside, xmin="low", xmax="high")
+
+
+def draw(plot: so.Plot, size: tuple[float, float], zero: str = "", **labels: Any) -> Figure:
+    """Draws a plot, with its legend below all panels.
+
+    Args:
+        plot: of seaborn's objects.
+        size: width and height in inches.
+        zero: the axis, x or y, on which zero is marked in every panel.
+        **labels: of axes and panels, as ``so.Plot.label`` takes them.
+    """
+    figure = plt.figure(figsize=size, layout="constrained")
+    plot.label(**labels).on(figure).plot()
+    sns.despine(figure)
+    for axis in figure.axes if zero else ():
+        {"x": axis.axvline, "y": axis.axhline}[zero](0, color="grey", lw=0.8)
+    for legend in figure.legends[:]:  # seaborn's own lies over the panels
+        figure.legends.remove(legend)
+        handles: Any = legend.legend_handles
+        names = [text.get_text() for text in legend.get_texts()]
+        columns = max(1, int(12 * size[0] / (8 + max(map(len, names)))))  # twelve letters an inch
+        figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def panels(columns: int, size: tuple[float, float], rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of empty panels, row by row, for images; those of a row share their y axis."""
+    settings: dict[str, Any] = {"sharey": "row", "layout": "constrained", "squeeze": False}
+    figure, axes = plt.subplots(rows, columns, figsize=size, **settings)
     return figure, list(axes.flat)
-
-
-def curves(
-    axis: Axes, table: pd.DataFrame, x: str, value: str, by: str, band: float = 0.2, **style: Any
-) -> None:
-    """A line through a column for each group, its interval as a band of the given opacity."""
-    for name, part in table.groupby(by, sort=False):
-        line = axis.plot(part[x], part[value], label=name, **style)[0]
-        axis.fill_between(part[x], part.low, part.high, color=line.get_color(), alpha=band)
-
-
-def points(
-    axis: Axes, table: pd.DataFrame, value: str, places: pd.Series, along: str = "x", **style: Any
-) -> None:
-    """Points of a column with their intervals along one axis, at these places on the other."""
-    distances = np.abs(np.stack([table[value] - table.low, table.high - table[value]]))
-    x, y = (table[value], places) if along == "x" else (places, table[value])
-    axis.errorbar(x, y, **{f"{along}err": distances}, **style)
-
-
-def rows_of(axis: Axes, names: Iterable[str]) -> dict[str, int]:
-    """The row of each name, in the order in which they come first; the panel names them."""
-    rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
-    axis.set_yticks(list(rows.values()), list(rows))
-    return rows
-
-
-def offsets(n: int, gap: float) -> np.ndarray:
-    """Where n things stand that share a place, around it; shape (n,)."""
-    return gap * (np.arange(n) - (n - 1) / 2)
-
-
-def legend_below(figure: Figure, axis: Axes, columns: int) -> None:
-    """What one panel shows, named below all of them."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
