@@ -126,8 +126,12 @@ def _config(name: str, vocabulary: int) -> PretrainedConfig | None:
     try:
         if name in PACKAGED:
             file = packaged_file(name)
-            return AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name)
+            return AutoConfig.from_pretrained(
+                str(file.parent), gguf_file=file.name, trust_remote_code=False
+            )
         folder = resolve(name)
-        return AutoConfig.from_pretrained(str(folder) if folder.is_dir() else name)
-    except (OSError, ValueError):
+        return AutoConfig.from_pretrained(
+            str(folder) if folder.is_dir() else name, trust_remote_code=False
+        )
+    except Exception:  # libraries have errors of their own, and loading it will say which
         return None
