@@ -1,4 +1,4 @@
-"""The command line: ``python -m mplib run|book|sweep|keep|pair|check``."""
+"""The command line: ``python -m mplib run|book|sweep|keep|pair|check|check-model|clean``."""
 
 import argparse
 import os
@@ -37,6 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     pair.add_argument("--check", action="store_true", help="only tell whether they are in step")
     check = commands.add_parser("check", help="tell what a file of questions holds")
     check.add_argument("file")
+    model = commands.add_parser("check-model", help="try on a model what every number rests on")
+    model.add_argument("name", nargs="?", help="preset, packaged model, folder or Hub id")
+    model.add_argument("--partial-attention", action="store_true", help="read a hybrid in part")
+    model.add_argument("--families", action="store_true", help="a tiny model of every family")
+    commands.add_parser("clean", help="remove runs, checkpoints and the built book")
     arguments = parser.parse_args(argv)
     try:
         return _dispatch(arguments)
@@ -72,9 +77,33 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         print(*said, sep="\n")
         print(*refused, sep="\n", end="\n" if refused else "", file=sys.stderr)
         return status
+    elif arguments.command == "check-model":
+        return _check_model(arguments)
+    elif arguments.command == "clean":
+        from mplib.runs.clean import clean
+
+        if left := clean():
+            print("left, since this tool did not make it:", *left, sep="\n", file=sys.stderr)
     else:
         _run_profile(arguments)
     return 0
+
+
+def _check_model(arguments: argparse.Namespace) -> int:
+    """Tries a model, or a tiny one of every family, whose table is then kept."""
+    if arguments.families:
+        from mplib.files import ROOT
+        from mplib.models.families import write_families
+
+        said, ok = write_families(ROOT / "results" / "families")
+    elif arguments.name:
+        from mplib.models.check import check_model
+
+        said, ok = check_model(arguments.name, partial_attention=arguments.partial_attention)
+    else:
+        raise InputError("check-model needs a model: name one, or --families for all of them")
+    print(*said, sep="\n")
+    return int(not ok)
 
 
 def _run_profile(arguments: argparse.Namespace) -> None:
@@ -97,10 +126,10 @@ def _run_profile(arguments: argparse.Namespace) -> None:
     chosen = None if arguments.cores is None else cores.check(Typed(arguments.cores))
     settings = engine.Engine(chosen, arguments.force, arguments.cluster, _estimate)
     if arguments.command == "book":
-        from mplib.report import readme
+        from mplib.report import families, readme
         from mplib.runs import pages
 
-        extra = {"speed.md": readme.speed_page()}
+        extra = {"speed.md": readme.speed_page(), "families.md": families.families_page()}
         print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))
     else:
         engine.sweep(profile, settings, dry_run=arguments.dry_run)

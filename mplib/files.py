@@ -216,6 +216,16 @@ def sealed(folder: Path, seal: str) -> dict[str, Any] | None:
     return found if whole else None
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a notebook's file is there to its last brace, which a power cut would take away."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-3, os.SEEK_END)
+            return file.read().rstrip().endswith(b"\n}")
+    except OSError:
+        return False
+
+
 def written_in(folder: Path, seal: str) -> list[str]:
     """Patterns of what this tool wrote into a finished folder; the seal is the last of them."""
     try:
@@ -279,6 +289,7 @@ def _replaced(folder: Path) -> Path:
 def settle(folder: Path, seal: str) -> None:
     """Ends a replacement that was cut off: the new folder is there, or else the old one returns."""
     old = _replaced(folder)
+    discard(old, [])  # where it is empty
     if not (old / seal).is_file():
         return  # nothing there, or nothing of ours
     if not folder.exists():

@@ -36,7 +36,8 @@ style: str = "attribute"  # of generated theories; one of attribute, relation
 negation: bool = False  # does "not" occur in theories? (generated ones)
 world: str = "closed"  # what is not told is false, or unknown; one of closed, open
 order: str = "random"  # of the statements; given has facts first; one of random, given
-theory_questions: int = 20000  # questions about theories; divided like the lists; 3 or more
+theory_questions: int = 20000  # questions about theories; divided like the lists;
+# 3 or more
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # one of all, attention, mlp, layernorm, bias, lora
 seed: int = 0  # of weights, problems and their order; 0 to 4294967295
@@ -47,11 +48,13 @@ micro_batch_size: int = 0  # problems a forward pass; 0 for the whole batch; 0 o
 learning_rate: float = 0.001  # peak learning rate of AdamW; above 0
 weight_decay: float = 0.001  # of AdamW; 0 or more
 warmup_steps: int = 100  # steps of linear warm-up; 0 or more
-schedule: str = "constant_with_warmup"  # of the learning rate, as transformers names it; one of
-# constant, constant_with_warmup, linear, cosine, cosine_with_restarts, polynomial, inverse_sqrt
+schedule: str = "constant_with_warmup"  # of the learning rate;
+# one of constant, constant_with_warmup, linear, cosine, cosine_with_restarts,
+# polynomial, inverse_sqrt
 precision: str = "auto"  # of autocast; one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
-evaluations: int = 20  # how often to measure the dev accuracy and save the state; 1 or more
+evaluations: int = 20  # how often to measure the dev accuracy and save the state;
+# 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]

@@ -27,11 +27,12 @@ k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
 pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+# 3 or more
 examples: int = 10000  # test lists looked at, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainables: list[str] = []  # parts whose finetuning is shown, if present; empty for all;
-# one of all, attention, mlp, layernorm, bias, lora
+trainables: list[str] = []  # parts whose finetuning is shown, if present;
+# empty for all; one of all, attention, mlp, layernorm, bias, lora
 seed: int = 0  # of weights and lists; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 batch_size: int = 256  # lists a forward pass; 1 or more

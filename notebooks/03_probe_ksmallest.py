@@ -31,10 +31,12 @@ k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
 pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+# 3 or more
 examples: int = 1024  # test lists probed, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainable: str = "all"  # finetuning probed; one of all, attention, mlp, layernorm, bias, lora
+trainable: str = "all"  # finetuning probed;
+# one of all, attention, mlp, layernorm, bias, lora
 seed: int = 0  # of weights, lists, folds and resamples; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 twins: int = 3  # random twins, a seed each; 1 or more

@@ -27,18 +27,23 @@ k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
 pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+# 3 or more
 examples: int = 10000  # test lists used, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainable: str = "all"  # finetuning studied; one of all, attention, mlp, layernorm, bias, lora
-seed: int = 0  # of weights, lists, random heads, random statements and resamples; 0 to 4294967295
+trainable: str = "all"  # finetuning studied;
+# one of all, attention, mlp, layernorm, bias, lora
+seed: int = 0  # of weights, lists, random heads, random statements and resamples;
+# 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 percentages: list[int] = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]  # of heads off;
 # 1 value or more; 0 to 100
 draws: int = 10  # random orders of the heads, each with all percentages; 1 or more
-ablation: str = "zero"  # what replaces a head that is off: its mean, or zero; one of zero, mean
+ablation: str = "zero"  # what replaces a head that is off: its mean, or zero;
+# one of zero, mean
 published: bool = False  # one head more off at each percentage, as in the source
-flow_percentage: int = 40  # of heads, of smallest position entropy, off in the flow; 0 to 100
+flow_percentage: int = 40  # of heads, of smallest position entropy, off in the flow;
+# 0 to 100
 smallest_at: int = 8  # position of the smallest number in the arranged lists; 0 or more
 second_at: int = 12  # position of the second smallest; 0 or more
 window_sizes: list[int] = [1, 2]  # layers cut at once; 1 value or more; 1 or more

@@ -36,12 +36,13 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 examples: int = 128  # questions probed for each case, at most; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
-trainables: list[str] = []  # finetunings to probe beside; every one there is when empty;
-# one of all, attention, mlp, layernorm, bias, lora
+trainables: list[str] = []  # finetunings to probe beside;
+# every one there is when empty; one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
-shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared; 0 or more
+shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared;
+# 0 or more
 shot_examples: int = 64  # questions of each case asked for that; 1 or more
 layers: str = "all"  # layers probed: all, selected (greedy, on dev), or such as 1-10,12
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
@@ -49,7 +50,8 @@ twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole theories in each; 2 or more
 resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
-seed: int = 0  # of theories, demonstrations, twins, folds and resamples; 0 to 4294967295
+seed: int = 0  # of theories, demonstrations, twins, folds and resamples;
+# 0 to 4294967295
 batch_size: int = 16  # questions a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda, map
 

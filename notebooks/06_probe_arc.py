@@ -39,7 +39,8 @@ examples: int = 128  # questions probed for each depth, at most; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
 shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
-shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared; 0 or more
+shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared;
+# 0 or more
 shot_examples: int = 64  # questions of each set asked for that; 1 or more
 layers: str = "all"  # layers probed: all, or such as 1-10,12
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16

@@ -30,15 +30,18 @@ k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
 pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists; 3 or more
+lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+# 3 or more
 keep_order: bool = False  # does a new number keep the old one's rank?
 corruptions: list[str] = []  # which; every one when empty
 examples: int = 512  # test lists asked; 1 or more
 model: str = "tiny"  # the model before finetuning
-trainable: str = "all"  # finetuning asked; one of all, attention, mlp, layernorm, bias, lora
+trainable: str = "all"  # finetuning asked;
+# one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 draw_count: int = 2048  # random draws of examples; 1 or more
-draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values; 1 or more
+draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values;
+# 1 or more
 bins: int = 8  # bins of S_P2; 1 or more
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more

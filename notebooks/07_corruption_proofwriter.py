@@ -35,12 +35,14 @@ order: str = "random"  # of the statements; given has facts first; one of random
 corruptions: list[str] = []  # which; every one when empty
 examples: int = 512  # questions of each case; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
-trainable: str = "all"  # finetuning asked; one of all, attention, mlp, layernorm, bias, lora
+trainable: str = "all"  # finetuning asked;
+# one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
 shots: int = 4  # demonstrations before each question; 0 or more
 draw_count: int = 2048  # random draws of examples; 1 or more
-draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values; 1 or more
+draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values;
+# 1 or more
 bins: int = 8  # bins of S_P2; 1 or more
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more

@@ -5,7 +5,7 @@ useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -54,9 +54,9 @@ def permuted_labels(heights: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return shuffled
 
 
-CONTROLS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    "permuted labels": permuted_labels
-}
+Control = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+CONTROLS: dict[str, Control] = {"permuted labels": permuted_labels}
 """Controls by name: heights in, the labels that the first model's features are probed for out.
 
 What the classifiers reach without any information. The first word of the name is its kind.
@@ -94,7 +94,7 @@ def compare(
     groups = np.arange(len(heights)) if groups is None else np.asarray(groups)
     rng = np.random.default_rng(settings.seed)
     # All are dealt, wanted or not, so that the resamples behind them are always the same.
-    dealt = {name: control(heights, rng) for name, control in CONTROLS.items()}
+    dealt = {name: _dealt(control, heights, groups, rng) for name, control in CONTROLS.items()}
     first = next(iter(models.values()), None)
     sources: list[tuple[str, str, np.ndarray, np.ndarray]] = [
         *(("model", name, values, heights) for name, values in models.items()),
@@ -106,7 +106,8 @@ def compare(
     predictions: dict[str, Predictions] = {}
     f1: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for kind, name, values, labels in sources:
-        predictions[name] = found = predict(values, labels, groups, settings)
+        folds = settings.folds if labels is heights else _folds(settings.folds, labels, groups)
+        predictions[name] = found = predict(values, labels, groups, replace(settings, folds=folds))
         useful = confusions(usefulness(labels), found.useful, groups)
         height = confusions(useful_heights(labels), found.height, groups)
         macro, root = resampled_f1(height, weights)
@@ -126,6 +127,21 @@ def compare(
     ]
     scores = _scores(f1, rng) if twins or text else []
     return Comparison(pd.DataFrame(table), pd.DataFrame(scores), predictions)
+
+
+def _dealt(
+    control: Control, heights: np.ndarray, groups: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """What a control makes of the heights, anew where it leaves one group all that is useful."""
+    labels = control(heights, rng)
+    while _folds(2, labels, groups) < _folds(2, heights, groups):
+        labels = control(heights, rng)
+    return labels
+
+
+def _folds(most: int, labels: np.ndarray, groups: np.ndarray) -> int:
+    """As many folds, but no more than groups that have a useful statement."""
+    return min(most, len(np.unique(groups[(labels > USELESS).any(axis=1)])))
 
 
 def _scores(

@@ -7,17 +7,14 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import quote
-
-import nbformat
-import psutil
 
 from mplib.errors import InputError, NotebookFailed, suggest
 from mplib.files import ROOT, exclusive, home
 from mplib.runs import cost
 from mplib.runs.gpus import visible
 from mplib.runs.profiles import Job, Profile
-from mplib.runs.runner import execute
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,7 @@ def sweep(profile: Profile, engine: Engine, *, dry_run: bool = False) -> None:
         NotebookFailed: some failed; the message lists them with the notebooks that show why.
     """
     if dry_run:
-        found = _tell(profile, engine)
-        print(*(f"{job.name}\n" for job in found), sep="", end="")
-        if not found:
-            print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
+        print(*(f"{job.name}\n" for job in _tell(profile, engine)), sep="", end="")
         return
     with exclusive(home() / "runs" / ".lock", wait=False) as lock:
         run_all(profile, engine, lock)
@@ -103,7 +97,9 @@ def sweep(profile: Profile, engine: Engine, *, dry_run: bool = False) -> None:
 def _tell(profile: Profile, engine: Engine) -> list[Job]:
     """The runs that a sweep will start; says what they cost."""
     found = profile.jobs if engine.force else due(profile)
-    if found and engine.estimate:
+    if not found:
+        print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
+    elif engine.estimate:
         table = cost.table(profile.jobs, found, engine.estimate, engine.at_once(profile))
         print(table.to_markdown(index=False), file=sys.stderr, flush=True)
     return found
@@ -112,10 +108,11 @@ def _tell(profile: Profile, engine: Engine) -> list[Job]:
 def due(profile: Profile) -> list[Job]:
     """The runs that a sweep would start: what is not finished, and what would then be old."""
     found: list[Job] = []
+    made: set[Path] = set()
     for job in profile.jobs:
-        made = {path for other in found for path in (other.executed, *other.makes)}
         if not job.is_finished or made & {*job.inputs}:
             found.append(job)
+            made |= {job.executed, *job.makes}
     return found
 
 
@@ -134,6 +131,8 @@ def call(command: list[str], lock: int, failure: str) -> None:
     try:
         status = process.wait()
     except BaseException:
+        import psutil
+
         for each in [*psutil.Process(process.pid).children(recursive=True), process]:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
@@ -164,7 +163,8 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
         "--rerun-triggers", "mtime", "input",
         "--config", f"profile=name:{quote(profile.name)}", *engine.options(),
     ]  # fmt: skip
-    _tell(profile, engine)
+    if not _tell(profile, engine):
+        return
     try:
         call(command, lock, "Snakemake failed: the messages above say why")
     except NotebookFailed as error:
@@ -176,6 +176,8 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
             for job in profile.jobs:
                 if job.gathers:
                     # What there is deserves its summary; a later sweep makes it anew.
+                    from mplib.runs.runner import execute
+
                     execute(job.notebook.name, job.parameters, force=True)
         lines = "\n".join(f"  {job.name}: {_reason(job)}" for job in lacking)
         raise NotebookFailed(
@@ -186,6 +188,8 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
 
 def _reason(job: Job) -> str:
     """Why a run is missing."""
+    import nbformat  # late: it is slow, and nearly no sweep needs it
+
     if not job.failed.is_file():
         return "not run, since what it needs is missing or the engine ended"
     try:

@@ -1,11 +1,10 @@
 """GPUs of this machine, each lent to one notebook at a time."""
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mplib.errors import InputError
@@ -20,10 +19,10 @@ def visible() -> list[str]:
 
     ``CUDA_VISIBLE_DEVICES`` limits them, as it does for CUDA itself.
     """
-    program = shutil.which("nvidia-smi")
-    command = [program, "--query-gpu=uuid", "--format=csv,noheader"] if program else ["true"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    present = done.stdout.split() if not done.returncode else []
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    present: list[str] = []
+    with suppress(OSError, subprocess.CalledProcessError):  # there is none, or no driver
+        present = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
         return present

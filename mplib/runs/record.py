@@ -168,16 +168,10 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
     notebook = Notebook.find(name)
     values = notebook.check({key: scope[key] for key in notebook.parameters})
     about = notebook.about(values)
-    inputs = inputs_of(about)
+    inputs = {name: fingerprint(path) for name, path in about.get("files", {}).items()}
     run = Run(notebook, values, run_folder(notebook, values), about, notebook.hash, inputs)
     _hold(run.partial)
     return run
-
-
-def inputs_of(about: Mapping[str, Any]) -> dict[str, str]:
-    """Fingerprints of the files and folders that a run reads, by the parameter that names them."""
-    files = {name: Path(path) for name, path in about.get("files", {}).items()}
-    return {name: fingerprint(path) for name, path in files.items() if path.exists()}
 
 
 def _hold(partial: Path) -> None:

@@ -1,6 +1,7 @@
 """Runs one notebook through papermill, strictly: what the command line and Snakemake call."""
 
 import json
+import logging
 import os
 import resource
 import shutil
@@ -40,8 +41,8 @@ SOCKETS = "mplib"
 """Name of the folder that the kernels' sockets lie in."""
 
 
-HANDLES = 4096
-"""Files that a run may have open at once, where the system allows it."""
+HANDLES = (200, 4096)
+"""Files that a run must be able to have open at once, and those that are plenty."""
 
 
 class OwnKernel(AsyncKernelManager):
@@ -79,6 +80,7 @@ def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path
         InputError: unknown notebook or parameter, wrong type, or an input the notebook refuses.
         NotebookFailed: any other error inside the notebook; ``failed.ipynb`` shows it.
     """
+    _raise_handles()
     job = Job.of(name, given)
     _ = job.about  # which refuses what cannot be, before anything is started
     tidy()
@@ -98,11 +100,6 @@ def _execute(job: Job) -> None:
     # Only what differs from the parameters cell, so that a page shows it once.
     changed = {n: v for n, v in values.items() if v != notebook.parameters[n].default}
     _say(f"{notebook.name}: {folder.name} started")
-    # Notebooks open many files at once; the system lets each process have more than it begins with.
-    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if few < HANDLES:
-        enough = HANDLES if most == resource.RLIM_INFINITY else min(HANDLES, most)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     sockets = Path(tempfile.mkdtemp(dir=private_folder(SOCKETS)))
     try:
         with exclusive(sockets / ".lock", wait=False):
@@ -138,13 +135,32 @@ def _papermill(job: Job, changed: Mapping[str, Any], running: Path, sockets: Pat
     options = {
         "transport": "ipc", "ip": f"{sockets}/kernel", "connection_file": f"{sockets}/kernel.json",
     }  # fmt: skip
+    # What a kernel's end means is said by the caller.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
     # Papermill fills parameters into the names of files.
     output = str(running).replace("{", "{{").replace("}", "}}")
     papermill.execute_notebook(
         job.notebook.read(), output, parameters=changed, kernel_name="python3",
         language="python", cwd=str(ROOT), progress_bar=False, kernel_manager_class=OwnKernel,
-        config=Config({"KernelManager": options}),
+        shutdown_kernel="immediate", config=Config({"KernelManager": options}),
     )  # fmt: skip
+
+
+def _raise_handles() -> None:
+    """Lets this process and its kernel open as many files as the system allows it.
+
+    Raises:
+        InputError: that is too few for a kernel.
+    """
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < HANDLES[0]:
+        raise InputError(
+            f"{most} files at once are too few for a notebook: run `ulimit -Hn {HANDLES[1]}`, or "
+            "ask who runs this machine"
+        )
+    if few < HANDLES[1]:
+        enough = HANDLES[1] if most == resource.RLIM_INFINITY else min(HANDLES[1], most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
 
 
 def tidy() -> None:
@@ -181,16 +197,10 @@ def parse_parameters(text: str) -> dict[str, Any]:
     """
     try:
         given = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--params {text!r} is no JSON ({error}): quote it as one word") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"--params {text:.200} is no JSON ({error}): quote it as one word"
+        ) from None
     if not isinstance(given, dict):
         raise InputError(f"--params {text!r} is no JSON object: use one such as '{{\"k\": 3}}'")
     return given
-
-
-def parse_value(text: str) -> Any:
-    """A parameter's value from the command line: JSON where it is, else the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return {"True": True, "False": False}.get(text, text)

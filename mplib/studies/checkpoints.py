@@ -24,7 +24,8 @@ TRAINABLE = ("all", "attention", "mlp", "layernorm", "bias", "lora")
 def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
     """The folder that a notebook's ``checkpoint`` parameter names, its other parameters filled in.
 
-    ``auto`` names the folder after the task, the model, the part that trains and the seed.
+    ``auto`` names the folder after the task, the model, the part that trains and the seed; another
+    name may hold that one as ``{auto}``.
 
     Args:
         task: the task's name in the registry.
@@ -41,7 +42,8 @@ def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
     words["model"] = parameters["model"].replace("/", "--")
     name = str(parameters["checkpoint"])
     try:
-        filled = (kind.checkpoint if name == "auto" else name).format(**words)
+        words["auto"] = kind.checkpoint.format(**words)
+        filled = words["auto"] if name == "auto" else name.format(**words)
     except (LookupError, ValueError, AttributeError) as error:
         raise InputError(
             f"checkpoint={name!r}: {error} is no parameter; use names such as {{model}}, {{k}} or "

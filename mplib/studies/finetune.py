@@ -164,8 +164,8 @@ def finetune(
         settle(folder, SEAL)
         if (done := _finished(folder, identity)) is None:
             done = _finetune(start, train, dev, training, folder, identity)
-        elif read_state(partial, "last", identity):
-            discard(partial, STATE)  # a power cut came after the checkpoint
+        else:  # a power cut came after the checkpoint, unless the state is of another training
+            discard(partial, STATE if read_state(partial, "last", identity) else [])
         return done
 
 

@@ -19,7 +19,7 @@ from mplib.models.passes import head_shape
 from mplib.probe.knn import ProbeSettings
 from mplib.studies.checkpoints import finetuned_models
 from mplib.studies.layers import LayerSelection, parse_layers, select_layers
-from mplib.tasks.examples import Example, ExampleSet, joined
+from mplib.tasks.examples import Example, ExampleSet, joined, unasked
 from mplib.tasks.task import WordTask, template_text
 
 
@@ -153,6 +153,8 @@ def read_sets(
 def chosen_sets(task: WordTask, split: str, n: int, shots: Sequence[int] = ()) -> list[ExampleSet]:
     """The sets of a task, at most n examples of each; finds at once what else comes after an hour.
 
+    Training examples that are asked too are left out, and counted.
+
     Args:
         task: the task.
         split: ``train``, ``dev`` or ``test``.
@@ -162,12 +164,13 @@ def chosen_sets(task: WordTask, split: str, n: int, shots: Sequence[int] = ()) -
     Raises:
         InputError: there are fewer training examples than demonstrations.
     """
-    sets = task.sets(split, n)
+    sets = unasked(task.sets(split, n))
     for one in sets:
         if (most := max(shots, default=0)) > len(one.train):
+            asked = f" ({one.left_out} more are asked themselves)" if one.left_out else ""
             raise InputError(
-                f"{most} demonstrations, but {one.name} has {len(one.train)} training examples: "
-                "lower shots and shot_counts or name a larger file"
+                f"{most} demonstrations, but {one.name} has {len(one.train)} training examples"
+                f"{asked}: lower shots and shot_counts or name a larger file"
             )
     return sets
 
@@ -231,7 +234,7 @@ def choose_layers(
         kept = chosen if len(chosen) < total else None
         return replace(procedure, layers=kept), pd.DataFrame({"layer": chosen}), None
     examples = [example for one in dev for example in one.examples]
-    together = ExampleSet("development", examples, dev[0].train, 0)
+    (together,) = unasked([ExampleSet("development", examples, dev[0].train, 0)])
     prompts, choices = procedure.ask(subject, together)
     found = select_layers(
         subject.loaded.model, prompts, choices=choices, batch_size=procedure.batch_size

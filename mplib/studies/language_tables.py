@@ -1,6 +1,5 @@
 """The tables of a study of examples in words: answers, scores, layers, and what they say."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,10 +17,14 @@ from mplib.studies.layers import height_prefixes
 from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
+from mplib.tasks.words import words
 
 
 def preview(sets: Sequence[ExampleSet]) -> pd.DataFrame:
-    """The first example of each set: what is told and asked, and what is useful."""
+    """The first example of each set: what is told and asked, and what is useful.
+
+    Where training examples are asked too, a column says how many were left out of demonstrations.
+    """
     rows = []
     for one in sets:
         first = one.examples[0]
@@ -35,7 +38,10 @@ def preview(sets: Sequence[ExampleSet]) -> pd.DataFrame:
             "answer": first.answer,
             "useful: height": ", ".join(f"({i}): {height}" for height, i in useful),
         })  # fmt: skip
-    return pd.DataFrame(rows)
+    left_out = [one.left_out for one in sets]
+    return pd.DataFrame(rows).assign(
+        **{"asked, so not demonstrated": left_out} if any(left_out) else {}
+    )
 
 
 def accuracy_table(readings: Sequence[Readings]) -> pd.DataFrame:
@@ -64,7 +70,7 @@ def by_negation(examples: Sequence[Example]) -> float | None:
     """Share of questions answered rightly by "False" where they say "not", else "True"."""
     if not {example.answer for example in examples} <= {"True", "False"}:
         return None
-    says_not = [bool(re.search(r"\bnot\b", example.question)) for example in examples]
+    says_not = ["not" in words(example.question) for example in examples]
     false = [example.answer == "False" for example in examples]
     return float(np.mean(np.equal(says_not, false)))
 

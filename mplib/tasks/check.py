@@ -40,7 +40,8 @@ class Format(NamedTuple):
 
     Attributes:
         name: what to call it.
-        fields: what tells its records from those of the formats further down: all are filled.
+        fields: what tells its records from those of the formats further down: all are there, and
+            ``options`` are some.
         read: what is learnt of the questions of a record; by default it cannot be loaded.
         reason: why it cannot be loaded.
     """
@@ -57,6 +58,7 @@ def _custom(record: Record) -> Iterable[Reading]:
 
 def _science(record: Record) -> Iterable[Reading]:
     question = formats.parse(record)
+    question.example(conclusions=True, distractors=True, order="given", seed=0)  # can it be shown?
     yield Reading(question.name, question.stated_depth, question.depth)
 
 
@@ -102,7 +104,8 @@ FORMATS = (
 """The formats, told apart by the first record that can be read."""
 
 
-UNKNOWN = Format("unknown", (), reason=f"expected {'; '.join(known.name for known in FORMATS)}")
+_KNOWN = [f"{known.name} ({', '.join(known.fields)})" for known in FORMATS]
+UNKNOWN = Format("unknown", (), reason=f"expected the fields of {'; '.join(_KNOWN)}")
 
 
 def check(path: str) -> tuple[list[str], list[str], int]:
@@ -128,7 +131,8 @@ def check(path: str) -> tuple[list[str], list[str], int]:
 def _check(files: Sequence[Path], world: str, refused: list[str]) -> tuple[int, list[str]]:
     """How many records load, and what is to be said; lengthens ``refused``."""
     first = first_record(files[0])
-    known = next(x for x in (*FORMATS, UNKNOWN) if all(first.get(key) for key in x.fields))
+    there = {key for key in first if key != "options" or first[key]}
+    known = next(x for x in (*FORMATS, UNKNOWN) if {*x.fields} <= there)
     read = known.read or (lambda record: ())
     items = [
         (file.stem.removeprefix("meta-"), item)

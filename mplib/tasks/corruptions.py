@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from mplib.errors import InputError, suggest
+from mplib.errors import InputError, one_of
 from mplib.tasks.examples import Example
 from mplib.tasks.proofwriter.logic import FORMS, Rule, read, write
 
@@ -155,9 +155,7 @@ def corrupt(example: Example, name: str, seed: int = 0) -> Corrupted | None:
     >>> found.hit, found.example.statements[found.hit]
     (2, 'That Bob is kind is false.')
     """
-    if name not in CORRUPTIONS:
-        hint = suggest(name, [*CORRUPTIONS])
-        raise InputError(f"corruption {name!r}: expected one of {', '.join(CORRUPTIONS)}.{hint}")
+    one_of("corruption", name, CORRUPTIONS)
     text = "\n".join([*example.statements, example.question])
     return CORRUPTIONS[name](example, random.Random(f"{seed} {text}"))
 

@@ -7,7 +7,8 @@ Fields of a line, statements counted from 0:
   statement numbers) with ``heights`` (their heights, in the same order);
 - optional ``root`` (number of the statement that gives the answer; needed where the tree leaves it
   open), ``group`` (string: lines of one group never stand in two folds of a probe; by default each
-  line is its own) and ``choices`` (list of strings, the answer among them).
+  line is its own; the same question twice is always of one) and ``choices`` (list of strings, the
+  answer among them).
 
 Other fields, such as an id, are left alone.
 """
@@ -47,7 +48,7 @@ def _some(check: Check) -> Check:
 
 
 def _different(check: Check) -> Check:
-    return lambda value: _some(check)(value) and len({*value}) == len(value)
+    return lambda value: _some(check)(value) and len({str(x).strip() for x in value}) == len(value)
 
 
 SCHEMA: dict[str, tuple[Check, str]] = {

@@ -1,15 +1,16 @@
 """Examples: problems in words whose gold reasoning tree is known, alone and in sets."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 
 import numpy as np
 
-from mplib.errors import InputError
+from mplib.errors import InputError, one_of
 from mplib.tasks.trees import PADDING, ReasoningTree, stack_labels
+from mplib.tasks.words import same
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Example:
         if self.choices and self.answer not in self.choices:
             raise InputError(f"answer {self.answer!r} is none of the choices {self.choices}")
 
+    @cached_property
+    def key(self) -> tuple[frozenset[str], str]:
+        """What it shares with the same problem told elsewhere: the statements in any order."""
+        return frozenset(map(same, self.statements)), same(self.question)
+
     def arranged(self, places: Sequence[int]) -> "Example":
         """The example with the statements of these places, in this order.
 
@@ -65,8 +71,7 @@ def ordered(n: int, order: str, seed: str) -> list[int]:
     Raises:
         InputError: another order.
     """
-    if order not in ("random", "given"):
-        raise InputError(f"order={order!r}: expected 'random' or 'given'")
+    one_of("order", order, ("random", "given"))
     places = list(range(n))
     if order == "random":
         random.Random(seed).shuffle(places)
@@ -74,8 +79,24 @@ def ordered(n: int, order: str, seed: str) -> list[int]:
 
 
 def group_names(examples: Sequence[Example]) -> np.ndarray:
-    """Group of each example, its own where the task names none; shape (examples,)."""
-    return np.array([example.group or f"example {i}" for i, example in enumerate(examples)])
+    """Group of each example, its own where the task names none; shape (examples,).
+
+    Groups that hold the same problem are one, by one of their names.
+    """
+    names = [example.group or f"example {i}" for i, example in enumerate(examples)]
+    first: dict[Hashable, str] = {}
+    one: dict[str, str] = {}
+
+    def group(name: str) -> str:
+        while name in one:
+            name = one[name]
+        return name
+
+    for name, example in zip(names, examples, strict=True):
+        known, own = group(first.setdefault(example.key, name)), group(name)
+        if known != own:
+            one[own] = known
+    return np.array([group(name) for name in names])
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,7 @@ class ExampleSet:
         train: examples to draw demonstrations from.
         depth: height of their trees' roots.
         size: number of statements, 0 where it varies.
+        left_out: how many of those to draw from were left out, as they are asked (see ``unasked``).
     """
 
     name: str
@@ -95,6 +117,7 @@ class ExampleSet:
     train: Sequence[Example]
     depth: int
     size: int = 0
+    left_out: int = 0
 
     @cached_property
     def heights(self) -> np.ndarray:
@@ -115,8 +138,19 @@ class ExampleSet:
         return np.where(kinds == "rule", self.heights, PADDING)
 
 
+def unasked(sets: Sequence[ExampleSet]) -> list[ExampleSet]:
+    """The sets without the training examples that they ask: no question shows its own answer."""
+    asked = {example.key for one in sets for example in one.examples}
+    kept = [[example for example in one.train if example.key not in asked] for one in sets]
+    return [
+        replace(one, train=train, left_out=one.left_out + len(one.train) - len(train))
+        for one, train in zip(sets, kept, strict=True)
+    ]
+
+
 def joined(sets: Sequence[ExampleSet], name: str) -> ExampleSet:
     """One set of the examples of several, demonstrations likewise."""
     examples = [example for one in sets for example in one.examples]
     train = [example for one in sets for example in one.train]
-    return ExampleSet(name, examples, train, max(one.depth for one in sets))
+    left_out = sum(one.left_out for one in sets)
+    return ExampleSet(name, examples, train, max(one.depth for one in sets), left_out=left_out)

@@ -1,12 +1,15 @@
 """Files of records: one JSON object a line, plain or gzipped. Every loader reads its lines here.
 
-A file that is one JSON list of objects, as some publishers write them, is read in the same way.
+A file that is one JSON list of objects, as some publishers write them, or objects that go on over
+several lines each, is read in the same way.
 """
 
 import gzip
 import json
 import os
+import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,20 +38,25 @@ def read_jsonl(
             variable TQDM_DISABLE is set.
 
     Yields:
-        (number of the line, or of the record in a list, counted from 1; what was parsed, or the
-        error with file and line). Blank lines are left out.
+        (number of the line, or of the record where they are no lines, counted from 1; what was
+        parsed, or the error with file and line). Blank lines are left out.
 
     Raises:
         InputError: the file cannot be read at all.
     """
     shown: dict[str, Any] = {} if progress else {"disable": True}  # False would hide TQDM_DISABLE
     try:
+        if not Path(path).is_file():  # a pipe would be waited for
+            raise InputError("cannot be read: expected a file, found a folder, a pipe or nothing")
         with Path(path).open("rb") as raw:
             packed = raw.peek(2)[:2] == b"\x1f\x8b"
             file = gzip.GzipFile(fileobj=raw) if packed else raw
             total = None if packed else os.fstat(raw.fileno()).st_size
-            whole = file.peek(1).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
-            records = _decode(file.read()) if whole else file
+            head = file.peek(4)
+            if not (encoding := json.detect_encoding(head)).startswith("utf-8"):
+                raise InputError(f"not UTF-8, but {encoding} by its first bytes: save it as UTF-8")
+            whole = bool(re.match(rb"(\xef\xbb\xbf)?\s*(\[|\{[ \t\r]*\n)", head))
+            records = _decode(file.read(), whole) if whole else file
             with tqdm(total=total, desc=str(path), unit="B", unit_scale=True, **shown) as bar:
                 for number, record in enumerate(records, start=1):
                     bar.update(0 if whole else len(record))
@@ -108,24 +116,35 @@ def _attempt(record: Any, parse: Callable[[Record], T], where: str) -> T | Input
             raise InputError(f"expected a JSON object {{...}}, found {value!r:.60}")
         return parse(value)
     except (InputError, RecursionError) as error:  # the second: a proof nested too deeply
-        return InputError(f"{where}: {error}")
+        return InputError(f"{where}: {' '.join(str(error).split()):.600}")
 
 
-def _decode(data: bytes) -> Any:
+def _decode(data: bytes, several: bool = False) -> Any:
+    """The value that a text is; the list of several that stand in one, or below each other."""
     try:
-        value = json.loads(text := data.decode("utf-8-sig"), object_pairs_hook=_unique)
-        if "\\ud" in text or "\\uD" in text:
-            json.dumps(value, ensure_ascii=False).encode()  # refuses half a character
-        return value
+        text = data.decode("utf-8-sig").strip(" \t\r\n")
+        if several and text[0] != "[":  # no string has a line's end in it
+            text = "[" + re.sub(r"\}([ \t\r]*+\n\s*+\{)", r"},\1", text) + "]"
+        escaped = re.search(r"\\u[dD][89a-fA-F]", text)
+        return json.loads(text, object_pairs_hook=_whole if escaped else _unique)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:  # cut off, not UTF-8, a huge number, too deep
         raise InputError(f"not a whole JSON object in UTF-8 ({error}); mend the file") from None
 
 
+def _whole(pairs: list[tuple[str, Any]]) -> Record:
+    """As ``_unique``, and half a character is no text: no tokenizer takes it."""
+    for key, value in pairs:
+        if half := re.search("[\ud800-\udfff]", json.dumps([key, value], ensure_ascii=False)):
+            code = f"\\u{ord(half[0]):04x}"
+            raise InputError(f"field {key!r}: half of a surrogate pair ({code}) is no text")
+    return _unique(pairs)
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> Record:
     """The object of its fields; twice the same field would leave open which one is meant."""
     if len(found := dict(pairs)) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise InputError(f"field {twice!r} stands twice; keep one of the two")
     return found

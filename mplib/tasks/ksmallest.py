@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mplib.errors import InputError, suggest
+from mplib.errors import InputError, one_of
 from mplib.tasks.corruptions import Impossible
 from mplib.tasks.examples import Example
 from mplib.tasks.task import Changed, Corruption, Prompts, Shown, Task, Typical, Writer
@@ -224,9 +224,7 @@ def replace_number(
         InputError: no such corruption.
         Impossible: no list allows it.
     """
-    if name not in NUMBERS:
-        hint = suggest(name, [*NUMBERS])
-        raise InputError(f"corruption {name!r}: expected one of {', '.join(NUMBERS)}.{hint}")
+    one_of("corruption", name, NUMBERS)
     heights = task.heights(lists)
     kinds = (heights == task.depth, (heights == 0) & (task.depth > 0), heights == USELESS)
     smaller = np.where(lists[:, None] < lists[..., None], lists[:, None], -1).max(axis=2)

@@ -4,7 +4,6 @@ A task's *problems* are whatever it likes best: an array of lists of numbers, or
 Studies hand them back to the task and never look inside.
 """
 
-import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,11 +13,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from mplib.errors import InputError, suggest
+from mplib.errors import one_of
 from mplib.tasks.corruptions import CORRUPTIONS, corrupt_all
 from mplib.tasks.examples import Example, ExampleSet, group_names
 from mplib.tasks.textbaseline import text_features
 from mplib.tasks.trees import stack_labels
+from mplib.tasks.words import tokens
 
 Problems = Any
 """Problems of one task: an array of shape (n, ...), or a list of examples."""
@@ -159,7 +159,7 @@ class WordTask(Task):
         for one in self.sets("test", DEMONSTRATIONS):
             for x in (*one.examples, *one.train):
                 texts += [*x.statements, x.question, x.answer, *x.choices]
-        return sorted({*re.findall(r"\w+|[^\w\s]+", " ".join(texts))})
+        return sorted({*tokens(" ".join(texts))})
 
     @property
     def corruptions(self) -> Mapping[str, Corruption]:
@@ -190,7 +190,8 @@ def template_text(name: str) -> str:
     Raises:
         InputError: no such template.
     """
-    return _known("template", name, TEMPLATES)
+    one_of("template", name, TEMPLATES)
+    return TEMPLATES[name]
 
 
 def task_class(name: str) -> Any:
@@ -199,14 +200,8 @@ def task_class(name: str) -> Any:
     Raises:
         InputError: there is no such task.
     """
-    return resolve_name(_known("task", name, TASKS))
-
-
-def _known(parameter: str, name: str, known: Mapping[str, str]) -> str:
-    if name not in known:
-        hint = suggest(name, [*known])
-        raise InputError(f"{parameter}={name!r}: expected one of {', '.join(known)}.{hint}")
-    return known[name]
+    one_of("task", name, TASKS)
+    return resolve_name(TASKS[name])
 
 
 def task_of(parameters: Mapping[str, Any]) -> Task:

@@ -7,9 +7,8 @@ import regex
 # Letters of scripts without spaces are words of their own: Han, kana, and what Unicode calls
 # "complex context" (Thai, Lao, Khmer, Myanmar and their kin), whose words only a dictionary knows.
 _ALONE = r"[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{lb=SA}]"
-_WORD = regex.compile(
-    rf"(?V1)[\w&&{_ALONE}]\p{{M}}*|[[\w\p{{M}}\N{{ZERO WIDTH NON-JOINER}}\N{{ZERO WIDTH JOINER}}'-]--{_ALONE}]+"
-)
+_JOINED = r"[\w\p{M}\u200c\u200d'-]"  # the two join letters within a word, and show nothing
+_WORD = regex.compile(rf"(?V1)[\w&&{_ALONE}]\p{{M}}*|[{_JOINED}--{_ALONE}]+")
 _TOKEN = regex.compile(r"\w+|[^\w\s]+")
 
 

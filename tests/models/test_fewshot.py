@@ -28,6 +28,7 @@ from mplib.models.inference import read
 from mplib.models.loading import PACKAGED
 from mplib.tasks import custom
 from mplib.tasks.examples import Example
+from mplib.tasks.jsonl import load_jsonl
 from mplib.tasks.proofwriter.generator import examples as theories
 from mplib.tasks.science import formats
 from mplib.tasks.trees import ReasoningTree
@@ -47,7 +48,7 @@ TASKS = ["natural", "negated", "hidden", "science", "bank", "own"]
 
 def of_file(path: Path) -> list[Example]:
     """All science questions of a file."""
-    return [q.example(True, True, "random", 0) for q in formats.questions(path)]
+    return [q.example(True, True, "random", 0) for _, q in load_jsonl(path, formats.parse)]
 
 
 def science() -> list[Example]:

@@ -2,8 +2,11 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,17 +27,19 @@ with lent(sys.argv[1]) as held:
 
 
 @pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine of two GPUs."""
     program = tmp_path / "bin" / "nvidia-smi"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nprintf 'GPU-a\\nGPU-b\\n'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    short = Path(tempfile.mkdtemp(dir="/tmp"))  # a long place is not used for locks
+    monkeypatch.setenv("TMPDIR", str(short))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return tmp_path
+    yield short
+    shutil.rmtree(short)
 
 
 def borrow(device: str, seconds: float) -> "subprocess.Popen[str]":
@@ -115,6 +120,22 @@ def test_a_gpu_that_is_not_there() -> None:
         gpus.lent("cuda:2"),
     ):
         pass
+
+
+def test_a_link_in_a_locks_place_truncates_nothing(two: Path) -> None:
+    precious = two / "precious.txt"
+    precious.write_text("mine")
+    locks = two / f"mplib-gpus-{os.getuid()}"
+    locks.mkdir()
+    (locks / "GPU-a").symlink_to(precious)
+    with pytest.raises(InputError, match="GPU-a is a link"), gpus.lent("cuda"):
+        pass
+    (locks / "GPU-a").unlink()
+    locks.rmdir()
+    locks.symlink_to(two)
+    with pytest.raises(InputError, match="no folder of this user's own"), gpus.lent("cuda"):
+        pass
+    assert precious.read_text() == "mine"
 
 
 @pytest.mark.usefixtures("two")

@@ -7,10 +7,11 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import time
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -273,12 +274,85 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after):
     assert _same_weights(tmp_path / "broken", tmp_path / "unbroken")
 
 
-# Processes that die
+# Files that a power cut left short
+
+CUT = b"\0" * 20
 
 
-def train_and_say(said: Connection, limit: int, *given: object) -> None:
-    """Trains in a process of its own, in which no file may be longer, and says what was refused."""
+@pytest.mark.parametrize("name", ["training.json", "model.safetensors", "history.csv"])
+@pytest.mark.parametrize("content", [b"", CUT])
+def test_a_checkpoint_with_a_file_that_was_cut_is_made_anew(tmp_path, name, content):
+    short = replace(QUICK, steps=2, evaluations=1)
+    folder, mine = tmp_path / "c", tmp_path / "c" / "notes.txt"
+    first = train(folder, short)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / name).write_bytes(content)
+    if name != "training.json":  # where it is lost, nothing tells whose the notes are
+        mine.write_text("mine")
+    assert read_training(folder) is None
+    pd.testing.assert_frame_equal(train(folder, short), first, check_exact=True)
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p != mine} == whole
+    assert name == "training.json" or mine.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("name", ["last", "best", "history"])
+@pytest.mark.parametrize("content", [b"", CUT])
+def test_a_state_that_was_cut_is_begun_anew(tmp_path, name, content):
+    begun = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    _interrupted(tmp_path / "c", begun, QUICK, stop_after=6)
+    suffix = "csv" if name == "history" else "safetensors"
+    (tmp_path / "c.partial" / f"{name}.{suffix}").write_bytes(content)
+    pd.testing.assert_frame_equal(train(tmp_path / "c"), train(tmp_path / "unbroken"))
+    assert _same_weights(tmp_path / "c", tmp_path / "unbroken")
+
+
+def test_earlier_checkpoints_without_a_list_are_finished_too(tmp_path):
+    first = train(tmp_path / "c")
+    about = json.loads((tmp_path / "c" / "training.json").read_text())
+    kept = {name: about[name] for name in about if name not in ("history", "files")}
+    (tmp_path / "c" / "training.json").write_text(json.dumps(kept))
+    stamp = (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns
+    pd.testing.assert_frame_equal(train(tmp_path / "c"), first)
+    assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns == stamp
+
+
+def test_somebody_elses_folder_is_not_trained_into(tmp_path):
+    for name in ("c", "d.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("mine")
+    for name in ("c", "d"):
+        with pytest.raises(InputError, match=r"holds thesis\.txt"):
+            train(tmp_path / name)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2
+
+
+# Processes that die, and processes that meet
+
+
+class Power:
+    """Ends the process when it is about to put the n-th file or folder in its place."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        for name in ("rename", "replace", "rmdir", "unlink"):
+            setattr(os, name, partial(self.cut, getattr(os, name)))
+
+    def cut(self, real, *given, **options):
+        self.left -= 1
+        if self.left < 0:
+            os._exit(77)
+        return real(*given, **options)
+
+
+def train_and_say(said: Connection, limit: int, *given: object, cut: int | None = None) -> None:
+    """Trains in a process of its own, in which no file may be longer, and says what was refused.
+
+    With ``cut``, the power fails once so many files have been put in place or removed.
+    """
     torch.set_num_threads(1)
+    if cut is not None:
+        Power(cut)
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
@@ -287,13 +361,17 @@ def train_and_say(said: Connection, limit: int, *given: object) -> None:
         said.send(str(error))
 
 
-def start(folder: Path, training: Training, limit: int = 0) -> tuple[BaseProcess, Connection]:
+def start(
+    folder: Path, training: Training, limit: int = 0, **options: object
+) -> tuple[BaseProcess, Connection]:
     """Starts a process that trains."""
     # Processes come from one that has the libraries: to import them takes longer than the training.
     several = multiprocessing.get_context("forkserver")
     several.set_forkserver_preload(["mplib.studies.finetune", "hypothesis", "pytest"])
     heard, said = several.Pipe(duplex=False)
-    process = several.Process(target=train_and_say, args=(said, limit, folder, training))
+    process = several.Process(
+        target=train_and_say, args=(said, limit, folder, training), kwargs=options
+    )
     process.start()
     said.close()
     return process, heard
@@ -327,6 +405,52 @@ def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
     resumed, unbroken = train(folder, training), train(tmp_path / "unbroken", training)
     pd.testing.assert_frame_equal(resumed, unbroken)
     assert _same_weights(folder, tmp_path / "unbroken")
+
+
+@one_worker
+@pytest.mark.slow
+def test_a_power_cut_at_any_moment_loses_nothing(tmp_path):
+    """Another training's checkpoint with a user's notes in it is there, and is being replaced."""
+    training, earlier = replace(QUICK, steps=2, evaluations=1), replace(QUICK, steps=1, seed=3)
+    unbroken, before = tmp_path / "unbroken", tmp_path / "before"
+    expected = train(unbroken, training)
+    train(before, earlier)
+    (before / "notes.txt").write_text("mine")
+    for moment in range(100):
+        folder = tmp_path / str(moment) / "c"
+        shutil.copytree(before, folder)
+        process, _ = start(folder, training, cut=moment)
+        process.join(120)
+        kept = [*folder.parent.rglob("notes.txt")]
+        assert [path.read_text() for path in kept] == ["mine"], moment
+        pd.testing.assert_frame_equal(train(folder, training), expected)
+        assert _same_weights(folder, unbroken)
+        assert (folder / "notes.txt").read_text() == "mine"
+        # The lock of a dead process holds nobody up.
+        assert {path.name for path in folder.parent.iterdir()} <= {"c", ".c.lock"}, moment
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == 77, moment
+    assert moment >= 16
+
+
+@one_worker
+@pytest.mark.slow
+def test_two_trainings_of_one_checkpoint(tmp_path):
+    folder, training = tmp_path / "c", replace(QUICK, steps=100, evaluations=100)
+    first, _ = start(folder, training)
+    last = tmp_path / "c.partial" / "last.safetensors"
+    while not last.exists() and first.is_alive():
+        time.sleep(0.01)
+    with pytest.raises(InputError, match="is being trained with other parameters"):
+        train(folder, replace(training, steps=101))
+    assert first.is_alive()
+    history = train(folder, training)  # waits, and finds it done
+    first.join(120)
+    assert first.exitcode == 0
+    pd.testing.assert_frame_equal(history, train(tmp_path / "unbroken", training))
+    assert _same_weights(folder, tmp_path / "unbroken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "unbroken"]
 
 
 @one_worker

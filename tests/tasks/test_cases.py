@@ -96,11 +96,12 @@ def test_our_science_questions_are_held_out_for_demonstrations():
 
 def test_a_file_of_ones_own_can_be_asked(tmp_path):
     line = {
-        "statements": ["A is red.", "Red things are big.", "B is blue."], "question": "A is big.",
-        "answer": "True", "edges": [[0, 1]], "choices": ["True", "False"],
+        "statements": ["A is red.", "Red things are big.", "B is blue."], "answer": "True",
+        "edges": [[0, 1]], "choices": ["True", "False"],
     }  # fmt: skip
     path = tmp_path / "own.jsonl"
-    path.write_text("".join(json.dumps(line | {"group": f"g{i}"}) + "\n" for i in range(30)))
+    lines = [json.dumps(line | {"question": f"Is A{i} big?", "group": f"g{i}"}) for i in range(30)]
+    path.write_text("\n".join(lines))
     sets = chosen_sets(Science(str(path), depths=(1,)), "test", 100)
     assert len(sets) == 1 and len(sets[0].examples) + len(sets[0].train) == 30
     with pytest.raises(InputError, match=r"no question of depths \[2\]: it has \[1\]"):

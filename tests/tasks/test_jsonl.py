@@ -62,7 +62,8 @@ def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
         ("null", "expected a JSON object {...}, found None"),
         ('{"a": %s}' % ("[" * 100_000), "recursion"),
         ('{"a": %s}' % ("9" * 5_000), "4300 digits"),
-        (r'{"a": "\ud800 alone"}', "surrogates"),
+        (r'{"a": ["\uD83D alone"]}', r"field 'a': half of a surrogate pair (\ud83d) is no text"),
+        (r'{"b": {"\udc00": 1}}', r"field '\udc00': half of a surrogate pair (\udc00)"),
         ('{"a": 1, "b": 2, "a": 3}', "field 'a' stands twice"),
     ],
 )  # fmt: skip

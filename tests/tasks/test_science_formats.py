@@ -13,6 +13,7 @@ from shared_data import shared
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example
+from mplib.tasks.jsonl import load_jsonl
 from mplib.tasks.science import formats
 from mplib.tasks.trees import ReasoningTree
 
@@ -66,7 +67,7 @@ def load(
     path: Path, conclusions: bool = True, distractors: bool = True, order: str = "random", seed=0
 ) -> list[Example]:
     shown = (conclusions, distractors, order, seed)
-    return [question.example(*shown) for question in formats.questions(path)]
+    return [question.example(*shown) for _, question in load_jsonl(path, formats.parse)]
 
 
 def by_text(example: Example) -> tuple[object, ...]:
@@ -227,7 +228,7 @@ def edges(*more: tuple[list[int], int]) -> list[dict[str, object]]:
 def test_error_names_file_and_line(tmp_path: Path, record: object, words: str) -> None:
     path = write(tmp_path, STREET_LINE, "", record)
     with pytest.raises(InputError, match=words) as caught:
-        list(formats.questions(path))
+        list(load_jsonl(path, formats.parse))
     assert str(caught.value).startswith(f"{path}, line 3: ")
 
 
@@ -295,7 +296,7 @@ def test_any_proof_gives_the_tree_of_its_steps(
 
 @pytest.mark.parametrize("name", BANK)
 def test_entailment_bank_loads_whole(name: str) -> None:
-    questions = [*formats.questions(shared(name))]
+    questions = [q for _, q in load_jsonl(shared(name), formats.parse)]
     stated = Counter(question.stated_depth for question in questions)
     assert [stated[d] for d in range(1, 8)] == [51, 62, 30, 17, 14, 7, 6]
     # By the longest way the counts are those of the paper's table 7: 51, 64, 28, 18 and 26 above.
@@ -347,7 +348,7 @@ def test_real_questions_have_the_same_trees_in_streets_format() -> None:
 
 
 def test_science_questions_are_many_and_balanced() -> None:
-    questions = list(formats.questions(formats.SCIENCE))
+    questions = [q for _, q in load_jsonl(formats.SCIENCE, formats.parse)]
     records = [
         json.loads(line) for line in formats.SCIENCE.read_text(encoding="utf-8").splitlines()
     ]

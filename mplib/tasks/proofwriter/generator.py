@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
 
-from mplib.errors import InputError
+from mplib.errors import InputError, one_of
 from mplib.tasks.examples import Example
 from mplib.tasks.jsonl import Record
 from mplib.tasks.proofwriter import logic
@@ -71,9 +71,8 @@ class TheorySettings:
 
     def __post_init__(self) -> None:
         """Checks that such theories exist."""
-        if self.style not in STYLES or self.world not in WORLDS:
-            given = f"style={self.style!r}, world={self.world!r}"
-            raise InputError(f"{given}: expected one of {STYLES} and one of {WORLDS}")
+        one_of("style", self.style, STYLES)
+        one_of("world", self.world, WORLDS)
         if not 0 <= self.depth <= 5:
             raise InputError(f"depth={self.depth}: expected a depth from 0 to 5")
         least, most = self.depth + 1, 40

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from itertools import count
 from typing import NamedTuple
 
-from mplib.errors import InputError
+from mplib.errors import InputError, one_of
 from mplib.tasks.trees import ReasoningTree
 
 SOMETHING = "something"
@@ -115,8 +115,7 @@ class Theory:
 
     def __post_init__(self) -> None:
         """Checks the world's name."""
-        if self.world not in WORLDS:
-            raise InputError(f"world={self.world!r}: expected one of {WORLDS}")
+        one_of("world", self.world, WORLDS)
 
     @cached_property
     def facts(self) -> dict[Literal, list[int]]:

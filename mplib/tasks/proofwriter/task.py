@@ -3,15 +3,16 @@
 The questions are drawn (``data="generated"``) or read from the official release or one file of it.
 """
 
+import heapq
+import random
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
-from mplib.errors import InputError
+from mplib.errors import InputError, one_of
 from mplib.files import resolve
 from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.proofwriter import generator, release
@@ -44,10 +45,14 @@ class Case:
         >>> str(Case.parse("d2 s8 hidden"))
         'depth 2, |S| = 8, hidden'
         """
-        if not (match := re.fullmatch(r"d(\d)(?: s(\d+))?( hidden)?", text.strip())):
+        if not (match := re.fullmatch(r"d(\d)(?: s(\d{1,4}))?( hidden)?", text.strip())):
             known = "'d1 s8' (depth 1, 8 statements), 'd1' (any number) or 'd2 s8 hidden'"
             raise InputError(f"case {text!r}: expected such as {known}")
         return cls(int(match[1]), int(match[2] or 0), bool(match[3]))
+
+    def holds(self, depth: int, size: int) -> bool:
+        """Whether questions of this depth and number of statements are of the case."""
+        return depth == self.depth and self.size in (0, size)
 
     def __str__(self) -> str:
         """As a label."""
@@ -92,8 +97,7 @@ class ProofWriter(WordTask):
         Raises:
             InputError: an unknown world, no case, or one that cannot be.
         """
-        if self.world not in WORLDS:
-            raise InputError(f"world={self.world!r}: expected one of {WORLDS}")
+        one_of("world", self.world, WORLDS)
         if not self.cases:
             raise InputError("no cases: name one or more, such as 'd1 s8'")
         for case in self.parsed:
@@ -119,16 +123,38 @@ class ProofWriter(WordTask):
         Raises:
             InputError: unknown split, or no such question.
         """
-        if split not in SPLITS:
-            raise InputError(f"split={split!r}: expected one of {', '.join(SPLITS)}")
+        return self._draw([case], split, n)[0]
+
+    def _draw(self, cases: Sequence[Case | None], split: str, n: int) -> list[list[Example]]:
+        """At most n questions of each case, of any kind where it is None.
+
+        From the release they are drawn over all its folders and theories. The seed, the theory and
+        the question alone say when a question is drawn, so that fewer are the first of more.
+        """
+        one_of("split", split, SPLITS)
         if self.data == "generated":
             seed = self.seed * len(SPLITS) + SPLITS.index(split)
-            return generator.examples(n, seed=seed, order=self.order, **vars(self._settings(case)))
-        of_depth = [example for example in self._read(split) if example.tree.depth == case.depth]
-        found = [example for example in of_depth if case.size in (0, len(example.statements))]
-        if not found:
-            raise InputError(f"{self.data} has no {split} questions of {case}: choose another case")
-        return found[:n]
+            settings = [vars(self._settings(case)) for case in cases if case]
+            return [generator.examples(n, seed=seed, order=self.order, **own) for own in settings]
+        drawn: list[list[tuple[float, int, Example]]] = [[] for _ in cases]
+        there: set[tuple[int, int]] = set()
+        for i, x in enumerate(self._read(split)):
+            there.add(kind := (x.tree.depth, len(x.statements)))
+            late = random.Random(f"{self.seed} {x.group} {x.question}").random()
+            for case, heap in zip(cases, drawn, strict=True):
+                if case is None or case.holds(*kind):
+                    heapq.heappush(heap, (-late, -i, x))
+                    if len(heap) > n:
+                        heapq.heappop(heap)
+        for case in cases:
+            if case and not any(case.holds(*kind) for kind in there):
+                by_depth = groupby(sorted(there), lambda kind: kind[0])
+                known = [f"d{d} ({', '.join(f's{s}' for _, s in of)})" for d, of in by_depth]
+                raise InputError(
+                    f"{self.data} has no {split} questions of {case}: it has "
+                    f"{', '.join(known) or 'none at all'}; choose another case"
+                )
+        return [[x for *_, x in sorted(heap, reverse=True)] for heap in drawn]
 
     def sets(self, split: str, n: int) -> list[ExampleSet]:
         """The cases, at most n questions of each.
@@ -136,13 +162,11 @@ class ProofWriter(WordTask):
         Demonstrations drawn are of the case's kind; from the release they have any depth, as in
         the paper.
         """
-        drawn, sets = self.data == "generated", []
-        for case in self.parsed:
-            examples = self.examples(case, split, n)
-            train = self.examples(case, "train", DEMONSTRATIONS) if drawn else self._read("train")
-            train = train[:DEMONSTRATIONS]
-            sets.append(ExampleSet(str(case), examples, train, case.depth, case.size))
-        return sets
+        cases, ours = self.parsed, self.data == "generated"
+        examples = self._draw(cases, split, n)
+        train = self._draw(cases if ours else [None], "train", DEMONSTRATIONS)
+        parts = zip(cases, examples, train if ours else train * len(cases), strict=True)
+        return [ExampleSet(str(c), asked, shown, c.depth, c.size) for c, asked, shown in parts]
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
@@ -166,18 +190,13 @@ class ProofWriter(WordTask):
     def training(self, split: str, n: int) -> list[Example]:
         """N questions, the cases mixed evenly, to finetune on."""
         share = -(-n // len(self.cases))
-        mixed = zip(*(self.examples(case, split, share) for case in self.parsed), strict=False)
+        mixed = zip(*self._draw(self.parsed, split, share), strict=False)
         return [example for row in mixed for example in row][:n]
 
-    def _read(self, split: str) -> list[Example]:
-        world = {"closed": "CWA", "open": "OWA"}[self.world]
-        return _read(resolve(self.data), world, split, self.order, self.seed)
-
-
-@cache
-def _read(path: Path, world: str, split: str, order: str, seed: int) -> list[Example]:
-    """All cleaned questions of a split; a single file is divided by theory, a fifth for each."""
-    found = release.examples(release.files(path, world, [split]), order, seed)
-    part = {"train": (0,), "dev": (1,), "test": (2, 3, 4)}[split]
-    in_folders = path.is_dir()
-    return [x for x in found if in_folders or zlib.crc32(x.group.encode()) % 5 in part]
+    def _read(self, split: str) -> Iterator[Example]:
+        """All cleaned questions of a split, into which a single file is divided by theory."""
+        path, world = resolve(self.data), {"closed": "CWA", "open": "OWA"}[self.world]
+        part = {"train": (0,), "dev": (1,), "test": (2, 3, 4)}[split]
+        for x in release.examples(release.files(path, world, [split]), self.order, self.seed):
+            if path.is_dir() or zlib.crc32(x.group.encode()) % 5 in part:
+                yield x

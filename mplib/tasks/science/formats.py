@@ -7,15 +7,15 @@ all of them. ``SCIENCE`` is a small set of this project's own, which is not ARC.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import NoneType
 
 from mplib.errors import InputError
 from mplib.tasks.examples import Example, ordered
-from mplib.tasks.jsonl import Record, field, load_jsonl
+from mplib.tasks.jsonl import Record, field
 from mplib.tasks.trees import ReasoningTree, heights
 
 ANSWER = "answer"
@@ -134,6 +134,7 @@ class Question:
         chain = {c: ps for c, ps in self.steps.items() if c == ANSWER or c in self.useful}
         level = {n: min(self.heights[c] for c in chain if n in chain[c]) for n in used}
 
+        @cache
         def standing(name: str) -> set[str]:
             premises = chain.get(name, ())
             own = {name} & place.keys() or {p for p in premises if p in place}
@@ -161,7 +162,8 @@ def parse(record: Record) -> Question:
         return _street(record)
     if record.keys() & {"hypothesis", "proof"}:
         return _entailment_bank(record)
-    raise InputError(f"unknown format: expected the fields {STREET} or ('hypothesis', 'proof')")
+    known = f"{STREET}, or 'hypothesis' and 'proof', or 'statements' from the first line on"
+    raise InputError(f"unknown format: expected the fields {known}")
 
 
 def _street(record: Record) -> Question:
@@ -174,13 +176,17 @@ def _street(record: Record) -> Question:
     options = [str(option).strip() for option in field(record, "options", list)]
     letters = tuple(match[1] for option in options if (match := _OPTION.match(option)))
     if len(letters) != len(options):
-        raise InputError(f"field 'options': expected strings such as 'A) ...', found {options!r}")
+        raise InputError(
+            f"field 'options': expected strings such as 'A) ...', found {options!r:.60}"
+        )
+    if len({*letters}) < len(letters):
+        raise InputError(f"field 'options': expected a letter once, found {options!r:.60}")
     if letters and answer[:1] not in letters:
         raise InputError(f"field 'answer': expected one of {letters} first, found {answer!r}")
     units = field(record, STREET[0], dict, filled=True)
     texts = {key: field(units, key, str).strip() for key in units}
-    if wrong := [key for key in texts if not key.isdecimal()]:
-        raise InputError(f"field {STREET[0]!r}: expected numbers as keys, found {wrong[0]!r}")
+    if wrong := [key for key in texts if not key.isdecimal() or len(key) > 9]:
+        raise InputError(f"field {STREET[0]!r}: expected numbers as keys, found {wrong[0]!r:.60}")
     last = max(texts, key=int)
     steps: dict[str, tuple[str, ...]] = {}
     for edge in field(record, STREET[1], list):
@@ -205,6 +211,10 @@ def _entailment_bank(record: Record) -> Question:
     There are no options, so any token may follow and the answer is its text: a model's next token
     is compared with the text's first token. For accuracies that mean something, take STREET.
     """
+    if not record.get("proof"):
+        raise InputError(
+            "field 'proof' is empty: task 3 of EntailmentBank holds no proofs; take task 1 or 2"
+        )
     keys = ("question", "answer", "hypothesis", "proof", "context")
     texts = (field(record, key, str, filled=True).strip() for key in keys)
     asked, answer, hypothesis, proof, context = texts
@@ -212,6 +222,8 @@ def _entailment_bank(record: Record) -> Question:
     if before.strip() or not parts:
         raise InputError(f"field 'context': expected 'sent1: ...', found {context!r:.60}")
     units = dict(zip(parts[::2], (part.strip() for part in parts[1::2]), strict=True))
+    if 2 * len(units) < len(parts):
+        raise InputError("field 'context': a sentence's number stands twice; keep one of the two")
     steps: dict[str, tuple[str, ...]] = {}
     for step in filter(None, _BETWEEN_STEPS.split(proof)):
         if not (match := _STEP.fullmatch(step.strip())):
@@ -229,12 +241,3 @@ def _entailment_bank(record: Record) -> Question:
 def _name(record: Record, asked: str) -> str:
     name = field(record, "id", str, int, NoneType)
     return asked if name is None else str(name)
-
-
-def questions(path: Path | str) -> Iterator[Question]:
-    """Reads the questions of a STREET or EntailmentBank file.
-
-    Raises:
-        InputError: the file or a line of it cannot be used; names file and line.
-    """
-    return (question for _, question in load_jsonl(path, parse))

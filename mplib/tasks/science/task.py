@@ -1,15 +1,19 @@
 """Which science questions, or questions of a user's own, a study asks."""
 
 import random
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from mplib.errors import InputError
 from mplib.files import resolve
 from mplib.tasks import custom
-from mplib.tasks.examples import Example, ExampleSet
-from mplib.tasks.jsonl import first_record
+from mplib.tasks.examples import Example, ExampleSet, group_names
+from mplib.tasks.jsonl import Record, first_record, load_jsonl
 from mplib.tasks.science import formats
 from mplib.tasks.task import Typical, WordTask
 
@@ -56,15 +60,28 @@ class Science(WordTask):
         Raises:
             InputError: a file cannot be used, or no question has such a depth.
         """
-        if self.train_data and split == "train":
-            return self._read(self.train_data)
         every = self._read(self.data)
-        held_out = set() if self.train_data else {*sorted({x.group for _, x in every})[::HELD_OUT]}
-        if split == "train":
-            return [pair for pair in every if pair[1].group in held_out]
-        found = [p for p in every if p[0] in self.depths and p[1].group not in held_out]
+        if self.train_data and split == "train":
+            train = self._read(self.train_data)
+            if {x.key for _, x in train} <= {x.key for _, x in every}:
+                raise InputError(
+                    f"all questions of {self.train_data} stand in {self.data} too: leave "
+                    "train_questions empty to hold some out, or name others"
+                )
+            return train
+        groups = group_names([example for _, example in every])
+        names = [] if self.train_data else sorted({*groups})[::HELD_OUT]
+        held_out = zip(every, np.isin(groups, names), strict=True)
+        left = [pair for pair, out in held_out if out == (split == "train")]
+        if not left:
+            raise InputError(
+                f"all {len(every)} questions of {self.data} are of one group (those that are the "
+                "same always are), which is held out for demonstrations, so none is left to probe: "
+                "give more groups, or name train_questions"
+            )
+        found = [pair for pair in left if split == "train" or pair[0] in self.depths]
         if not found:
-            asked, depths = [*self.depths], sorted({depth for depth, _ in every})
+            asked, depths = [*self.depths], sorted({depth for depth, _ in left})
             raise InputError(f"{self.data} has no question of depths {asked}: it has {depths}")
         return found
 
@@ -91,19 +108,29 @@ class Science(WordTask):
         return sets
 
     def splits(self, n: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
-        """At most n questions to finetune on: four fifths, and half of the rest each."""
+        """At most n questions to finetune on, by groups: four fifths, and half of the rest each."""
         questions = [example for _, example in self.examples("test")]
         random.Random(seed).shuffle(questions)
-        questions = questions[:n]
-        if len(questions) < 3:
-            raise InputError(f"{len(questions)} questions cannot be split: ask for 3 or more")
-        held_out = max(1, len(questions) // 10)
-        rest, test = questions[:-held_out], questions[-held_out:]
-        return rest[:-held_out], rest[-held_out:], test
+        questions, groups = questions[:n], defaultdict(list)
+        for name, example in zip(group_names(questions), questions, strict=True):
+            groups[name].append(example)
+        if (found := len(groups)) < 3:
+            raise InputError(f"{found} groups of questions cannot be split: ask for 3 or more")
+        held_out, parts = max(1, found // 10), [*groups.values()]
+        places = (slice(-2 * held_out), slice(-2 * held_out, -held_out), slice(-held_out, None))
+        train, dev, test = ([*chain(*parts[place])] for place in places)
+        return train, dev, test
 
     def _read(self, data: str) -> list[tuple[int, Example]]:
         path = formats.SCIENCE if data == "science" else resolve(data)
         if "statements" in first_record(path):
             return [(example.tree.depth, example) for example in custom.examples(path)]
-        shown = (self.conclusions, self.distractors, self.order, self.seed)
-        return [(q.depth, q.example(*shown)) for q in formats.questions(path)]
+
+        def read(record: Record) -> tuple[int, Example]:
+            question = formats.parse(record)
+            shown = (self.conclusions, self.distractors, self.order, self.seed)
+            return question.depth, question.example(*shown)
+
+        if not (found := [pair for _, pair in load_jsonl(path, read)]):
+            raise InputError(f"{path} holds no question: write one JSON object a line")
+        return found

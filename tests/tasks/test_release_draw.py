@@ -1,0 +1,105 @@
+"""Questions of the official release: drawn by seed over all folders and theories."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mplib.errors import InputError
+from mplib.tasks.examples import Example
+from mplib.tasks.proofwriter.generator import generate
+from mplib.tasks.proofwriter.release import DEPTH_FOLDERS, SPLITS
+from mplib.tasks.proofwriter.task import Case, ProofWriter
+from mplib.tasks.task import DEMONSTRATIONS
+
+THEORIES = 12
+
+
+def theories(folder: str, split: str, number: int) -> Iterator[dict]:
+    """As in the release: easy questions in all folders, each folder's own depth last."""
+    most = int(folder[-1])
+    for depth in range(most + 1):
+        size = 5 + depth + 2 * number
+        seed = 100 * SPLITS.index(split) + 10 * number + depth
+        for i, record in enumerate(
+            generate(THEORIES, seed=seed, depth=depth, n_statements=max(size, 2 * depth + 2))
+        ):
+            yield record | {"id": f"AttNoneg-CWA-D{most}-{split}-{depth}-{i}"}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("release")
+    for number, folder in enumerate(DEPTH_FOLDERS[:4]):
+        (root / "CWA" / folder).mkdir(parents=True)
+        for split in SPLITS:
+            lines = map(json.dumps, theories(folder, split, number))
+            (root / "CWA" / folder / f"meta-{split}.jsonl").write_text("\n".join(lines))
+    return root
+
+
+def folders(examples: list[Example]) -> Counter[str]:
+    return Counter(example.group.split("-")[2] for example in examples)
+
+
+def test_questions_come_from_all_folders_and_demonstrations_of_all_depths(release: Path) -> None:
+    task = ProofWriter(str(release), ("d1", "d2"))
+    first, second = task.sets("test", 24)
+    assert [len(one.examples) for one in (first, second)] == [24, 24]
+    assert folders(first.examples).keys() == {"D1", "D2", "D3"}
+    assert folders(second.examples).keys() == {"D2", "D3"}
+    assert {example.tree.depth for example in first.examples} == {1}
+    assert first.train == second.train
+    shown = first.train[:40]
+    assert {x.tree.depth for x in shown} == {0, 1, 2, 3} and len(folders(shown)) == 4
+    assert all("-train-" in x.group for x in first.train) and len(first.train) == 10 * THEORIES
+    assert len(first.train) < DEMONSTRATIONS
+
+
+def test_the_seed_alone_draws_and_fewer_are_the_first_of_more(release: Path) -> None:
+    case, other = Case.parse("d1"), Case.parse("d2")
+    task = ProofWriter(str(release), ("d1",))
+    drawn = task.examples(case, "test", 30)
+    for n in (0, 1, 7, 29):
+        assert task.examples(case, "test", n) == drawn[:n]
+    every = task.examples(case, "test", 1000)
+    assert every[:30] == drawn and len(every) == 3 * THEORIES
+    beside = ProofWriter(str(release), ("d2", "d1"))
+    assert beside.sets("test", 30)[1].examples == drawn
+    assert beside.examples(other, "test", 4)[0].tree.depth == 2
+    seeded = ProofWriter(str(release), ("d1",), seed=1)
+    assert [x.group for x in seeded.examples(case, "test", 30)] != [x.group for x in drawn]
+    assert [x.tree.depth for x in beside.training("train", 6)] == [2, 1, 2, 1, 2, 1]
+
+
+def test_one_file_is_drawn_too_and_still_divided_by_theory(release: Path) -> None:
+    path = release / "CWA" / "depth-3" / "meta-test.jsonl"
+    task = ProofWriter(str(path), ("d1",))
+    parts = [task._draw([None], split, 1000)[0] for split in SPLITS]
+    groups = [{x.group for x in part} for part in parts]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 4 * THEORIES
+    (one,) = task.sets("test", 5)
+    assert one.examples == task.examples(task.parsed[0], "test", 100)[:5]
+    in_file = [json.loads(line)["id"] for line in path.read_text().splitlines()]
+    places = [in_file.index(x.group) for x in one.train]
+    assert places != sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("case", "there"),
+    [
+        ("d5", r"it has d0 \(s5, s7, s9, s11\), d1 \(s8, s10, s12\), d2 \(s11, s13\), d3 \(s14\)"),
+        ("d1 s9", r"questions of depth 1, \|S\| = 9: it has d0 .*; choose another case"),
+    ],
+)
+def test_a_case_that_is_not_there_says_what_is(release: Path, case: str, there: str) -> None:
+    with pytest.raises(InputError, match=there):
+        ProofWriter(str(release), ("d1", case)).sets("test", 4)
+
+
+def test_nothing_there_is_said_too(tmp_path: Path) -> None:
+    (tmp_path / "meta.jsonl").write_text("\n")
+    with pytest.raises(InputError, match="no test questions of depth 1: it has none at all"):
+        ProofWriter(str(tmp_path / "meta.jsonl"), ("d1",)).sets("test", 4)
