@@ -100,8 +100,8 @@ def draws(
     seeds = [int(rng.integers(2**31)) for rng in rngs]
     if (fewest := min(len(np.unique(group[drawn])) for drawn in chosen)) < settings.folds:
         raise InputError(
-            f"a draw has examples of {fewest} groups for {settings.folds} folds: draw more examples or "
-            "use fewer folds"
+            f"a draw has examples of {fewest} groups for {settings.folds} folds: draw more "
+            "examples or use fewer folds"
         )
     labels = {"V": usefulness(heights), "G": useful_heights(heights)}
     # A quarter of these columns holds the wanted neighbours in the smallest draw, on average.

@@ -97,7 +97,8 @@ def _out_of_fold(
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     if (found := len(np.unique(groups))) < settings.folds:
         raise InputError(
-            f"{found} groups of examples for {settings.folds} folds: use more examples or fewer folds"
+            f"{found} groups of examples for {settings.folds} folds: use more examples or fewer "
+            "folds"
         )
     example, statement = np.nonzero(labels != PADDING)
     rows, gold, group = features[example, statement], labels[example, statement], groups[example]

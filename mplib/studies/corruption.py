@@ -124,8 +124,9 @@ def ask(
     scale = scale_examples if task.scales else lambda features: features
     twin_values = twin_features(model, prompts, twins, seed, batch_size=batch_size)
     return Asked(
-        clean.answers.among(everyone), corrupted, scale(clean.features), tuple(map(scale, twin_values)),
-        task.heights(problems), task.groups(problems), pd.DataFrame(rows),
+        clean.answers.among(everyone), corrupted, scale(clean.features),
+        tuple(map(scale, twin_values)), task.heights(problems), task.groups(problems),
+        pd.DataFrame(rows),
     )  # fmt: skip
 
 
