@@ -46,6 +46,7 @@ shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compar
 shot_examples: int = 64  # questions of each case asked for that; 1 or more
 layers: str = "all"  # layers probed: all, selected (greedy, on dev), or such as 1-10,12
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+partial_attention: bool = False  # read a hybrid model in part, its attention alone
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole theories in each; 2 or more
@@ -63,21 +64,19 @@ about = study_about("proofwriter", globals(), reads=1 + twins)
 # %%
 from mplib import ProofWriter, figures, load_model, report, start_run
 from mplib.probe import ProbeSettings
-from mplib.report.sentences import language_sentences, layer_sentences
+from mplib.report.sentences import (
+    language_sentences,
+    layer_sentences,
+    probed_sentence,
+)
 from mplib.studies import language
 from mplib.studies import language_tables as tables
 
 run = start_run("05_probe_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
 settings = ProbeSettings(neighbours, 1, folds, resamples, seed)
-procedure = language.Procedure(
-    "proofwriter",
-    shared_shots,
-    twins,
-    batch_size=batch_size,
-    settings=settings,
-    seed=seed,
-)
+asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
+procedure = language.Procedure("proofwriter", shared_shots, twins, **asking)
 
 # %% [markdown]
 # ## The questions
@@ -94,8 +93,8 @@ report.show(tables.preview(sets))
 # The model with demonstrations, and whatever was finetuned on these theories, which is asked without.
 
 # %%
-vocabulary = task.vocabulary
-start = load_model(model, vocabulary=vocabulary, dtype=dtype, device=device, seed=seed)
+loading = {"dtype": dtype, "device": device, "partial_attention": partial_attention}
+start = load_model(model, vocabulary=task.vocabulary, seed=seed, **loading)
 subjects = [
     language.Subject(f"{shots}-shot", start, shots),
     *language.finetuned_subjects(run.parameters, task),
@@ -105,7 +104,7 @@ procedure, chosen, selection = language.choose_layers(
     subjects[0], dev, layers, procedure
 )
 run.table("layers", chosen)
-f"{len(procedure.layers) if procedure.layers else 'All'} layers are probed."
+probed_sentence(procedure, start)
 
 # %% [markdown]
 # ## Answers

@@ -44,6 +44,7 @@ shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compar
 shot_examples: int = 64  # questions of each set asked for that; 1 or more
 layers: str = "all"  # layers probed: all, or such as 1-10,12
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+partial_attention: bool = False  # read a hybrid model in part, its attention alone
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole questions in each; 2 or more
@@ -60,7 +61,7 @@ about = study_about("science", globals(), reads=1 + twins)
 # %%
 from mplib import Science, figures, load_model, report, start_run
 from mplib.probe import ProbeSettings
-from mplib.report.sentences import language_sentences
+from mplib.report.sentences import language_sentences, probed_sentence
 from mplib.studies import language
 from mplib.studies import language_tables as tables
 
@@ -68,9 +69,8 @@ run = start_run("06_probe_arc", globals())
 told = {"conclusions": conclusions, "distractors": distractors, "order": order}
 task = Science(questions, train_questions, tuple(depths), seed=seed, **told)
 settings = ProbeSettings(neighbours, 1, folds, resamples, seed)
-procedure = language.Procedure(
-    template, shared_shots, twins, batch_size=batch_size, settings=settings, seed=seed
-)
+asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
+procedure = language.Procedure(template, shared_shots, twins, **asking)
 
 # %% [markdown]
 # ## The questions
@@ -87,8 +87,8 @@ report.show(tables.preview(sets))
 # Accuracy of the same prompts whose attention is probed, among the letters of the options.
 
 # %%
-vocabulary = task.vocabulary
-start = load_model(model, vocabulary=vocabulary, dtype=dtype, device=device, seed=seed)
+loading = {"dtype": dtype, "device": device, "partial_attention": partial_attention}
+start = load_model(model, vocabulary=task.vocabulary, seed=seed, **loading)
 subject = language.Subject(f"{shots}-shot", start, shots)
 procedure, chosen, _ = language.choose_layers(subject, [], layers, procedure)
 run.table("layers", chosen)
@@ -158,5 +158,6 @@ report.show(report.paper_figures("arc", depths))
 # ## Summary
 
 # %%
-report.bullets(*language_sentences(answers, scores))
+sentences = language_sentences(answers, scores)
+report.bullets(probed_sentence(procedure, start), *sentences)
 run.finish()

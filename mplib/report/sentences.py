@@ -1,15 +1,20 @@
 """What the tables say, in the sentences of a page's summary; every number is read from a table."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from mplib.probe.scores import Comparison
 from mplib.stats import Estimate, accuracy
-from mplib.studies.heads import Entropies
-from mplib.studies.knockout import Knockout
-from mplib.studies.layers import LayerSelection, write_layers
+
+if TYPE_CHECKING:  # the summary of finished runs needs no torch
+    from mplib.models.loading import LoadedModel
+    from mplib.probe.scores import Comparison
+    from mplib.studies.heads import Entropies
+    from mplib.studies.knockout import Knockout
+    from mplib.studies.language import Procedure
+    from mplib.studies.layers import LayerSelection
 
 
 class _Found(Estimate):
@@ -79,7 +84,7 @@ def map_sentences(by_rank: Mapping[str, np.ndarray], k: int) -> list[str]:
     return lines
 
 
-def probe_sentences(found: Comparison) -> list[str]:
+def probe_sentences(found: "Comparison") -> list[str]:
     """What a comparison of models with their baselines says."""
     lines = _say(
         found.scores[found.scores.kind == "model"],
@@ -95,8 +100,25 @@ def probe_sentences(found: Comparison) -> list[str]:
     return lines + _say(text, "From the text alone ({source}): F1 {found:.2f} for {target}.")
 
 
-def layer_sentences(found: LayerSelection | None) -> list[str]:
+def probed_sentence(procedure: "Procedure", loaded: "LoadedModel") -> str:
+    """Which layers are probed, and which of a hybrid's cannot be."""
+    from mplib.studies.layers import write_layers
+
+    readable = [number + 1 for number in loaded.attention_layers]
+    chosen = f"{len(procedure.layers)} of {len(readable)}" if procedure.layers else "All"
+    if len(readable) == loaded.layers:
+        return f"{chosen} layers are probed."
+    return (
+        f"{chosen} layers with attention are probed ({write_layers(tuple(readable))} of "
+        f"{loaded.layers}). The others mix tokens in another way, which is not read: what is found "
+        "holds for a part of the model, and what is not found may be in the rest."
+    )
+
+
+def layer_sentences(found: "LayerSelection | None") -> list[str]:
     """Which layers the answers need, or that this cannot be found; nothing without a selection."""
+    from mplib.studies.layers import write_layers
+
     if found is None:
         return []
     examples = f"{found.table.examples.iloc[0]} development prompts"
@@ -128,7 +150,7 @@ def language_sentences(answers: pd.DataFrame, scores: pd.DataFrame) -> list[str]
 
 
 def causal_sentences(
-    entropies: Entropies, pruned: pd.DataFrame, found: Knockout, agreed: pd.DataFrame,
+    entropies: "Entropies", pruned: pd.DataFrame, found: "Knockout", agreed: pd.DataFrame,
     rolled: pd.DataFrame,
 ) -> list[str]:  # fmt: skip
     """What the whole causal study says: entropies, heads off, edges cut, roll-out."""
@@ -136,7 +158,7 @@ def causal_sentences(
     return lines + knockout_sentences(found, agreed) + rollout_sentences(rolled)
 
 
-def entropy_sentences(found: Entropies, small: float = 0.7) -> list[str]:
+def entropy_sentences(found: "Entropies", small: float = 0.7) -> list[str]:
     """How many heads look at certain places, and how many at certain ranks of size.
 
     Args:
@@ -174,7 +196,7 @@ def pruning_sentences(averaged: pd.DataFrame) -> list[str]:
     return lines
 
 
-def knockout_sentences(found: Knockout, agreed: pd.DataFrame) -> list[str]:
+def knockout_sentences(found: "Knockout", agreed: pd.DataFrame) -> list[str]:
     """What a knock-out and the probe's agreement with it say."""
     lines = [
         f"The whole model answers {accuracy(found.whole.correct)} of the examples; always giving "

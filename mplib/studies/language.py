@@ -15,10 +15,9 @@ from mplib.models.attention import Reduction
 from mplib.models.fewshot import Asked, demonstrate
 from mplib.models.inference import Reading, attention_features, read
 from mplib.models.loading import LoadedModel, load_model, random_twins
-from mplib.models.passes import head_shape
 from mplib.probe.knn import ProbeSettings
 from mplib.studies.checkpoints import finetuned_models
-from mplib.studies.layers import LayerSelection, parse_layers, select_layers
+from mplib.studies.layers import LayerSelection, parse_layers, select_layers, write_layers
 from mplib.tasks.examples import Example, ExampleSet, joined, unasked
 from mplib.tasks.task import WordTask, template_text
 
@@ -123,8 +122,9 @@ def read_sets(
     Only one twin is in memory at a time.
     """
     readings = []
-    chosen = None if procedure.layers is None else np.array(procedure.layers) - 1
     for subject in subjects:
+        read_layers = subject.loaded.attention_layers
+        chosen = procedure.layers and [read_layers.index(n - 1) for n in procedure.layers]
         asked = [procedure.ask(subject, one) for one in sets]
         models = [
             read(subject.loaded.model, prompts, reduction=procedure.reduction, choices=choices,
@@ -228,10 +228,15 @@ def choose_layers(
         Where the model answers no better than chance, the selection says nothing and all layers
         are probed.
     """
-    total = head_shape(subject.loaded.model)[0]
-    chosen = parse_layers(layers, total)
+    readable = tuple(number + 1 for number in subject.loaded.attention_layers)
+    chosen = readable if layers == "all" else parse_layers(layers, subject.loaded.layers)
     if chosen is not None:
-        kept = chosen if len(chosen) < total else None
+        if others := {*chosen} - {*readable}:
+            raise InputError(
+                f"layers={layers!r}: layer {min(others)} of {subject.loaded.name} has no attention "
+                f"that is read; choose among {write_layers(readable)}"
+            )
+        kept = chosen if len(chosen) < len(readable) else None
         return replace(procedure, layers=kept), pd.DataFrame({"layer": chosen}), None
     examples = [example for one in dev for example in one.examples]
     (together,) = unasked([ExampleSet("development", examples, dev[0].train, 0)])
