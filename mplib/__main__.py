@@ -48,6 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, NotebookFailed) as error:
         print(f"mplib: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print("mplib: interrupted; the same command goes on from there", file=sys.stderr)
+        return 130
 
 
 def _dispatch(arguments: argparse.Namespace) -> int:

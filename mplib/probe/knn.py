@@ -102,8 +102,15 @@ def _out_of_fold(
         )
     example, statement = np.nonzero(labels != PADDING)
     rows, gold, group = features[example, statement], labels[example, statement], groups[example]
+    if (told := len(np.unique(group))) < 2:
+        raise InputError(
+            f"statements to tell apart stand in {told} group of examples: two are needed, so that "
+            "one can be predicted from the other"
+        )
     predicted = np.full_like(labels, PADDING)
-    folds = GroupKFold(settings.folds, shuffle=True, random_state=settings.seed)
+    # Fewer folds where few groups have a statement of these labels.
+    splits = min(settings.folds, told)
+    folds = GroupKFold(splits, shuffle=True, random_state=settings.seed)
     # Many small searches: threads that share one would wait for each other more than they work.
     with threadpool_limits(1), config_context(skip_parameter_validation=True):
         for train, test in folds.split(rows, gold, group):

@@ -5,7 +5,7 @@ useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -106,8 +106,7 @@ def compare(
     predictions: dict[str, Predictions] = {}
     f1: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for kind, name, values, labels in sources:
-        folds = settings.folds if labels is heights else _folds(settings.folds, labels, groups)
-        predictions[name] = found = predict(values, labels, groups, replace(settings, folds=folds))
+        predictions[name] = found = predict(values, labels, groups, settings)
         useful = confusions(usefulness(labels), found.useful, groups)
         height = confusions(useful_heights(labels), found.height, groups)
         macro, root = resampled_f1(height, weights)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mplib.errors import InputError, suggest
-from mplib.files import ROOT, fingerprint, home, sealed
+from mplib.files import ROOT, fingerprint, home, is_whole, sealed
 from mplib.runs.notebooks import Notebook
 from mplib.runs.parameters import Parameter, read_yaml, shown
 
@@ -46,11 +46,6 @@ def run_key(notebook: Notebook, parameters: Mapping[str, Any]) -> str:
 def _digest(values: Mapping[str, Any]) -> str:
     """Eight letters that other values would not give."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
-
-
-def _filled(path: Path) -> bool:
-    """Whether a file is there with something in it."""
-    return path.is_file() and path.stat().st_size > 0
 
 
 def _in_words(values: Mapping[str, Any]) -> str:
@@ -148,14 +143,15 @@ class Job:
         gone; ``failed`` or ``missing``: there are none. A file that a power cut left empty is none.
         """
         manifest = sealed(self.folder, "manifest.json")
-        if manifest is None or not _filled(self.executed):
+        if manifest is None or not is_whole(self.executed):
             return "failed" if self.failed.is_file() else "missing"
         made = self.executed.stat().st_mtime
         newer = any(path.is_file() and path.stat().st_mtime > made for path in self.inputs)
-        lost = not all(map(_filled, self.makes))
-        read = {name: fingerprint(path) for name, path in self.about.get("files", {}).items()}
-        # Results that were made before fingerprints were kept tell nothing of them.
-        changed = manifest.get("inputs", read) != read
+        lost = not all(sealed(path.parent, path.name) for path in self.makes)
+        # What is gone cannot have changed; earlier results tell nothing of what they read.
+        known = manifest.get("inputs", {})
+        files = {n: p for n, p in self.about.get("files", {}).items() if n in known and p.exists()}
+        changed = any(fingerprint(path) != known[name] for name, path in files.items())
         other = manifest.get("source") != self.notebook.hash
         return "old" if newer or lost or changed or other else "finished"
 

@@ -163,6 +163,10 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
     Raises:
         InputError: a parameter has the wrong type, results cannot be written, or another process
             is at this very run.
+
+    >>> run = start_run("08_summary", {"profile": "quick"})
+    >>> run.parameters, run.notebook.name
+    ({'profile': 'quick'}, '08_summary')
     """
     _quiet()
     notebook = Notebook.find(name)

@@ -238,6 +238,11 @@ def choose_layers(
             )
         kept = chosen if len(chosen) < len(readable) else None
         return replace(procedure, layers=kept), pd.DataFrame({"layer": chosen}), None
+    if not dev:
+        raise InputError(
+            "layers='selected' needs development examples, which this task does not have: write "
+            "layers='all' or numbers such as '1-10,12'"
+        )
     examples = [example for one in dev for example in one.examples]
     (together,) = unasked([ExampleSet("development", examples, dev[0].train, 0)])
     prompts, choices = procedure.ask(subject, together)
