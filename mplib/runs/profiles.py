@@ -147,7 +147,7 @@ class Job:
             return "failed" if self.failed.is_file() else "missing"
         made = self.executed.stat().st_mtime
         newer = any(path.is_file() and path.stat().st_mtime > made for path in self.inputs)
-        lost = not all(sealed(path.parent, path.name) for path in self.makes)
+        lost = any(sealed(path.parent, path.name) is None for path in self.makes)
         # What is gone cannot have changed; earlier results tell nothing of what they read.
         known = manifest.get("inputs", {})
         files = {n: p for n, p in self.about.get("files", {}).items() if n in known and p.exists()}

@@ -82,7 +82,7 @@ def finish(job: Job) -> None:
     (job.folder / "manifest.json").write_text(json.dumps({"source": job.notebook.hash}))
     for path in [*job.makes, job.executed]:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
+        path.write_text("{\n}")
 
 
 def test_a_sweep_shares_its_finetunings(profile: Callable[[str], str]) -> None:
