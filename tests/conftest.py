@@ -51,6 +51,9 @@ needs_golden = pytest.mark.skipif(
 WINDOW = 5
 """Of the families with a sliding window; shorter than every prompt of the tests."""
 
+FUZZ = int(os.environ.get("MPLIB_FUZZ", "150"))
+"""Examples of each test that throws anything at a reader; 5000 now and then, by hand."""
+
 settings.register_profile("mplib", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("mplib")
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from conftest import FUZZ
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import get_scheduler
@@ -237,9 +238,6 @@ PIECES = st.sampled_from(
 )
 
 
-FUZZ = pytest.mark.parametrize("examples", [100, pytest.param(5000, marks=pytest.mark.slow)])
-
-
 def planned(text: bytes, path: Path) -> None:
     """A profile's text gives its runs, or one line."""
     path.write_bytes(text)
@@ -251,9 +249,8 @@ def planned(text: bytes, path: Path) -> None:
         assert len(str(error)) < 3000
 
 
-@FUZZ
-def test_any_text_is_a_profile_or_an_error(examples: int, tmp_path: Path) -> None:
-    @settings(max_examples=examples)
+def test_any_text_is_a_profile_or_an_error(tmp_path: Path) -> None:
+    @settings(max_examples=FUZZ, derandomize=FUZZ < 1000)
     @given(st.lists(PIECES, max_size=25).map("".join).map(str.encode) | st.binary(max_size=30))
     def check(text: bytes) -> None:
         planned(text, tmp_path / "mine.yaml")
@@ -261,9 +258,8 @@ def test_any_text_is_a_profile_or_an_error(examples: int, tmp_path: Path) -> Non
     check()
 
 
-@FUZZ
-def test_any_parameters_are_runs_or_an_error(examples: int, tmp_path: Path) -> None:
-    @settings(max_examples=examples)
+def test_any_parameters_are_runs_or_an_error(tmp_path: Path) -> None:
+    @settings(max_examples=FUZZ, derandomize=FUZZ < 1000)
     @given(
         st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3),
         st.sampled_from([n.name for n in NOTEBOOKS[:-1]]),
@@ -278,9 +274,8 @@ def test_any_parameters_are_runs_or_an_error(examples: int, tmp_path: Path) -> N
     check()
 
 
-@FUZZ
-def test_any_value_is_checked(examples: int) -> None:
-    @settings(max_examples=examples)
+def test_any_value_is_checked() -> None:
+    @settings(max_examples=FUZZ, derandomize=FUZZ < 1000)
     @given(st.sampled_from(ALL), VALUES | st.text(), st.booleans())
     def check(pair: tuple[Notebook, Parameter], value: Any, typed: bool) -> None:
         value = Typed(value) if typed and isinstance(value, str) else value

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import FUZZ
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -326,13 +327,6 @@ def anything_is_read_or_refused(folder: Path, content: bytes) -> None:
 
 
 @given(contents())
-@settings(max_examples=300)
+@settings(max_examples=FUZZ, derandomize=FUZZ < 1000)
 def test_any_file_is_read_or_refused_in_one_line(folder: Path, content: bytes) -> None:
-    anything_is_read_or_refused(folder, content)
-
-
-@pytest.mark.slow
-@given(contents())
-@settings(max_examples=5_000, derandomize=False)
-def test_five_thousand_files_are_read_or_refused(folder: Path, content: bytes) -> None:
     anything_is_read_or_refused(folder, content)
