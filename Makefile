@@ -46,12 +46,13 @@ book: env  ## run the notebooks of PROFILE=quick and build the book; STRICT=1 ma
 sweep: env  ## run the notebooks of PROFILE alone; DRY=1 only tells what they cost, CLUSTER=slurm runs them there
 	$(BIN)/python -m mplib sweep --profile $(PROFILE) $(if $(DRY),--dry-run) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(FORCE),--force)
 
-# One thread a worker: workers that share cores through OpenMP wait for each other.
+# One thread a worker: workers that share cores through OpenMP wait for each other. A file stays on one
+# worker, and files keep their order, so that the long one of whole builds starts early.
 test: env  ## check style and types, then run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # 77: Slurm's packages cannot be fetched here.
 test-cluster: env  ## run the sweep profile through a real Slurm on this machine (Debian's packages, unpacked and not installed)

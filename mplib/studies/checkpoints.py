@@ -42,8 +42,8 @@ def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
     words["model"] = parameters["model"].replace("/", "--")
     name = str(parameters["checkpoint"])
     try:
-        words["auto"] = kind.checkpoint.format(**words)
-        filled = words["auto"] if name == "auto" else name.format(**words)
+        pattern = kind.checkpoint if name == "auto" else name.replace("{auto}", kind.checkpoint)
+        filled = pattern.format(**words)
     except (LookupError, ValueError, AttributeError) as error:
         raise InputError(
             f"checkpoint={name!r}: {error} is no parameter; use names such as {{model}}, {{k}} or "

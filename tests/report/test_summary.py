@@ -38,7 +38,7 @@ def finish(job: Job, name: str, table: pd.DataFrame, seconds: float = 10) -> Non
     (job.folder / "manifest.json").write_text(json.dumps(manifest))
     for path in (*job.makes, job.executed):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
+        path.write_text("{\n}")
 
 
 def run_all(profile: str) -> None:

@@ -21,8 +21,8 @@ from mplib.files import ROOT, exclusive
 from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import Profile
 
-# One worker runs all of these: they share a build, and each uses all cores.
-pytestmark = [pytest.mark.xdist_group("build"), pytest.mark.slow]
+# These share a build; make test keeps a file on one worker.
+pytestmark = pytest.mark.slow
 
 
 def command(*words: str, home: Path) -> tuple[list[str], dict[str, str]]:

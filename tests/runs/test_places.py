@@ -58,7 +58,6 @@ def plant(path: Path, content: str = "mine") -> Path:
 # Where things lie
 
 
-@pytest.mark.xdist_group("build")
 @pytest.mark.slow
 def test_a_sweep_where_everything_is_odd(tmp_path: Path) -> None:
     """A home with braces, blanks and a #, given as a relative path; no HOME, no git, a long TMPDIR,
@@ -186,7 +185,6 @@ def test_a_folder_called_book_that_is_not_the_book(tmp_path: Path) -> None:
 # Kernels that die, and what they leave
 
 
-@pytest.mark.xdist_group("build")
 @pytest.mark.slow
 def test_a_killed_kernel_is_one_line_and_what_it_left_is_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

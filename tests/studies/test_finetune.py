@@ -38,8 +38,6 @@ QUICK = Training(
     steps=12, batch_size=8, learning_rate=1e-3, warmup_steps=2, evaluations=3, precision="float32"
 )
 
-one_worker = pytest.mark.xdist_group("training processes")
-
 
 @cache
 def data(n: int = 300) -> tuple[Prompts, Prompts]:
@@ -385,7 +383,6 @@ def refused(folder: Path, training: Training, limit: int) -> str:
     return heard.recv()
 
 
-@one_worker
 @pytest.mark.slow
 def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
     seed = int(os.environ.get("MPLIB_SEED", time.time_ns()))
@@ -407,7 +404,6 @@ def test_a_killed_process_is_taken_up_bit_for_bit(tmp_path):
     assert _same_weights(folder, tmp_path / "unbroken")
 
 
-@one_worker
 @pytest.mark.slow
 def test_a_power_cut_at_any_moment_loses_nothing(tmp_path):
     """Another training's checkpoint with a user's notes in it is there, and is being replaced."""
@@ -434,7 +430,6 @@ def test_a_power_cut_at_any_moment_loses_nothing(tmp_path):
     assert moment >= 16
 
 
-@one_worker
 @pytest.mark.slow
 def test_two_trainings_of_one_checkpoint(tmp_path):
     folder, training = tmp_path / "c", replace(QUICK, steps=100, evaluations=100)
@@ -453,7 +448,6 @@ def test_two_trainings_of_one_checkpoint(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "unbroken"]
 
 
-@one_worker
 @pytest.mark.slow
 def test_a_full_disk_is_one_error_and_keeps_the_last_state(tmp_path):
     folder, partial = tmp_path / "c", tmp_path / "c.partial"
@@ -471,7 +465,6 @@ def test_a_full_disk_is_one_error_and_keeps_the_last_state(tmp_path):
     assert _same_weights(folder, tmp_path / "unbroken")
 
 
-@one_worker
 @pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_keeps_the_training(tmp_path):
     folder, training = tmp_path / "c", replace(QUICK, trainable="layernorm")
