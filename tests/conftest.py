@@ -6,6 +6,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TQDM_DISABLE"] = "1"
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +34,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from mplib.files import ROOT
 from mplib.models.attention import Intervention, backend
 from mplib.models.facts import facts
 from mplib.models.inference import Answers
@@ -233,3 +236,21 @@ def draw(
     """Draws of examples with their accuracy, and its change by each corruption."""
     changes = {change(name): x.correct - clean.correct for name, x in corrupted.items()}
     return draws({"accuracy": clean.correct, **changes}, features, heights, **options)
+
+
+def command(*words: str, home: Path) -> tuple[list[str], dict[str, str]]:
+    """A command line of this project with its environment, for a process of its own."""
+    environment = os.environ | {"MPLIB_HOME": str(home), "TQDM_DISABLE": "1"}
+    return [sys.executable, "-m", "mplib", *words], environment
+
+
+def mplib(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Runs one to its end."""
+    line, environment = command(*words, home=home)
+    return subprocess.run(line, env=environment, cwd=ROOT, capture_output=True, text=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no worker is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
