@@ -124,11 +124,12 @@ def call(command: list[str], lock: int, failure: str) -> None:
     Raises:
         NotebookFailed: it did, with the given message.
     """
-    # Ctrl-C is this process's alone, or each of them would tell of it.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C is this process's alone, or each of them would tell of it. Blocked and not ignored, so
+    # that none is lost which comes while they start.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     process = subprocess.Popen(command, pass_fds=[lock])
-    signal.signal(signal.SIGINT, before)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = process.wait()
     except BaseException:
         import psutil
