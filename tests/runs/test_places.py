@@ -260,6 +260,8 @@ def test_an_interrupted_build_ends_all_that_it_started(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", code], env=environment, cwd=tmp_path, start_new_session=True,
         stderr=subprocess.PIPE,
+        # The tests may themselves run where Ctrl-C is ignored, behind a shell's `&`.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
         time.sleep(0.05)
