@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ UNLISTED = (
 """What runs and checkpoints hold, for those that were made before they listed it."""
 
 
-STATE = ("best.safetensors", "history.csv", ".*.[0-9]*", "checkpoint/*", "last.safetensors")
+STATE = ("best.safetensors", "history.csv", ".*.[0-9]*", "checkpoint/**/*", "last.safetensors")
 """What the folder of an unfinished training holds; what tells whose it is goes last."""
 
 
@@ -48,7 +49,13 @@ if os.environ.get("MPLIB_HOME"):
 
 def home() -> Path:
     """The folder that holds ``runs/`` and ``checkpoints/``: the checkout, or ``MPLIB_HOME``."""
-    return Path(os.environ.get("MPLIB_HOME") or ROOT).resolve()
+    return _resolved(os.environ.get("MPLIB_HOME") or str(ROOT))
+
+
+@cache
+def _resolved(path: str) -> Path:
+    """Asked for several times a run, thousands of times a plan."""
+    return Path(path).resolve()
 
 
 def resolve(path: str | Path) -> Path:
@@ -84,6 +91,24 @@ def private_folder(name: str) -> Path:
             f"no temporary folder can be made ({error}): set TMPDIR to one that can be written"
         ) from error
     return folder
+
+
+@contextmanager
+def temporary_folder(name: str) -> Iterator[Path]:
+    """A folder in a private one, held by a lock and gone with the block; see ``sweep``."""
+    folder = Path(tempfile.mkdtemp(dir=private_folder(name)))
+    try:
+        with exclusive(folder / ".lock", wait=False):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(name: str) -> None:
+    """Removes the folders of ``temporary_folder`` whose holders are dead."""
+    for lock in private_folder(name).glob("*/.lock"):
+        with suppress(Held, OSError), exclusive(lock, wait=False):
+            shutil.rmtree(lock.parent)
 
 
 class Held(InputError):
@@ -158,15 +183,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Raises:
         InputError: the disk is full or the folder cannot be written; what was there stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        replace(temporary, path)
+        with whole(path) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write a file under, which takes its place at the end of the block, or is gone."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        replace(temporary, path)
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+        raise
 
 
 def replace(written: Path, path: Path) -> None:
@@ -188,12 +223,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def listing(folder: Path) -> dict[str, int]:
+def listing(folder: Path, hidden: bool = False) -> dict[str, int]:
     """The files of a folder with their sizes, for the file that seals it: see ``sealed``."""
     return {
         str(path.relative_to(folder)): path.stat().st_size
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and (hidden or not path.name.startswith("."))
     }
 
 
@@ -231,7 +266,9 @@ def written_in(folder: Path, seal: str) -> list[str]:
     try:
         names = list(json.loads((folder / seal).read_bytes())["files"])
         listed = [glob.escape(name) for name in names if ".." not in Path(name).parts]
-    except (OSError, ValueError, LookupError, TypeError):
+    except OSError:
+        listed = []  # nothing says that this tool was ever here
+    except (ValueError, LookupError, TypeError):
         listed = [*UNLISTED]
     return [*listed, "executed.ipynb", seal]
 
@@ -242,17 +279,17 @@ def discard(folder: Path, patterns: Iterable[str]) -> list[str]:
     Returns:
         The names of what is left: somebody else's.
     """
+    emptied: set[Path] = set()
     for pattern in patterns:
         # An absolute name would lead elsewhere.
         found = [] if pattern.startswith("/") else [*folder.glob(pattern)]
         for path in found:
             if path.is_symlink() or not path.is_dir():
                 path.unlink(missing_ok=True)
-        for parent in {path.parent for path in found if path.parent != folder}:
-            with suppress(OSError):
-                parent.rmdir()
-    with suppress(OSError):
-        folder.rmdir()
+                emptied |= {each for each in path.parents if each.is_relative_to(folder)}
+    for each in sorted({*emptied, folder}, reverse=True):  # what is in another comes before it
+        with suppress(OSError):
+            each.rmdir()
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 

@@ -2,13 +2,12 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from mplib.files import ROOT, STATE, discard, exclusive, home, others, unwritable, written_in
-from mplib.runs.pages import PAGES, is_ours
+from mplib.runs.pages import BUILT, PAGES, is_ours
 from mplib.runs.record import KEYS, UNFINISHED
 
 
@@ -22,7 +21,9 @@ def clean() -> list[Path]:
         InputError: a build, a run or a training is at work, or something cannot be removed.
     """
     places = [home() / "runs", home() / "checkpoints"]
-    locks = [lock for place in places for lock in place.rglob(".*lock") if _is_lock(lock)]
+    found = [lock for place in places for lock in place.rglob(".*lock") if _is_lock(lock)]
+    # The build's own first, whether it is there or not: none begins meanwhile.
+    locks = dict.fromkeys([places[0] / ".lock", *found])
     touched = {lock.parent for lock in locks}
     try:
         with ExitStack() as held:
@@ -78,7 +79,8 @@ def _clean_book(book: Path) -> None:
     """Removes the built book, and where it is a copy elsewhere, its sources."""
     if not is_ours(book):
         return
-    shutil.rmtree(book / "_build", ignore_errors=True)
+    discard(book / "_build", written_in(book / "_build", BUILT))
+    discard(book / ".rendering", ["_build/**/*"])
     discard(book / "pages", PAGES)
     if book != ROOT / "book":
         sources = [path for path in (ROOT / "book").rglob("*") if path.is_file()]

@@ -116,7 +116,7 @@ def due(profile: Profile) -> list[Job]:
     return found
 
 
-def call(command: list[str], lock: int, failure: str) -> None:
+def call(command: list[str], lock: int, failure: str, stdout: int | None = None) -> None:
     """Runs a command that holds the build's lock for as long as it lives.
 
     Ctrl-C ends it with all that it started: whatever is killed is taken up again.
@@ -127,7 +127,7 @@ def call(command: list[str], lock: int, failure: str) -> None:
     # Ctrl-C is this process's alone, or each of them would tell of it. Blocked and not ignored, so
     # that none is lost which comes while they start.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    process = subprocess.Popen(command, pass_fds=[lock])
+    process = subprocess.Popen(command, pass_fds=[lock], stdout=stdout)
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = process.wait()

@@ -1,6 +1,7 @@
 """Runs become pages, pages become a book, and small tables become results that are kept."""
 
-import shutil
+import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +11,27 @@ import nbformat
 import yaml
 
 from mplib.errors import InputError
-from mplib.files import ROOT, discard, exclusive, home, others, unwritable, write_atomically
+from mplib.files import (
+    ROOT,
+    discard,
+    exclusive,
+    home,
+    listing,
+    others,
+    put_in_place,
+    unwritable,
+    write_atomically,
+)
 from mplib.runs.engine import Engine, call, run_all
 from mplib.runs.profiles import Job, Profile
 from mplib.runs.record import KEYS
 
 PAGES = ("[0-9]*.ipynb", "*.md", "_toc.yml")
 """What is written into ``book/pages/``; the contents tell that the book is this tool's."""
+
+
+BUILT = "built.json"
+"""The file that is written last into ``book/_build/`` and lists the others."""
 
 
 KEPT_BYTES = 500_000
@@ -59,7 +74,6 @@ def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:
         raise InputError(f"{book} is no book of this tool's: set MPLIB_HOME to another folder")
     # Another profile's pages too, or they would be published with this one's.
     discard(pages, PAGES)
-    shutil.rmtree(book / "_build" / "html" / "pages", ignore_errors=True)
     write_atomically(pages / "_toc.yml", "")
     if book != ROOT / "book":
         for path in (ROOT / "book").rglob("*"):
@@ -111,14 +125,22 @@ def _page(job: Job) -> nbformat.NotebookNode:
 
 
 def _render(book: Path, strict: bool, lock: int) -> Path:
-    """Calls Jupyter Book."""
+    """Calls Jupyter Book; what it built before is replaced when the new book is whole."""
+    fresh = book / ".rendering"
+    discard(fresh, ["_build/**/*"])
     command = [
         str(Path(sys.executable).with_name("jupyter-book")), "build", str(book), "--config",
         str(ROOT / "_config.yml"), "--toc", str(book / "pages" / "_toc.yml"), "--quiet",
-        "--path-output", str(book),
+        "--path-output", str(fresh),
         *(["-W", "-n", "--keep-going"] if strict else []),
     ]  # fmt: skip
-    call(command, lock, "the book could not be built: the messages above say why")
+    # It would name the place in which it renders; warnings and errors are not on this channel.
+    failure = "the book could not be built: the messages above say why"
+    call(command, lock, failure, stdout=subprocess.DEVNULL)
+    built = fresh / "_build"
+    write_atomically(built / BUILT, json.dumps({"files": listing(built, hidden=True)}))
+    put_in_place(built, book / "_build", BUILT)
+    discard(fresh, [])
     return book / "_build" / "html" / "index.html"
 
 

@@ -1,12 +1,11 @@
 """Runs one notebook through papermill, strictly: what the command line and Snakemake call."""
 
+import glob
 import json
 import logging
 import os
 import resource
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -24,13 +23,13 @@ from traitlets.config import Config
 from mplib.errors import InputError, NotebookFailed
 from mplib.files import (
     ROOT,
-    Held,
     discard,
     exclusive,
     home,
-    private_folder,
     replace,
     settle,
+    sweep,
+    temporary_folder,
     unwritable,
 )
 from mplib.runs.gpus import lent
@@ -95,14 +94,13 @@ def _execute(job: Job) -> None:
     """One strict papermill run; the executed notebook is put beside the finished results."""
     notebook, values, folder, failed = job.notebook, job.parameters, job.folder, job.failed
     running = folder.with_name(f".{folder.name}.ipynb")
-    failed.unlink(missing_ok=True)
+    discard(failed.parent, [glob.escape(failed.name)])
     began = time.time()
     # Only what differs from the parameters cell, so that a page shows it once.
     changed = {n: v for n, v in values.items() if v != notebook.parameters[n].default}
     _say(f"{notebook.name}: {folder.name} started")
-    sockets = Path(tempfile.mkdtemp(dir=private_folder(SOCKETS)))
     try:
-        with exclusive(sockets / ".lock", wait=False):
+        with temporary_folder(SOCKETS) as sockets:
             _papermill(job, changed, running, sockets)
     except PapermillExecutionError as error:
         replace(running, failed)
@@ -122,8 +120,6 @@ def _execute(job: Job) -> None:
         ) from None
     except OSError as error:
         raise unwritable(running, error) from error
-    finally:
-        shutil.rmtree(sockets, ignore_errors=True)
     replace(running, job.executed)
     _say(f"{notebook.name}: {folder.name} finished in {time.time() - began:.0f} s")
 
@@ -173,15 +169,13 @@ def tidy() -> None:
             if path.suffix == ".replaced":
                 settle(path.with_name(path.stem[1:]), "manifest.json")
             elif path.suffix == ".ipynb":
-                path.unlink()
+                discard(path.parent, [glob.escape(path.name)])
             else:
                 # A run by hand holds nothing but this.
                 held.enter_context(exclusive(path / ".lock", wait=False))
                 discard(path, UNFINISHED)
         discard(path, [])
-    for lock in private_folder(SOCKETS).glob("*/.lock"):
-        with suppress(Held, OSError), exclusive(lock, wait=False):
-            shutil.rmtree(lock.parent)
+    sweep(SOCKETS)
 
 
 def _say(line: str) -> None:

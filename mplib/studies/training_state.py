@@ -1,8 +1,7 @@
 """A training on disk: its state while it runs, and the checkpoint that it leaves, whole or not."""
 
 import json
-import os
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.files import STATE, discard, listing, put_in_place, replace, unwritable, write_atomically
+from mplib.files import STATE, discard, listing, put_in_place, unwritable, whole, write_atomically
 from mplib.models.loading import LoadedModel
 from mplib.studies.checkpoints import SEAL
 
@@ -57,14 +56,12 @@ class TrainingState:
         write_atomically(self.folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
 
     def _write(self, name: str, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
-        temporary = self.folder / f".{name}.{os.getpid()}"
         metadata = {"json": json.dumps({"identity": self.identity, **about})}
         try:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
-            replace(temporary, self.folder / f"{name}.safetensors")
+            with whole(self.folder / f"{name}.safetensors") as temporary:
+                save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata)
         except Exception as error:
             # safetensors reports a full disk with an error class of its own.
-            temporary.unlink(missing_ok=True)
             raise InputError(
                 f"cannot save the training state in {self.folder} ({error}): make room or set "
                 "MPLIB_HOME to another disk; the last saved state is kept"
@@ -131,8 +128,8 @@ def publish(
         InputError: there is no room for it.
     """
     fresh = partial / "checkpoint"
-    shutil.rmtree(fresh, ignore_errors=True)
     try:
+        discard(fresh, ["**/*"])
         model.save_pretrained(fresh)
         start.tokenizer.save_pretrained(fresh)
         history.to_csv(fresh / "history.csv", index=False)
@@ -140,7 +137,8 @@ def publish(
         (fresh / SEAL).write_text(json.dumps(about, indent=1))
     except Exception as error:
         # safetensors and tokenizers report a full disk with error classes of their own.
-        shutil.rmtree(fresh, ignore_errors=True)
+        with suppress(OSError):
+            discard(fresh, ["**/*"])
         raise InputError(
             f"cannot save the checkpoint in {partial} ({error}): make room or set MPLIB_HOME to "
             "another disk; the training itself is kept and need not be done again"

@@ -1,6 +1,7 @@
 """Profile, Snakemake, papermill, notebooks, book, for real; killed and taken up again."""
 
 import contextlib
+import json
 import os
 import random
 import subprocess
@@ -56,8 +57,13 @@ def test_pages_fetch_no_picture_from_elsewhere(built: Path) -> None:
 
 def test_a_second_build_runs_no_notebook(built: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
-    stale = built / "book" / "_build" / "html" / "pages" / "of_another_profile.html"
+    html = built / "book" / "_build" / "html"
+    stale, mine = html / "pages" / "of_another_profile.html", html / "mine.html"
     stale.touch()
+    mine.write_text("a reader's own")
+    seal = html.with_name("built.json")
+    files = json.loads(seal.read_text())["files"]
+    seal.write_text(json.dumps({"files": files | {str(stale.relative_to(html.parent)): 0}}))
     done = mplib("book", "--profile", "smoke", home=built)
     assert done.returncode == 0
     assert "started" not in done.stderr
@@ -65,6 +71,9 @@ def test_a_second_build_runs_no_notebook(built: Path) -> None:
     assert len([*stale.parent.glob("*.html")]) == len(before) + 2, (
         "and the pages of speed and families"
     )
+    # What the tool did not build is not removed with what it did.
+    kept = html.with_name("html.kept")
+    assert [p for p in kept.rglob("*") if p.is_file()] == [kept / "mine.html"]
     assert before == {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
 
 

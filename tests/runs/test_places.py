@@ -14,6 +14,7 @@ from typing import Any
 
 import jupytext.sync_contentsmanager
 import nbformat
+import pandas as pd
 import psutil
 import pytest
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
@@ -58,15 +59,22 @@ def plant(path: Path, content: str = "mine") -> Path:
 # Where things lie
 
 
+SWEEP = """
+threads: 1
+all: {k: 2, m: 8, pool: 32, model: nano, lists: 3000, device: cpu}
+notebooks:
+  01_finetune: {steps: [2, 3], evaluations: 1, batch_size: 8, learning_rate: 1e-2}
+  03_probe_ksmallest: {twins: 1, resamples: 10, examples: 20}
+"""
+
+
 @pytest.mark.slow
-def test_a_sweep_where_everything_is_odd(tmp_path: Path) -> None:
+def test_a_sweep_over_steps_where_everything_is_odd(tmp_path: Path) -> None:
     """A home with braces, blanks and a #, given as a relative path; no HOME, no git, a long TMPDIR,
     another environment's python3, another backend, figures all the same."""  # fmt: skip
     kernel = {"argv": ["/bin/false"], "display_name": "other", "language": "python"}
     plant(tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json", json.dumps(kernel))
-    profile = plant(
-        tmp_path / "a #b {c}.yaml", json.dumps({"threads": 1, "notebooks": {FINETUNE.name: TINY}})
-    )
+    profile = plant(tmp_path / "a #b {c}.yaml", SWEEP)
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in ("bash", "sh", "which", "uname"):
@@ -78,12 +86,30 @@ def test_a_sweep_where_everything_is_odd(tmp_path: Path) -> None:
         "PATH": str(tools), "TMPDIR": str(long), "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT),
         "JUPYTER_PATH": str(tmp_path / "jupyter"), "MPLIB_HOME": "h {x} #1",
     }  # fmt: skip
-    line = [sys.executable, "-m", "mplib", "sweep", "--cores", "1", "--profile", profile.name]
-    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (manifest,) = tmp_path.glob("h {x} #1/runs/*/*/manifest.json")
-    assert json.loads(manifest.read_text())["commit"] == "unknown"
-    assert '"image/png"' in manifest.with_name("executed.ipynb").read_text()
+    line = [sys.executable, "-m", "mplib", "sweep", "--profile", profile.name]
+
+    def sweep() -> str:
+        done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    sweep()
+    home = tmp_path / "h {x} #1"
+    trainings = sorted(home.glob("checkpoints/*/*/training.json"))
+    assert [path.parent.name.rpartition("_")[2] for path in trainings] == ["steps2", "steps3"]
+    weights = {(path.parent / "model.safetensors").read_bytes() for path in trainings}
+    assert len(weights) == 2
+    first, second = (pd.read_csv(p) for p in home.glob("runs/03_probe_ksmallest/*/f1.csv"))
+    assert {*first.checkpoint, *second.checkpoint} == {"{auto}_steps2", "{auto}_steps3"}
+    assert not first.equals(second.assign(checkpoint=first.checkpoint))
+    before = {path: path.stat().st_mtime_ns for path in home.glob("runs/*/*/manifest.json")}
+    assert len(before) == 4
+    for path in before:
+        assert json.loads(path.read_text())["commit"] == "unknown"
+        assert json.loads(path.read_text())["parameters"]
+        assert '"image/png"' in path.with_name("executed.ipynb").read_text()
+    assert "started" not in sweep()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
     assert not list(long.iterdir())
 
 
@@ -237,7 +263,7 @@ def test_what_a_kernel_still_holds_is_not_swept(temporary: Path) -> None:
 
 def test_sockets_of_the_dead_are_swept(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = temporary / "sockets"
-    monkeypatch.setattr(runner, "private_folder", lambda _: place)
+    monkeypatch.setattr(files, "private_folder", lambda _: place)
     for name in ("dead", "alive"):
         plant(place / name / ".lock", "")
         monkeypatch.chdir(place / name)
@@ -337,7 +363,12 @@ def test_clean_removes_what_was_made_and_nothing_else(
     plant(tmp_path / "checkpoints" / "a" / "model.safetensors")
     plant(tmp_path / "checkpoints" / "b.partial" / "last.safetensors")
     pages._collect([], {"speed.md": ""})
+    built = {"files": {"html/index.html": 1}}
+    plant(tmp_path / "book" / "_build" / "built.json", json.dumps(built))
+    plant(tmp_path / "book" / "_build" / "html" / "index.html")
+    plant(tmp_path / "book" / ".rendering" / "_build" / "html" / ".buildinfo")
     mine = [
+        plant(tmp_path / "book" / "_build" / "html" / "mine.html"),
         plant(tmp_path / "runs" / "diary.txt"),
         plant(tmp_path / "checkpoints" / "web" / "manifest.json", "{}"),
         plant(tmp_path / "checkpoints" / "mine.partial" / "thesis.txt"),
