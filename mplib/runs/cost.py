@@ -1,12 +1,9 @@
 """What the runs of a profile will cost, as a table, and what one run will, in a line."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mplib.runs.profiles import Job
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Cost = tuple[float, float, float]
 """Seconds with the machine to itself, peak bytes of memory, bytes that stay on the disk."""
@@ -18,8 +15,8 @@ Estimate = Callable[[Mapping[str, Any], Mapping[str, Any]], Cost | None]
 
 def table(
     jobs: Sequence[Job], due: Sequence[Job], estimate: Estimate, at_once: int = 1
-) -> "pd.DataFrame":
-    """Cost of the runs that are due, by notebook, and in all.
+) -> list[dict[str, Any]]:
+    """Cost of the runs that are due, a row for each notebook and one for all.
 
     Args:
         jobs: all runs of a profile.
@@ -27,8 +24,6 @@ def table(
         estimate: gives the cost of one.
         at_once: how many run side by side, each as fast as alone.
     """
-    import pandas as pd  # late: a sweep that has nothing to do needs none
-
     rows: list[dict[str, Any]] = []
     costs: list[Cost] = []
     for notebook in dict.fromkeys(job.notebook.name for job in jobs):
@@ -42,7 +37,7 @@ def table(
             rows[-1]["time"] = "unknown: the model is not on this machine"
     shared = [(seconds / at_once, memory * at_once, disk) for seconds, memory, disk in costs]
     rows.append(_row(f"all, {at_once} at a time", len(jobs), len(due), shared))
-    return pd.DataFrame(rows)
+    return rows
 
 
 def line(job: Job, estimate: Estimate) -> str:

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
+from tabulate import tabulate
+
 from mplib.errors import InputError, NotebookFailed, suggest
 from mplib.files import ROOT, exclusive, home
 from mplib.runs import cost
@@ -101,7 +103,7 @@ def _tell(profile: Profile, engine: Engine) -> list[Job]:
         print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
     elif engine.estimate:
         table = cost.table(profile.jobs, found, engine.estimate, engine.at_once(profile))
-        print(table.to_markdown(index=False), file=sys.stderr, flush=True)
+        print(tabulate(table, headers="keys", tablefmt="pipe"), file=sys.stderr, flush=True)
     return found
 
 

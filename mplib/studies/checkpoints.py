@@ -49,12 +49,11 @@ def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
             f"checkpoint={name!r}: {error} is no parameter; use names such as {{model}}, {{k}} or "
             "{seed}"
         ) from None
-    _check_name(filled, f"checkpoint={name!r}")
-    return resolve(filled).resolve()
+    return _place(filled, f"checkpoint={name!r}")
 
 
-def _check_name(name: str, given: str) -> None:
-    """Refuses names of folders that hold other things, or that this tool uses itself.
+def _place(name: str, given: str) -> Path:
+    """The folder of a name, unless it holds other things or this tool uses it itself.
 
     Raises:
         InputError: it is such a name.
@@ -76,6 +75,7 @@ def _check_name(name: str, given: str) -> None:
             f"{given} is no place for a finetuned model: use a name such as checkpoints/mine, or "
             "the path of a folder that is new or empty"
         )
+    return folder
 
 
 def claim(folder: Path, given: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mplib.files import ROOT
@@ -66,20 +67,23 @@ def test_a_model_that_is_not_here_yet() -> None:
     strange = job(model="no/such")
     assert estimate(strange) is None
     rows = table([job(), strange], [strange], cost.estimate)
-    assert "not on this machine" in rows.time[0]
+    assert "not on this machine" in rows[0]["time"]
     assert "not on this machine" in line(strange, cost.estimate)
 
 
 def test_a_table_of_a_profile() -> None:
     jobs = [job(k=1), job(k=2)]
-    rows = table(jobs, jobs[:1], lambda work, parameters: (5400.0, 3 * 2.0**30, 2.0**20))
+    rows = pd.DataFrame(
+        table(jobs, jobs[:1], lambda work, parameters: (5400.0, 3 * 2.0**30, 2.0**20))
+    )
     assert list(rows.notebook) == ["01_finetune", "all, 1 at a time"]
     assert list(rows.runs) == [2, 2]
     assert list(rows["to do"]) == [1, 1]
     assert rows.time.tolist() == ["about 1.5 h"] * 2
     two = table(jobs, jobs, lambda work, parameters: (5400.0, 3 * 2.0**30, 2.0**20), at_once=2)
-    assert two.iloc[-1][["time", "memory", "disk"]].tolist() == ["about 1.5 h", "6 GiB", "2 MiB"]
-    assert table(jobs, [], cost.estimate).time.tolist() == ["", ""]
+    last = {name: two[-1][name] for name in ("time", "memory", "disk")}
+    assert last == {"time": "about 1.5 h", "memory": "6 GiB", "disk": "2 MiB"}
+    assert [row["time"] for row in table(jobs, [], cost.estimate)] == ["", ""]
 
 
 def test_the_machine_is_measured() -> None:
