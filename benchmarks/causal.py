@@ -46,7 +46,7 @@ AttentionMaskInterface.register("published", eager_mask)
 def quick_shape() -> PreTrainedModel:
     """The quick profile's model with random weights, large enough for heads to differ."""
     torch.manual_seed(0)
-    config = PRESETS["tiny"](TASK.pool)
+    config = PRESETS["tiny"](vocab_size=TASK.pool)
     config.initializer_range = 0.1
     return AutoModelForCausalLM.from_config(config).to(pick_device()).eval()
 

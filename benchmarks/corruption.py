@@ -49,7 +49,7 @@ def small_model() -> PreTrainedModel:
     In float64: rounding, which is not the same in a batch, would change who is a near neighbour.
     """
     torch.manual_seed(0)
-    config = PRESETS["nano"](TASK.pool)
+    config = PRESETS["nano"](vocab_size=TASK.pool)
     config.initializer_range = 0.3
     return AutoModelForCausalLM.from_config(config).double().to(pick_device()).eval()
 

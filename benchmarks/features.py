@@ -27,7 +27,7 @@ OURS, THEIRS = 64, 16
 def gpt2_small() -> PreTrainedModel:
     """GPT-2 small's shape and vocabulary, random weights."""
     torch.manual_seed(0)
-    config = PRESETS["gpt2-small-shape"](published.GPT2_VOCABULARY)
+    config = PRESETS["gpt2-small-shape"](vocab_size=published.GPT2_VOCABULARY)
     return AutoModelForCausalLM.from_config(config).to(pick_device()).eval()
 
 

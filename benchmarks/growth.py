@@ -77,7 +77,7 @@ def time_row(
 def decoder(layers: int = 4) -> PreTrainedModel:
     """GPT-2 with random weights; many heads for its width, so that attention weighs."""
     torch.manual_seed(0)
-    config = PRESETS["tiny"](memory.VOCABULARY)
+    config = PRESETS["tiny"](vocab_size=memory.VOCABULARY)
     config.update({"n_layer": layers, "n_head": 16, "n_embd": 256, "n_positions": TOKENS[-1]})
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
     return model.to(pick_device()).eval()

@@ -77,7 +77,8 @@ def long_prompt(tokens: int = TOKENS, statements: int = STATEMENTS) -> Prompts:
 def measure(side: str) -> dict[str, float | None]:
     """Peak bytes of one side, in this process."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(PRESETS[SHAPE](VOCABULARY)).to(pick_device()).eval()
+    config = PRESETS[SHAPE](vocab_size=VOCABULARY)
+    model = AutoModelForCausalLM.from_config(config).to(pick_device()).eval()
     prompt = long_prompt()
     short = Prompts(prompt.input_ids[:, -24:], prompt.attention_mask[:, -24:],
                     np.array([[[0, 2]]]), np.array([[20, 24]]), prompt.answers)  # fmt: skip

@@ -38,9 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     check = commands.add_parser("check", help="tell what a file of questions holds")
     check.add_argument("file")
     model = commands.add_parser("check-model", help="try on a model what every number rests on")
-    model.add_argument("name", nargs="?", help="preset, packaged model, folder or Hub id")
+    model.add_argument("name", help="preset, packaged model, folder or Hub id")
     model.add_argument("--partial-attention", action="store_true", help="read a hybrid in part")
-    model.add_argument("--families", action="store_true", help="a tiny model of every family")
     commands.add_parser("clean", help="remove runs, checkpoints and the built book")
     arguments = parser.parse_args(argv)
     try:
@@ -93,18 +92,9 @@ def _dispatch(arguments: argparse.Namespace) -> int:
 
 
 def _check_model(arguments: argparse.Namespace) -> int:
-    """Tries a model, or a tiny one of every family, whose table is then kept."""
-    if arguments.families:
-        from mplib.files import ROOT
-        from mplib.models.families import write_families
+    from mplib.models.check import check_model
 
-        said, ok = write_families(ROOT / "results" / "families")
-    elif arguments.name:
-        from mplib.models.check import check_model
-
-        said, ok = check_model(arguments.name, partial_attention=arguments.partial_attention)
-    else:
-        raise InputError("check-model needs a model: name one, or --families for all of them")
+    said, ok = check_model(arguments.name, partial_attention=arguments.partial_attention)
     print(*said, sep="\n")
     return int(not ok)
 

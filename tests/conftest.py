@@ -35,8 +35,8 @@ from transformers import (
 )
 
 from mplib.files import ROOT
-from mplib.models.attention import Intervention, backend
-from mplib.models.facts import facts
+from mplib.models.attention import Intervention
+from mplib.models.facts import backend, facts
 from mplib.models.inference import Answers
 from mplib.models.passes import passes
 from mplib.models.prompts import NumberTokens, Prompts

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from benchmarks import harness
+from benchmarks import __main__ as command
+from benchmarks import families, harness
 from benchmarks.growth import exponent, growth_row
 from benchmarks.harness import Row
 from mplib.report import readme
@@ -72,3 +73,18 @@ def test_limits_are_saved_and_stand_in_the_readme_beside_older_files(
     assert page.index("## Growth") < page.index("## Older")
     (grows,) = (line for line in page.splitlines() if line.startswith("| grows"))
     assert [cell.strip() for cell in grows.split("|")[2:5]] == ["2", "1.1", "1.2"]
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_families_are_tried_by_name_and_time_nothing(
+    ok: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        families, "write_families", lambda folder: asked.append(folder) or (["gpt2: read"], ok)
+    )
+    monkeypatch.setattr(command, "save", lambda *_: pytest.fail("no figures are kept"))
+    assert command.main(["families"]) == (0 if ok else 1)
+    assert capsys.readouterr().out == "gpt2: read\n"
+    assert asked == [readme.ROOT / "results" / "families"]
+    assert "families" not in command.CASES, "not one of those that are done when none is named"

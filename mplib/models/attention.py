@@ -7,26 +7,15 @@ reduced numbers are kept, so memory grows with statements and layers, not with t
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, masking_utils
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import (
-    AttentionMaskInterface,
-    causal_mask_function,
-    eager_mask,
-    sdpa_mask,
-)
-from transformers.modeling_utils import AttentionInterface
-
-from mplib.errors import InputError
 
 BACKEND = "mplib"
 
@@ -81,27 +70,40 @@ class Intervention:
 
 @dataclass
 class Session:
-    """What the backend does during one forward pass, and what it has recorded so far."""
+    """What the backend does during one forward pass, and what it has recorded so far.
 
-    intervention: Intervention
-    sdpa: bool
-    causal: bool = False
-    reduction: Reduction | None = None
+    Attributes:
+        intervention: what is changed.
+        reduce: what is kept of a layer's attention (batch, heads, rows, keys); nothing if None.
+        rows: the queries whose attention is wanted, shape (batch, rows); all if None.
+        last_layer: where the pass may end.
+        real: True where a head's output is wanted, shape (batch, queries, 1, 1); nowhere if None.
+        sdpa: whether the family knows the fast kernel.
+        running: the layer that runs.
+        causal: whether no mask means plain causality.
+        windows: whether some layer hides more than what comes later.
+        calls: how often each layer's attention ran.
+        queries: with how many queries.
+        recorded: what is kept of each layer's attention.
+        outputs: every head's output in each layer, summed over the batch.
+    """
+
+    intervention: Intervention = Intervention()
+    reduce: Callable[[Tensor], Tensor] | None = None
     rows: Tensor | None = None
-    row_mask: Tensor | None = None
-    pooling: Tensor | None = None
-    n_statements: int = 0
     last_layer: int | None = None
     real: Tensor | None = None
+    sdpa: bool = True
     running: int = -1
+    causal: bool = False
+    windows: bool = False
     calls: Counter[int] = field(default_factory=Counter)
     queries: set[int] = field(default_factory=set)
-    windows: bool = False
     recorded: dict[int, Tensor] = field(default_factory=dict)
     outputs: dict[int, Tensor] = field(default_factory=dict)
 
 
-class EnoughLayers(Exception):
+class Enough(Exception):
     """Ends a forward pass as soon as the last wanted layer has been recorded or cached."""
 
 
@@ -109,55 +111,51 @@ SESSION: ContextVar[Session | None] = ContextVar("mplib_attention_session", defa
 
 
 def _attention(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """The registered attention function; same contract as transformers' own."""
-    session = SESSION.get()
-    if session is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+) -> tuple[Tensor, None]:  # fmt: skip
+    """The registered attention function; same contract and names as transformers' own."""
+    mask = attention_mask
+    if (session := SESSION.get()) is None:
+        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
     layer = getattr(module, "layer_idx", None)
     if layer is None or layer < 0:  # one module that several layers share
         layer = session.running
     session.calls[layer] += 1
     session.queries.add(query.shape[2])
     eager = sys.modules[type(module).__module__].eager_attention_forward
-    change = session.intervention
+    change, lowest = session.intervention, torch.finfo(query.dtype).min
     cut = change.cut[:, None] if change.cuts(layer) and change.cut is not None else None
     # Soft caps and sinks are unknown to the fast kernel.
     plain = kwargs.get("softcap") is None and kwargs.get("s_aux") is None and session.sdpa
-    if attention_mask is None:
-        if not session.causal:
-            raise RuntimeError("the attention mask was lost: the mask function is not registered")
-        if cut is not None or not plain:
-            attention_mask = _causal_rows(query, None)
-    if attention_mask is not None and cut is not None and change.renormalise:
-        attention_mask = attention_mask.masked_fill(cut, torch.finfo(query.dtype).min)
-    if session.reduction is not None:
-        weights = _rows(eager, session, module, query, key, value, attention_mask, **kwargs)
+    if mask is None and not session.causal:
+        raise RuntimeError("the attention mask was lost: the mask function is not registered")
+    if mask is None and not (plain and cut is None):
+        mask = _causal_rows(query, None)
+    if mask is not None and cut is not None and change.renormalise:
+        mask = mask.masked_fill(cut, lowest)
+    if session.reduce is not None:
+        rows = session.rows
+        seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
+        # The family's own weights, for the wanted rows only.
+        _, weights = eager(module, _gather_rows(query, rows), key, value, seen, **kwargs)
         if cut is not None:
             # Also where renormalised: a row without any edge left is a softmax of constants.
-            hidden = cut | (attention_mask == torch.finfo(query.dtype).min)
-            weights = weights.masked_fill(_gather_rows(hidden, session.rows), 0)
-        session.recorded[layer] = _reduce(weights.float(), session)
+            weights = weights.masked_fill(_gather_rows(cut | (mask == lowest), rows), 0)
+        session.recorded[layer] = session.reduce(weights.float())
     if layer == session.last_layer:
-        raise EnoughLayers
+        raise Enough
     if cut is not None and not change.renormalise:
-        _, weights = eager(module, query, key, value, attention_mask, **kwargs)
+        _, weights = eager(module, query, key, value, mask, **kwargs)
         groups = query.shape[1] // value.shape[1]
         output = weights.masked_fill(cut, 0) @ value.repeat_interleave(groups, dim=1)
         output = output.transpose(1, 2)
-    elif plain:
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     else:
-        output, _ = eager(module, query, key, value, attention_mask, **kwargs)
-    if attention_mask is not None and cut is not None and change.renormalise:
+        attend = sdpa_attention_forward if plain else eager
+        output, _ = attend(module, query, key, value, mask, **kwargs)
+    if mask is not None and cut is not None and change.renormalise:
         # A row that may look nowhere would else look everywhere: softmax of a constant.
-        blind = (attention_mask <= torch.finfo(query.dtype).min).all(dim=-1)
+        blind = (mask <= lowest).all(dim=-1)
         output = output.masked_fill(blind.transpose(1, 2)[..., None], 0)
     if session.real is not None:
         # Summed at once: every head's output for a whole batch of long prompts would not fit.
@@ -175,41 +173,11 @@ def _gather_rows(full: Tensor, rows: Tensor | None) -> Tensor:
     return full.expand(len(rows), -1, -1, -1).gather(2, index)
 
 
-def _rows(
-    eager: Any, session: Session, module: torch.nn.Module, query: Tensor, key: Tensor,
-    value: Tensor, mask: Tensor | None, **kwargs: Any,
-) -> Tensor:  # fmt: skip
-    """The family's own attention weights, for the wanted rows only; (batch, heads, rows, keys)."""
-    rows = session.rows
-    chosen = _gather_rows(query, rows)
-    seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
-    return eager(module, chosen, key, value, seen, **kwargs)[1]
-
-
 def _causal_rows(query: Tensor, rows: Tensor | None) -> Tensor:
     """Rows of the causal mask, all of them if None; (batch or 1, 1, rows, keys)."""
     places = torch.arange(query.shape[2], device=query.device)
     hidden = (places[None] if rows is None else rows)[:, None, :, None] < places
     return query.new_zeros(()).masked_fill(hidden, torch.finfo(query.dtype).min)
-
-
-def _reduce(weights: Tensor, session: Session) -> Tensor:
-    """Reduces (batch, heads, rows, keys) to (batch, [heads,] [rows,] statements)."""
-    reduction, pooling, valid = session.reduction, session.pooling, session.row_mask
-    assert reduction is not None and valid is not None
-    if reduction.statement == "mean":
-        weights = weights @ pooling[:, None]  # type: ignore[index]
-    elif reduction.statement == "max":
-        index = pooling[:, None, None].expand(weights.shape)  # type: ignore[index]
-        # The last bin takes the tokens outside all statements.
-        bins = weights.new_zeros(*weights.shape[:3], session.n_statements + 1)
-        weights = bins.scatter_reduce(-1, index, weights, "amax")[..., :-1]
-    valid = valid[:, None, :, None]
-    if reduction.question == "max":
-        weights = weights.masked_fill(~valid, -torch.inf).amax(dim=2)
-    elif reduction.question == "mean":
-        weights = weights.masked_fill(~valid, 0).sum(dim=2) / valid.sum(dim=2)
-    return weights.mean(dim=1) if reduction.heads == "mean" else weights
 
 
 def _replace_heads(output: Tensor, layer: int, change: Intervention) -> Tensor:
@@ -226,16 +194,15 @@ def _mask(**kwargs: Any) -> Tensor | None:
 
     A mask costs tokens squared, and the fast kernel needs none for causality.
     """
-    session = SESSION.get()
-    padding = kwargs["attention_mask"]
+    session, padding = SESSION.get(), kwargs["attention_mask"]
     if session is not None:
-        session.windows |= kwargs["mask_function"] is not causal_mask_function
+        session.windows |= kwargs["mask_function"] is not masking_utils.causal_mask_function
     # First what is cheap to see: sdpa_mask makes a whole mask to say that one is needed.
     plain = kwargs["q_length"] == kwargs["kv_length"] and (padding is None or bool(padding.all()))
-    if session is not None and plain and sdpa_mask(**kwargs) is None:
+    if session is not None and plain and masking_utils.sdpa_mask(**kwargs) is None:
         session.causal = True
         return None
-    return eager_mask(**kwargs)
+    return masking_utils.eager_mask(**kwargs)
 
 
 AttentionInterface.register(BACKEND, _attention)
@@ -245,52 +212,14 @@ AttentionInterface.register(BACKEND, _attention)
 AttentionMaskInterface.register(BACKEND, _mask)
 
 
-@contextmanager
-def backend(model: PreTrainedModel) -> Iterator[None]:
-    """Runs the model's attention through the backend for the time of the block.
-
-    Raises:
-        InputError: the model's family does not use transformers' attention interface, or its
-            attention cannot be read rightly.
-    """
-    from mplib.models.facts import facts  # it looks through the means of this file
-
-    module = sys.modules[type(model).__module__]
-    if not hasattr(module, "eager_attention_forward") or not model._can_set_attn_implementation():
-        raise InputError(
-            f"{type(model).__name__} does not use transformers' attention interface, so its "
-            "attention cannot be read: take a family that does (GPT-2, GPT-NeoX, OPT, Llama, "
-            "Mistral, Qwen, Gemma, Phi-3, OLMo and most newer ones)"
-        )
-    before = model.config._attn_implementation
-    model.set_attn_implementation(BACKEND)
-    hooks = [
-        layer.register_forward_pre_hook(partial(_enter, number))
-        for number, layer in enumerate(layer_stack(model))
-    ]
-    try:
-        facts(model)
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        model.set_attn_implementation(before)
-
-
-def _enter(number: int, *_: Any) -> None:
-    """Notes which layer runs, for attention that does not know its number."""
-    if (session := SESSION.get()) is not None:
-        session.running = number
-
-
 def layer_count(model: PreTrainedModel) -> int:
     """How many layers the decoder has."""
     config = model.config.get_text_config(decoder=True)
     return int(getattr(config, "decoder_layers", getattr(config, "num_hidden_layers", 0)))
 
 
-def layer_stack(model: PreTrainedModel) -> list[torch.nn.Module]:
+def layer_stack(model: PreTrainedModel) -> list[nn.Module]:
     """The decoder's layers in the order in which the model numbers them; empty if not found."""
     count = layer_count(model)
-    stacks = (m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    stacks = (m for m in model.modules() if isinstance(m, nn.ModuleList))
     return next(([*stack] for stack in stacks if len(stack) == count), [])

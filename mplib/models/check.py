@@ -1,22 +1,23 @@
 """What a user runs before believing a number: every promise of the backend, tried on one model."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from mplib.models.attention import Intervention, backend, layer_count
-from mplib.models.facts import Facts, embedding, facts
+from mplib.models.attention import Intervention
+from mplib.models.facts import backend, embedding
 from mplib.models.inference import attention_features, full_attention
 from mplib.models.loading import load_model
 from mplib.models.passes import forward, head_shape
 from mplib.models.prompts import Prompts
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One promise.
 
     Attributes:
@@ -70,34 +71,24 @@ def _logits(
     return found.float().cpu().numpy()
 
 
-def _one(prompts: Prompts, index: int) -> Prompts:
-    """One prompt without padding."""
-    return prompts[index : index + 1]
-
-
 def _rows(model: PreTrainedModel, prompts: Prompts) -> Iterator[Line]:
     """What a matrix of attention is."""
-    attention = full_attention(model, _one(prompts, 0))
+    attention = full_attention(model, prompts[:1])
     sums = attention.sum(axis=-1)
-    sink = any("sink" in name for name, _ in model.named_parameters())
-    yield Line(
-        "rows sum to 1",
-        float(max(sums.max() - 1, 0 if sink else 1 - sums.min())),
-        1e-4,
-        f", the rest at a sink: {1 - sums.min():.2g}" if sink else "",
-    )
+    over, rest = float(sums.max() - 1), float(1 - sums.min())
+    if any("sink" in name for name, _ in model.named_parameters()):
+        yield Line("rows sum to 1", max(over, 0), 1e-4, f", the rest at a sink: {rest:.2g}")
+    else:
+        yield Line("rows sum to 1", max(over, rest), 1e-4)
     yield Line("nothing looks ahead", float(np.triu(attention, 1).max()), 0)
 
 
 def _company(model: PreTrainedModel, prompts: Prompts) -> Iterator[Line]:
     """What stands beside a prompt changes nothing."""
-    together, alone = attention_features(model, prompts), [
-        attention_features(model, _one(prompts, i))[0] for i in range(3)
-    ]  # fmt: skip
-    yield Line("left padding", _apart(together[1], alone[1]), 1e-4)
-    equal = prompts[np.array([0, 2])]
-    singly = np.concatenate([_logits(model, _one(equal, i)) for i in range(2)])
-    yield Line("batch against single", _apart(_logits(model, equal), singly), 1e-3)
+    together, alone = attention_features(model, prompts), attention_features(model, prompts[1:2])
+    yield Line("left padding", _apart(together[1], alone[0]), 1e-4)
+    singly = np.concatenate([_logits(model, prompts[i : i + 1]) for i in (0, 2)])
+    yield Line("batch against single", _apart(_logits(model, prompts[::2]), singly), 1e-3)
     shared = attention_features(model, prompts.share_prefix())
     yield Line("prefix cache against whole prompts", _apart(shared, together), 1e-4)
 
@@ -105,30 +96,27 @@ def _company(model: PreTrainedModel, prompts: Prompts) -> Iterator[Line]:
 @torch.no_grad()
 def _kernels(model: PreTrainedModel, prompts: Prompts) -> Iterator[Line]:
     """The family's own code, without this package, gives the same logits and the same features."""
-    one = _one(prompts, 0)
+    one = prompts[:1]
     ours, features = _logits(model, one)[0], attention_features(model, one)[0]
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
+    with ExitStack() as after:
+        after.callback(model.set_attn_implementation, model.config._attn_implementation)
+        model.set_attn_implementation("eager")
         ids = torch.from_numpy(one.input_ids).to(embedding(model).device)
         own = model(input_ids=ids, output_attentions=True, use_cache=False)
-    finally:
-        model.set_attn_implementation(before)
     apart = _apart(own.logits[0, -1].float().cpu().numpy(), ours)
     yield Line("fast kernel against the family's own eager", apart, 1e-3)
     layers = [layer[0] for layer in own.get("attentions") or () if layer is not None]
-    if len(layers) != features.shape[-1]:
-        note = f"the family shows {len(layers)} layers"
-        yield Line("features against the family's own attention", np.nan, 1e-4, note)
-        return
-    rows = torch.stack(layers)[:, :, slice(*one.question[0])].float().cpu().numpy()
-    pooled = np.stack([rows[..., a:b].mean(-1).max(-1).mean(-1) for a, b in one.statements[0]])
-    yield Line("features against the family's own attention", _apart(pooled, features), 1e-4)
+    seen, note = np.nan, f"the family shows {len(layers)} layers"
+    if len(layers) == features.shape[-1]:
+        rows = torch.stack(layers)[:, :, slice(*one.question[0])].float().cpu().numpy()
+        pooled = np.stack([rows[..., a:b].mean(-1).max(-1).mean(-1) for a, b in one.statements[0]])
+        seen, note = _apart(pooled, features), ""
+    yield Line("features against the family's own attention", seen, 1e-4, note)
 
 
 def _changes(model: PreTrainedModel, prompts: Prompts) -> Iterator[Line]:
     """What is cut or switched off is gone."""
-    one = _one(prompts, 0)
+    one = prompts[:1]
     ids = one.input_ids.copy()
     start, end = one.statements[0, 1]
     ids[0, start:end] = ids[0, start:end][::-1] - 1
@@ -152,33 +140,19 @@ def _precision(model: PreTrainedModel, prompts: Prompts) -> Iterator[Line]:
     yield Line("bfloat16 against float32", _apart(after, before), 0.1)
 
 
-def _layers(model: PreTrainedModel, known: Facts) -> str:
-    """Which layers are read."""
-    notes = [
-        f"layers read: {len(known.layers)} of {layer_count(model)} "
-        f"({', '.join(map(str, known.layers))})",
-        "" if known.pads else "prompts run one by one",
-        "" if known.prefix else "prompts are written out whole",
-    ]
-    return "; ".join(filter(None, notes))
-
-
 def lines(model: PreTrainedModel) -> Iterator[Line]:
     """Every promise, tried on a model in float32, which is left in bfloat16.
 
     Raises:
         InputError: its attention cannot be read rightly.
     """
-    with backend(model):
-        known = facts(model)
-    prompts = _prompts(model)
-    tried: list[Callable[[PreTrainedModel, Prompts], Iterator[Line]]] = [_rows, _company, _kernels]
+    with backend(model) as known:
+        prompts, tried = _prompts(model), [_rows, _company, _kernels, _changes, _precision]
     if known.leak:
+        tried.remove(_changes)
         note = ", of its effect; interventions are refused"
         yield Line("a full cut leaves nothing of a statement", known.leak, 1e-4, note)
-    else:
-        tried.append(_changes)
-    for each in (*tried, _precision):
+    for each in tried:
         yield from each(model, prompts)
 
 
@@ -200,7 +174,10 @@ def check_model(
     ('layers read: 2 of 2 (0, 1)', True)
     """
     loaded = load_model(name, device=device, partial_attention=partial_attention)
-    with backend(loaded.model):
-        said = [_layers(loaded.model, facts(loaded.model))]
+    with backend(loaded.model) as known:
+        numbers = ", ".join(map(str, known.layers))
+    read = f"layers read: {len(known.layers)} of {loaded.layers} ({numbers})"
+    read += "" if known.pads else "; prompts run one by one"
+    read += "" if known.prefix else "; prompts are written out whole"
     found = list(lines(loaded.model))
-    return said + [str(line) for line in found], all(line.holds for line in found)
+    return [read, *map(str, found)], all(line.holds for line in found)

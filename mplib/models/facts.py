@@ -6,26 +6,26 @@ seven rows of sixteen tokens, which costs it less than one prompt, and once in i
 random copy would be cheaper, but what makes a model a hybrid is easily lost in shrinking.
 """
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache, PreTrainedModel
+from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from mplib.errors import InputError
-from mplib.models.attention import SESSION, EnoughLayers, Intervention, Reduction, Session
+from mplib.models.attention import BACKEND, SESSION, Enough, Intervention, Session, layer_stack
 
 TOKENS = 16
 """Of a row that a model is tried on; fewer where it has fewer positions."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is true of a model.
 
     Attributes:
@@ -56,8 +56,40 @@ def embedding(model: PreTrainedModel) -> Tensor:
     return next(model.get_input_embeddings().parameters())
 
 
-def run(
-    model: PreTrainedModel, session: Session, ids: Tensor, mask: Tensor,
+@contextmanager
+def backend(model: PreTrainedModel) -> Iterator[Facts]:
+    """Runs the model's attention through the backend for the time of the block.
+
+    Yields:
+        What is true of the model.
+
+    Raises:
+        InputError: the model's family does not use transformers' attention interface, or its
+            attention cannot be read rightly.
+    """
+    module = sys.modules[type(model).__module__]
+    if not hasattr(module, "eager_attention_forward") or not model._can_set_attn_implementation():
+        raise InputError(
+            f"{type(model).__name__} does not use transformers' attention interface, so its "
+            "attention cannot be read: take a family that does (GPT-2, GPT-NeoX, OPT, Llama, "
+            "Mistral, Qwen, Gemma, Phi-3, OLMo and most newer ones)"
+        )
+    with ExitStack() as after:
+        after.callback(model.set_attn_implementation, model.config._attn_implementation)
+        model.set_attn_implementation(BACKEND)
+        for number, layer in enumerate(layer_stack(model)):
+            after.enter_context(layer.register_forward_pre_hook(partial(_enter, number)))
+        yield facts(model)
+
+
+def _enter(number: int, *_: Any) -> None:
+    """Notes which layer runs, for attention that does not know its number."""
+    if (session := SESSION.get()) is not None:
+        session.running = number
+
+
+def one_pass(
+    model: PreTrainedModel, session: Session, ids: Tensor, mask: Tensor | None = None,
     cache: Cache | None = None, last_only: bool = False,
 ) -> Any:  # fmt: skip
     """One pass under a session; None where it ended at the last layer that was wanted.
@@ -66,51 +98,41 @@ def run(
         model: a decoder inside a ``backend`` block.
         session: what the backend does meanwhile.
         ids: tokens, shape (examples, tokens).
-        mask: True where there is a token, also of what the cache holds, shape (examples, places).
+        mask: True where there is a token, also of what the cache holds, shape (examples, places);
+            if None, mask and positions are left to the model.
         cache: keys and values of what comes before.
         last_only: whether the logits of the last token are enough.
     """
-    mask = mask.long()
-    with within(session), suppress(EnoughLayers):
-        return model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0)[:, mask.shape[1] - ids.shape[1] :],
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **({"logits_to_keep": 1} if last_only else {}),
-        )
-    return None
-
-
-@contextmanager
-def within(session: Session) -> Iterator[None]:
-    """The backend works for this session meanwhile."""
+    given: dict[str, Any] = {"logits_to_keep": 1} if last_only else {}
+    if mask is not None:
+        places = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, mask.shape[1] - ids.shape[1] :]
+        given |= {"attention_mask": mask.long(), "position_ids": places}
+    session.sdpa = type(model)._supports_sdpa
     token = SESSION.set(session)
     try:
-        yield
+        with suppress(Enough):
+            return model(input_ids=ids, past_key_values=cache, use_cache=cache is not None, **given)
     finally:
         SESSION.reset(token)
+    return None
 
 
 class _PrefixLayer(DynamicLayer):
     """One layer's keys and values of a prefix, the same for every example of every batch.
 
-    What a pass adds is not kept: it would cost the prefix once for each example and layer.
+    The first pass is the prefix's. What a later one adds is not kept: it would cost the prefix once
+    for each example and layer.
     """
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()
-        self.lazy_initialization(keys, values)
-        self.keys: Tensor = keys
-        self.values: Tensor = values
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Keys and values of the prefix, followed by the new ones."""
-        n = len(key_states)
-        keys, values = self.keys.expand(n, -1, -1, -1), self.values.expand(n, -1, -1, -1)
+        if not self.is_initialized:
+            return super().update(key_states, value_states, *args, **kwargs)
+        n, keys, values = len(key_states), self.keys, self.values
+        assert keys is not None and values is not None
+        keys, values = keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1)
         return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
 
@@ -125,10 +147,10 @@ def prefix_cache(model: PreTrainedModel, prefix: Tensor, last_layer: int | None 
         prefix: ids of the tokens, shape (tokens,).
         last_layer: the layer at which the pass may end.
     """
-    cache, ids = DynamicCache(), prefix[None].to(embedding(model).device)
-    session = Session(Intervention(), type(model)._supports_sdpa, last_layer=last_layer)
-    run(model, session, ids, torch.ones_like(ids), cache, last_only=last_layer is not None)
-    return Cache(layers=[_PrefixLayer(keys, values) for keys, values, _ in cache])
+    cache = Cache(layer_class_to_replicate=_PrefixLayer)
+    session, ids = Session(last_layer=last_layer), prefix[None].to(embedding(model).device)
+    one_pass(model, session, ids, torch.ones_like(ids), cache, last_only=last_layer is not None)
+    return Cache(layers=cache.layers)
 
 
 def rope_limit(model: PreTrainedModel) -> int | None:
@@ -163,7 +185,7 @@ def facts(model: PreTrainedModel) -> Facts:
                 f"{name} does not run with its attention read ({type(error).__name__}: "
                 f"{' '.join(str(error).split())[:200]}): take another family"
             ) from error
-    if known.leak and not partial(model):
+    if known.leak and not getattr(model, "partial_attention", False):
         raise InputError(
             f"{type(model).__name__} mixes tokens outside its attention too, in recurrent or "
             "convolutional layers: with every edge to a token cut, its effect on the logits is "
@@ -173,14 +195,9 @@ def facts(model: PreTrainedModel) -> Facts:
     return known
 
 
-def partial(model: PreTrainedModel) -> bool:
-    """Whether the attention of a model is read although other layers mix tokens too."""
-    return bool(getattr(model, "partial_attention", False))
-
-
 def inherit(twin: PreTrainedModel, model: PreTrainedModel) -> None:
     """What is known of a model holds for one that differs from it in its weights alone."""
-    twin.partial_attention = partial(model)  # type: ignore[assignment]
+    twin.partial_attention = getattr(model, "partial_attention", False)  # type: ignore[assignment]
     if known := _KNOWN.get(model):
         _KNOWN[twin] = known
 
@@ -192,16 +209,13 @@ def _look(model: PreTrainedModel) -> Facts:
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or TOKENS
     tokens = min(TOKENS, positions, limit or TOKENS)
     rows, mask, cut = _rows(len(embedding(model)), tokens, device)
-    pads, fast = tokens // 3, type(model)._supports_sdpa
-    everything = Reduction("tokens", "keep", "keep")
-    whole = Session(Intervention(cut=cut), fast, reduction=everything, row_mask=mask)
-    logits = run(model, whole, rows, mask).logits.float()
-    brief = Session(Intervention(), fast)
-    last = run(model, brief, rows[:1], mask[:1], last_only=True).logits
+    pads, keep = tokens // 3, Tensor.float  # every weight
+    whole, brief = Session(Intervention(cut=cut), reduce=keep), Session()
+    logits = one_pass(model, whole, rows, mask).logits.float()
+    last = one_pass(model, brief, rows[:1], mask[:1], last_only=True).logits
     some = torch.tensor([[tokens - 2, tokens - 1]], device=device)
-    question = Session(Intervention(), fast, reduction=everything, rows=some, row_mask=mask[:1, :2])
-    with within(question):
-        own = model(input_ids=rows[:1], use_cache=False).logits.float()[0]
+    question = Session(reduce=keep, rows=some)
+    own = one_pass(model, question, rows[:1]).logits.float()[0]
     layers = tuple(whole.calls)
     if not layers:
         raise InputError(f"no layer of {name} went through the attention interface")
@@ -278,9 +292,9 @@ def _prefix_holds(model: PreTrainedModel, base: Tensor, whole: Tensor, bound: fl
     rows[1, 1:] = base[shared:-1]
     mask = torch.ones(2, len(base), dtype=torch.bool, device=base.device)
     mask[1, shared] = False
-    session = Session(Intervention(), type(model)._supports_sdpa)
     try:
-        found = run(model, session, rows, mask, prefix_cache(model, base[:shared])).logits[:, -1]
+        cache = prefix_cache(model, base[:shared])
+        found = one_pass(model, Session(), rows, mask, cache).logits[:, -1]
     except Exception:
         return False  # whatever it is, whole prompts do without
     apart = found.float() - whole[-1 - torch.arange(2)]

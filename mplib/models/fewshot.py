@@ -6,9 +6,8 @@ for its random twin (the paper's source differs in both).
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -41,10 +40,10 @@ class Problem(Protocol):
 
 
 P = TypeVar("P", bound=Problem)
+Problems = Sequence[Problem]
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(NamedTuple):
     """An example in words, up to its answer.
 
     Attributes:
@@ -145,13 +144,9 @@ def answer_tokens(
 
 
 def few_shot(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Problem],
-    demonstrations: Sequence[Sequence[Problem]],
-    *,
-    template: str,
-    max_tokens: int | None = None,
-) -> Asked:
+    tokenizer: PreTrainedTokenizerBase, examples: Problems, demonstrations: Sequence[Problems],
+    template: str, max_tokens: int | None = None,
+) -> Asked:  # fmt: skip
     """Prompts for examples in words, each behind its demonstrations.
 
     Args:

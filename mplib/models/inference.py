@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from mplib.models.attention import Intervention, Reduction, backend
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.facts import backend
 from mplib.models.loading import random_twins
 from mplib.models.memory import fits_memory
-from mplib.models.passes import Pass, forward, passes
+from mplib.models.passes import forward, passes
 from mplib.models.prompts import Prompts
 
 Changes = Callable[[np.ndarray, Prompts], Iterable[tuple[Hashable, Intervention | None]]]
@@ -35,6 +36,26 @@ class Answers:
     def empty(cls, n: int) -> Self:
         """Room for n answers."""
         return cls(np.empty(n, dtype=bool), np.empty(n, dtype=np.float32))
+
+    def judge(
+        self, index: np.ndarray, logits: Tensor, right: np.ndarray, choices: np.ndarray | None
+    ) -> None:
+        """Fills in whether some answers are right, and the log-probability of the right ones.
+
+        Args:
+            index: which answers, shape (chosen,).
+            logits: of the token after each of their prompts, shape (chosen, vocabulary).
+            right: the right tokens, shape (chosen,).
+            choices: token ids among which the answer is looked for; the whole vocabulary if None.
+        """
+        scores = logits.float()
+        if choices is not None:
+            allowed = torch.full_like(scores, -torch.inf)
+            allowed[:, choices] = scores[:, choices]
+            scores = allowed
+        scores, tokens = scores.log_softmax(dim=-1), torch.from_numpy(right).to(scores.device)
+        self.correct[index] = (scores.argmax(-1) == tokens).cpu().numpy()
+        self.log_probability[index] = scores.gather(1, tokens[:, None])[:, 0].cpu().numpy()
 
     def among(self, possible: np.ndarray) -> "Answers":
         """These answers in their places among more examples, as floats; NaN for the others.
@@ -64,54 +85,12 @@ class Reading:
     answers: Answers | None = None
 
 
-def judge(
-    logits: Tensor, answers: np.ndarray, choices: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each answer is right, and the log-probability of the right one.
-
-    Args:
-        logits: of the token after each prompt, shape (examples, vocabulary).
-        answers: the right tokens, shape (examples,).
-        choices: token ids among which the answer is looked for; the whole vocabulary if None.
-    """
-    scores = logits.float()
-    if choices is not None:
-        allowed = torch.full_like(scores, -torch.inf)
-        allowed[:, choices] = scores[:, choices]
-        scores = allowed
-    scores = scores.log_softmax(dim=-1)
-    right = torch.from_numpy(answers).to(scores.device)
-    log_probability = scores.gather(1, right[:, None])[:, 0]
-    return (scores.argmax(-1) == right).cpu().numpy(), log_probability.cpu().numpy()
-
-
-def unchanged(chosen: np.ndarray, batch: Prompts) -> list[tuple[Hashable, None]]:
-    """Nothing is tried but the model as it is."""
-    return [("", None)]
-
-
-def _evaluate(
-    model: PreTrainedModel, prompts: Prompts, batch_size: int, changes: Changes,
-    take: Callable[[Hashable, np.ndarray, Prompts, Pass], None], title: str | None = None,
-    **wanted: Any,
-) -> None:  # fmt: skip
-    """The one loop over examples: every batch, every change, what came of it handed to ``take``."""
-    with passes(model, prompts, batch_size, title) as batches:
-        for chosen, batch, ask in batches:
-            for name, change in changes(chosen, batch):
-                take(name, chosen, batch, ask(intervention=change, **wanted))
-
-
 @fits_memory
 def all_answers(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    *,
-    changes: Changes = unchanged,
-    choices: np.ndarray | None = None,
-    expected: Mapping[str, np.ndarray] | None = None,
+    model: PreTrainedModel, prompts: Prompts, *, changes: Changes | None = None,
+    choices: np.ndarray | None = None, expected: Mapping[Any, np.ndarray] | None = None,
     batch_size: int = 256,
-) -> dict[Hashable, Answers]:
+) -> dict[Hashable, Answers]:  # fmt: skip
     """Answers every example under every change, all changes of a batch before the next batch.
 
     Args:
@@ -127,33 +106,23 @@ def all_answers(
         The answers by the change's name.
     """
     found: dict[Hashable, Answers] = {}
-
-    def take(name: Hashable, chosen: np.ndarray, batch: Prompts, given: Pass) -> None:
-        assert given.logits is not None
-        right: Mapping[Hashable, np.ndarray] = (
-            {name: batch.answers}
-            if expected is None
-            else {other: answers[chosen] for other, answers in expected.items()}
-        )
-        for key, answers in right.items():
-            room = found.setdefault(key, Answers.empty(len(prompts)))
-            judged = judge(given.logits, answers, choices)
-            room.correct[chosen], room.log_probability[chosen] = judged
-
     # What is changed in the attention changes a shared prefix too.
-    whole = prompts if changes is unchanged else prompts.whole()
-    _evaluate(model, whole, batch_size, changes, take)
+    with passes(model, prompts.whole() if changes else prompts, batch_size) as batches:
+        for chosen, batch, ask in batches:
+            for name, change in changes(chosen, batch) if changes else [("", None)]:
+                logits = ask(intervention=change).logits
+                assert logits is not None
+                right = {name: prompts.answers} if expected is None else expected
+                for key, tokens in right.items():
+                    room = found.setdefault(key, Answers.empty(len(prompts)))
+                    room.judge(chosen, logits, tokens[chosen], choices)
     return found
 
 
 def answers(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    *,
-    change: Intervention | None = None,
-    choices: np.ndarray | None = None,
-    batch_size: int = 256,
-) -> Answers:
+    model: PreTrainedModel, prompts: Prompts, *, change: Intervention | None = None,
+    choices: np.ndarray | None = None, batch_size: int = 256,
+) -> Answers:  # fmt: skip
     """Answers every example, under one change or none; see ``all_answers``.
 
     >>> from mplib import KSmallest, load_model
@@ -163,22 +132,16 @@ def answers(
     >>> answers(loaded.model, prompts, choices=choices).correct.shape
     (5,)
     """
-    changes = unchanged if change is None else lambda *_: [("", change)]
-    return all_answers(
-        model, prompts, changes=changes, choices=choices, batch_size=batch_size
-    )[""]  # fmt: skip
+    changes: Changes | None = None if change is None else lambda *_: [("", change)]
+    found = all_answers(model, prompts, changes=changes, choices=choices, batch_size=batch_size)
+    return found[""]
 
 
 @fits_memory
 def read(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    *,
-    reduction: Reduction | None = None,
-    choices: np.ndarray | None = None,
-    answers: bool = True,
-    batch_size: int = 64,
-) -> Reading:
+    model: PreTrainedModel, prompts: Prompts, *, reduction: Reduction | None = None,
+    choices: np.ndarray | None = None, answers: bool = True, batch_size: int = 64,
+) -> Reading:  # fmt: skip
     """Attention features and answers from the same pass over the same prompts.
 
     Args:
@@ -194,36 +157,26 @@ def read(
     if reduction.statement == "tokens" and not prompts.attention_mask.all():
         # Trimmed batches would hold the tokens of different examples in different columns.
         batch_size = len(prompts)
-    features = np.empty(0, dtype=np.float32)
-    found = Answers.empty(len(prompts))
-
-    def take(name: Hashable, chosen: np.ndarray, batch: Prompts, given: Pass) -> None:
-        nonlocal features
-        assert given.attention is not None
-        values = given.attention.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
-        if not features.size:
-            features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
-        features[chosen] = values
-        if given.logits is not None:
-            judged = judge(given.logits, batch.answers, choices)
-            found.correct[chosen], found.log_probability[chosen] = judged
-
-    _evaluate(
-        model, prompts, batch_size, unchanged, take, "attention",
-        reduction=reduction, logits=answers,
-    )  # fmt: skip
+    features, found = np.empty(0, dtype=np.float32), Answers.empty(len(prompts))
+    with passes(model, prompts, batch_size, "attention") as batches:
+        for chosen, batch, ask in batches:
+            given = ask(reduction=reduction, logits=answers)
+            assert given.attention is not None
+            values = given.attention.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
+            if not features.size:
+                features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
+            features[chosen] = values
+            if given.logits is not None:
+                found.judge(chosen, given.logits, batch.answers, choices)
     if reduction.statement != "tokens":
         features[prompts.statements[..., 0] == prompts.statements[..., 1]] = np.nan
     return Reading(features, found if answers else None)
 
 
 def attention_features(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    *,
-    reduction: Reduction | None = None,
+    model: PreTrainedModel, prompts: Prompts, *, reduction: Reduction | None = None,
     batch_size: int = 64,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Simplified attention A_simp of every statement (paper, section 3.2).
 
     Args:
@@ -252,9 +205,8 @@ def full_attention(model: PreTrainedModel, prompts: Prompts) -> np.ndarray:
     tokens = prompts.input_ids.shape[1]
     everything = replace(prompts, question=np.broadcast_to([0, tokens], (len(prompts), 2)))
     with backend(model):
-        found = forward(
-            model, everything, reduction=Reduction("tokens", "keep", "keep"), logits=False
-        ).attention
+        every = Reduction("tokens", "keep", "keep")
+        found = forward(model, everything, reduction=every, logits=False).attention
     assert found is not None
     return found.cpu().numpy()
 

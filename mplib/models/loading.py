@@ -4,67 +4,47 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GPT2Config,
-    LlamaConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
+from mplib import files
 from mplib.errors import InputError, suggest
-from mplib.files import (
-    UNLISTED,
-    discard,
-    exclusive,
-    home,
-    listing,
-    put_in_place,
-    resolve,
-    sealed,
-    settle,
-)
-from mplib.models.attention import backend, layer_count
-from mplib.models.facts import facts, inherit, partial, rope_limit
-from mplib.models.fewshot import Asked, Problem, few_shot
-from mplib.models.prompts import number_prompts
+from mplib.models.attention import layer_count
+from mplib.models.facts import backend, inherit, rope_limit
+from mplib.models.fewshot import Asked, Problems, few_shot
+from mplib.models.prompts import number_tokens
 from mplib.models.weights import check_tokenizer, check_weights
 
-
-def _gpt2(layers: int, heads: int, width: int, positions: int) -> Callable[[int], PretrainedConfig]:
-    def config(vocabulary: int) -> PretrainedConfig:
-        return GPT2Config(
-            vocab_size=vocabulary, n_positions=positions, n_layer=layers, n_head=heads,
-            n_embd=width, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-            # GPT-2's own function in one fused step: training on a CPU is a fifth faster.
-            activation_function="gelu_pytorch_tanh", bos_token_id=None, eos_token_id=None,
-        )  # fmt: skip
-
-    return config
+Shape = Callable[..., PretrainedConfig]
+"""A configuration that lacks its ``vocab_size`` alone."""
 
 
-def _llama(layers: int, heads: int, width: int) -> Callable[[int], PretrainedConfig]:
-    def config(vocabulary: int) -> PretrainedConfig:
-        return LlamaConfig(
-            vocab_size=vocabulary, num_hidden_layers=layers, num_attention_heads=heads,
-            hidden_size=width, intermediate_size=8 * width // 3, max_position_embeddings=1024,
-            tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
-        )  # fmt: skip
-
-    return config
+def _gpt2(layers: int, heads: int, width: int, positions: int) -> Shape:
+    return partial(
+        transformers.GPT2Config, n_layer=layers, n_head=heads, n_embd=width, n_positions=positions,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None,
+        # GPT-2's own function in one fused step: training on a CPU is a fifth faster.
+        activation_function="gelu_pytorch_tanh",
+    )  # fmt: skip
 
 
-PRESETS: dict[str, Callable[[int], PretrainedConfig]] = {
+def _llama(layers: int, heads: int, width: int) -> Shape:
+    return partial(
+        transformers.LlamaConfig, num_hidden_layers=layers, num_attention_heads=heads,
+        hidden_size=width, intermediate_size=8 * width // 3, max_position_embeddings=1024,
+        tie_word_embeddings=True, bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+
+
+PRESETS: dict[str, Shape] = {
     "nano": _gpt2(layers=2, heads=2, width=32, positions=64),
     "tiny": _gpt2(layers=4, heads=4, width=128, positions=128),
     "gpt2-small-shape": _gpt2(layers=12, heads=12, width=768, positions=1024),
@@ -102,7 +82,7 @@ class LoadedModel:
 
     name: str
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: transformers.PreTrainedTokenizerBase
     pretrained: bool
 
     @property
@@ -111,19 +91,14 @@ class LoadedModel:
         return layer_count(self.model)
 
     @property
-    def partial_attention(self) -> bool:
-        """Whether it is read although layers without attention mix tokens too."""
-        return partial(self.model)
-
-    @property
     def attention_layers(self) -> tuple[int, ...]:
         """Numbers of the layers whose attention is read, as the model counts them, from 0.
 
         Raises:
             InputError: it cannot be read rightly.
         """
-        with backend(self.model):
-            return facts(self.model).layers
+        with backend(self.model) as known:
+            return known.layers
 
     @property
     def positions(self) -> int:
@@ -132,16 +107,12 @@ class LoadedModel:
         return min(positions, rope_limit(self.model) or positions)
 
     def write_numbers(self, lists: np.ndarray, answers: np.ndarray, pool: int) -> Asked:
-        """Lists of numbers as prompts, read at the last one; see ``number_prompts``."""
-        return number_prompts(self.tokenizer, self.positions, pool, lists, answers), None
+        """Lists of numbers as prompts, read at the last one; see ``NumberTokens``."""
+        return number_tokens(self.tokenizer, pool).prompts(lists, answers, self.positions), None
 
-    def write_words(
-        self, examples: Sequence[Problem], shown: Sequence[Sequence[Problem]], template: str
-    ) -> Asked:
+    def write_words(self, examples: Problems, shown: Sequence[Problems], template: str) -> Asked:
         """Examples behind demonstrations as prompts; see ``few_shot``."""
-        return few_shot(
-            self.tokenizer, examples, shown, template=template, max_tokens=self.positions
-        )
+        return few_shot(self.tokenizer, examples, shown, template, self.positions)
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -162,23 +133,18 @@ def pick_device(device: str = "auto") -> torch.device:
         ) from None
 
 
-def number_tokenizer(pool: int) -> PreTrainedTokenizerFast:
+def number_tokenizer(pool: int) -> transformers.PreTrainedTokenizerFast:
     """A vocabulary of the numbers 0 to pool - 1, where token id n is the number n, and padding."""
     words = [*map(str, range(pool)), "<unk>", "<pad>"]
     return _tokenizer(words, pre_tokenizers.WhitespaceSplit())
 
 
-def word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A vocabulary of words and marks, each one token, and padding."""
-    return _tokenizer(["<unk>", "<pad>", *words], pre_tokenizers.Whitespace())
-
-
-def _tokenizer(words: Sequence[str], split: pre_tokenizers.PreTokenizer) -> PreTrainedTokenizerFast:
+def _tokenizer(words: Sequence[str], split: Any) -> transformers.PreTrainedTokenizerFast:
     """A tokenizer whose tokens are these words."""
     vocabulary = {word: i for i, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = split
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", padding_side="left"
     )
 
@@ -217,21 +183,19 @@ def load_model(
     (2, 64, False)
     """
     target = None if device == "map" else pick_device(device)
-    try:
-        kind = getattr(torch, dtype)
-        assert isinstance(kind, torch.dtype)
-    except (AttributeError, AssertionError):
-        raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16") from None
+    if not isinstance(kind := getattr(torch, dtype, None), torch.dtype):
+        raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16")
     if name in PRESETS:
-        if vocabulary is None or isinstance(vocabulary, int):
-            tokenizer: PreTrainedTokenizerBase = number_tokenizer(vocabulary or 512)
+        if isinstance(vocabulary, int | None):
+            tokenizer: transformers.PreTrainedTokenizerBase = number_tokenizer(vocabulary or 512)
         else:
-            tokenizer = word_tokenizer(vocabulary)
+            tokenizer = _tokenizer(["<unk>", "<pad>", *vocabulary], pre_tokenizers.Whitespace())
+        config = PRESETS[name](vocab_size=len(tokenizer))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = AutoModelForCausalLM.from_config(PRESETS[name](len(tokenizer)), dtype=kind)
+            model = AutoModelForCausalLM.from_config(config, dtype=kind)
         return LoadedModel(name, model.to(target or pick_device()).eval(), tokenizer, False)
-    source, folder = name, resolve(name)
+    source, folder = name, files.resolve(name)
     if name in PACKAGED:
         source, revision = _packaged(name), None
     elif folder.is_dir():
@@ -304,12 +268,8 @@ def packaged_file(name: str) -> Path:
         InputError: the package is missing.
     """
     package, file = PACKAGED[name]
-    spec = find_spec(package)
-    found = [
-        path
-        for place in (spec.submodule_search_locations or [] if spec else [])
-        for path in Path(place).rglob(file)
-    ]
+    places = getattr(find_spec(package), "submodule_search_locations", None) or []
+    found = [path for place in places for path in Path(place).rglob(file)]
     if not found:
         raise InputError(
             f"model {name!r} needs the package {package}: run `make env` to install it"
@@ -325,13 +285,13 @@ def _packaged(name: str) -> str:
     """
     packed_file = packaged_file(name)
     # Named after the size too, so that another version of the file is unpacked anew.
-    folder = home() / "checkpoints" / f"{name}-{packed_file.stat().st_size}"
+    folder = files.home() / "checkpoints" / f"{name}-{packed_file.stat().st_size}"
     # Earlier versions wrote no list of what they had unpacked.
-    if sealed(folder, UNPACKED if (folder / UNPACKED).exists() else "config.json"):
+    if files.sealed(folder, UNPACKED if (folder / UNPACKED).exists() else "config.json"):
         return str(folder)
-    with exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
-        settle(folder, UNPACKED)
-        if not sealed(folder, UNPACKED):
+    with files.exclusive(folder.with_name(f".{folder.name}.lock"), wait=True):
+        files.settle(folder, UNPACKED)
+        if not files.sealed(folder, UNPACKED):
             _unpack(name, packed_file, folder)
     return str(folder)
 
@@ -345,18 +305,18 @@ def _unpack(name: str, packed_file: Path, folder: Path) -> None:
     fresh = folder.with_name(f".{folder.name}.partial")
     options: dict[str, Any] = {"gguf_file": packed_file.name, "trust_remote_code": False}
     try:
-        discard(fresh, [*UNLISTED, UNPACKED])
+        files.discard(fresh, [*files.UNLISTED, UNPACKED])
         packed = AutoModelForCausalLM.from_pretrained(str(packed_file.parent), **options)
         # A model that came from a packed file refuses to be saved; its twin does not.
         plain = random_twin(packed, 0)
         plain.load_state_dict(packed.state_dict())
         plain.save_pretrained(fresh)
         AutoTokenizer.from_pretrained(str(packed_file.parent), **options).save_pretrained(fresh)
-        (fresh / UNPACKED).write_text(json.dumps({"files": listing(fresh)}, indent=1))
-        put_in_place(fresh, folder, UNPACKED)
+        (fresh / UNPACKED).write_text(json.dumps({"files": files.listing(fresh)}, indent=1))
+        files.put_in_place(fresh, folder, UNPACKED)
     except Exception as error:
         # Readers and writers of these formats have error classes of their own.
-        discard(fresh, [*UNLISTED, UNPACKED])
+        files.discard(fresh, [*files.UNLISTED, UNPACKED])
         raise InputError(
             f"model {name!r} cannot be unpacked from {packed_file} to {folder} ({error}): make "
             "room there or set MPLIB_HOME to another disk, or run `make model` again"

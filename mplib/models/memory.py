@@ -12,8 +12,6 @@ from torch import nn
 from mplib.errors import InputError
 
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
@@ -63,12 +61,12 @@ def fits_memory(function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        given = bound.arguments
 
         def attempt(size: int) -> T:
-            bound.arguments["batch_size"] = size
+            given["batch_size"] = size
             return function(*bound.args, **bound.kwargs)
 
-        given = bound.arguments
         return halving(given["model"], attempt, given["batch_size"], "passes")
 
     return call

@@ -13,22 +13,8 @@ from tqdm import tqdm
 from transformers import Cache, PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.models.attention import (
-    Intervention,
-    Reduction,
-    Session,
-    backend,
-    layer_count,
-    layer_stack,
-)
-from mplib.models.facts import (
-    Facts,
-    embedding,
-    facts,
-    not_a_number,
-    prefix_cache,
-    run,
-)  # fmt: skip
+from mplib.models.attention import Intervention, Reduction, Session, layer_count, layer_stack
+from mplib.models.facts import backend, embedding, facts, not_a_number, one_pass, prefix_cache
 from mplib.models.prompts import Prompts
 
 
@@ -52,15 +38,10 @@ class Pass:
 
 @torch.no_grad()
 def forward(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    *,
-    reduction: Reduction | None = None,
-    intervention: Intervention | None = None,
-    logits: bool = True,
-    outputs: bool = False,
+    model: PreTrainedModel, prompts: Prompts, *, reduction: Reduction | None = None,
+    intervention: Intervention | None = None, logits: bool = True, outputs: bool = False,
     cache: Cache | None = None,
-) -> Pass:
+) -> Pass:  # fmt: skip
     """Runs one batch inside a ``backend`` block, reading and changing its attention.
 
     Args:
@@ -83,10 +64,9 @@ def forward(
         if past:
             raise InputError("an intervention changes the prefix too: run prompts.whole()")
         if known.leak:
-            name = type(model).__name__
             raise InputError(
-                f"{name} mixes tokens outside its attention too, so a change inside "
-                "the attention would leak around: no interventions with partial_attention"
+                f"{type(model).__name__} mixes tokens outside its attention too, so a change "
+                "inside the attention would leak around: no interventions with partial_attention"
             )
     apart = outputs or (intervention is not None and intervention.heads_off is not None)
     if not known.even and (apart or (reduction is not None and reduction.heads == "keep")):
@@ -94,34 +74,29 @@ def forward(
             f"the layers of {type(model).__name__} have different numbers of heads, so its heads "
             "cannot be told apart in one table: take their mean"
         )
-    _fits(model, known, prompts)
+    _fits(model, prompts)
     if past:
         cache = cache or prefix_cache(model, torch.from_numpy(prompts.prefix), known.layers[-1])
-    input_ids = torch.from_numpy(prompts.input_ids).to(device)
+    ids = torch.from_numpy(prompts.input_ids).to(device)
     mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
-    mask = mask.to(device)
-    session = Session(intervention or Intervention(), sdpa=type(model)._supports_sdpa)
+    mask, session = mask.to(device), Session(intervention or Intervention())
     if outputs:
-        session.real = mask[:, past:, None, None].bool()
+        session.real = mask[:, past:, None, None]
     if reduction is not None:
-        session.reduction = reduction
-        session.rows, session.row_mask = _question_rows(prompts, past, device)
-        session.pooling = _pooling(prompts, reduction, mask.shape[1], device)
-        session.n_statements = prompts.statements.shape[1]
+        places, real = _question_rows(prompts, device)
+        session.rows = places - past
+        session.reduce = partial(_reduce, reduction, _pooling(prompts, reduction, mask), real)
         session.last_layer = None if logits else known.layers[-1]
-    output = run(model, session, input_ids, mask, cache, known.last_only)
-    heads = [session.outputs[layer].to(device) for layer in sorted(session.outputs)]
-    summed = torch.stack(heads) if heads else None
-    after = output.logits[:, -1] if output is not None else None
-    if after is not None and after.isnan().any():
-        raise not_a_number(model)
-    if reduction is None:
-        return Pass(after, None, (), summed)
+    output = one_pass(model, session, ids, mask, cache, known.last_only)
+    after = None if output is None else output.logits[:, -1]
     layers = tuple(sorted(session.recorded))
-    attention = torch.stack([session.recorded[layer].to(device) for layer in layers], dim=1)
-    if attention.isnan().any():
+    read, summed = (
+        torch.stack([found[n].to(device) for n in sorted(found)], dim) if found else None
+        for found, dim in ((session.recorded, 1), (session.outputs, 0))
+    )
+    if any(part is not None and part.isnan().any() for part in (after, read)):
         raise not_a_number(model)
-    return Pass(after, attention, layers, summed)
+    return Pass(after, read, layers, summed)
 
 
 Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]
@@ -142,31 +117,28 @@ def passes(
     """
     hidden = None if title else True  # None leaves it to TQDM_DISABLE
     with (
-        backend(model),
+        backend(model) as known,
         tqdm(total=len(prompts), desc=title, unit="example", disable=hidden) as progress,
     ):
-        known = facts(model)
         together = prompts if known.prefix else prompts.whole()
-        yield _batches(model, together, batch_size if known.pads else 1, progress)
+        prefix = torch.from_numpy(together.prefix)
+        cache = prefix_cache(model, prefix, known.layers[-1]) if len(prefix) else None
+
+        def batches() -> Iterator[Batch]:
+            for chosen, batch in together.batches(batch_size if known.pads else 1):
+                yield chosen, batch, partial(forward, model, batch, cache=cache)
+                progress.update(len(chosen))
+
+        yield batches()
 
 
-def _batches(
-    model: PreTrainedModel, prompts: Prompts, batch_size: int, progress: tqdm
-) -> Iterator[Batch]:
-    prefix, last = torch.from_numpy(prompts.prefix), facts(model).layers[-1]
-    cache = prefix_cache(model, prefix, last) if len(prefix) else None
-    for chosen, batch in prompts.batches(batch_size):
-        yield chosen, batch, partial(forward, model, batch, cache=cache)
-        progress.update(len(chosen))
-
-
-def _fits(model: PreTrainedModel, known: Facts, prompts: Prompts) -> None:
+def _fits(model: PreTrainedModel, prompts: Prompts) -> None:
     """Whether prompts can be read together.
 
     Raises:
         InputError: they cannot, with why.
     """
-    name, padded = type(model).__name__, not prompts.attention_mask.all()
+    known, name, padded = facts(model), type(model).__name__, not prompts.attention_mask.all()
     if len(prompts.prefix) and padded and not known.prefix:
         raise InputError(
             f"{name} has a sliding window or the like, into which padding behind a shared prefix "
@@ -182,28 +154,39 @@ def _fits(model: PreTrainedModel, known: Facts, prompts: Prompts) -> None:
         )
 
 
-def _question_rows(prompts: Prompts, past: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Query indices of the question's tokens and which are real, both (batch, longest question)."""
+def _question_rows(prompts: Prompts, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places of the question's tokens and which are real, both (batch, longest question)."""
     span = torch.from_numpy(prompts.question.copy()).to(device)
-    offsets = torch.arange(int((span[:, 1] - span[:, 0]).max()), device=device)
-    rows = span[:, :1] + offsets
-    valid = rows < span[:, 1:]
-    return torch.where(valid, rows, span[:, :1]) - past, valid
+    places = span[:, :1] + torch.arange(int((span[:, 1] - span[:, 0]).max()), device=device)
+    real = places < span[:, 1:]
+    return torch.where(real, places, span[:, :1]), real
 
 
-def _pooling(
-    prompts: Prompts, reduction: Reduction, places: int, device: torch.device
-) -> Tensor | None:
-    """Mean weights (batch, keys, statements), or for max the statement of each (batch, key)."""
+def _pooling(prompts: Prompts, reduction: Reduction, mask: Tensor) -> Callable[[Tensor], Tensor]:
+    """Reduces the keys of (batch, heads, rows, keys) to statements."""
     if reduction.statement == "tokens":
-        return None
-    spans = torch.from_numpy(prompts.statements.copy()).to(device)
-    keys = torch.arange(places, device=device)[None, :, None]
+        return lambda weights: weights
+    spans = torch.from_numpy(prompts.statements.copy()).to(mask.device)
+    keys = torch.arange(mask.shape[1], device=mask.device)[None, :, None]
     inside = (keys >= spans[:, None, :, 0]) & (keys < spans[:, None, :, 1])
     if reduction.statement == "mean":
-        return inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
-    outside = inside.shape[2]
-    return torch.where(inside.any(dim=2), inside.int().argmax(dim=2), outside)
+        shares = inside / inside.sum(dim=1, keepdim=True).clamp(min=1)
+        return lambda weights: weights @ shares[:, None]
+    count = inside.shape[2]  # the last bin takes the tokens outside all statements
+    index = torch.where(inside.any(dim=2), inside.int().argmax(dim=2), count)[:, None, None]
+    return lambda weights: weights.new_zeros(*weights.shape[:3], count + 1).scatter_reduce(
+        -1, index.expand(weights.shape), weights, "amax"
+    )[..., :-1]
+
+
+def _reduce(reduction: Reduction, pool: Callable, real: Tensor, weights: Tensor) -> Tensor:
+    """Reduces (batch, heads, rows, keys) to (batch, [heads,] [rows,] statements)."""
+    weights, real = pool(weights), real[:, None, :, None]
+    if reduction.question == "max":
+        weights = weights.masked_fill(~real, -torch.inf).amax(dim=2)
+    elif reduction.question == "mean":
+        weights = weights.masked_fill(~real, 0).sum(dim=2) / real.sum(dim=2)
+    return weights.mean(dim=1) if reduction.heads == "mean" else weights
 
 
 def head_shape(model: PreTrainedModel) -> tuple[int, int]:
@@ -236,8 +219,8 @@ class LayersKept:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.off = np.zeros(head_shape(model), dtype=bool)
-        with backend(model):
-            facts(model)  # while its layers still compute what they are given
+        with backend(model):  # it is looked at while its layers still compute what they are given
+            pass
         self.last: dict[int, tuple[bytes, Any]] = {}
         self.wanted: frozenset[int] | None = None
         self.layers = layer_stack(model)

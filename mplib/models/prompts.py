@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -123,24 +123,18 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], 
             "tokenizer (tokenizer.json)"
         )
     found = tokenizer(
-        text,
-        return_offsets_mapping=True,
-        return_special_tokens_mask=True,
+        text, return_offsets_mapping=True, return_special_tokens_mask=True,
         split_special_tokens=True,
-    )
+    )  # fmt: skip
     added = found["special_tokens_mask"]
     end = next((n for n in range(len(added), 0, -1) if not added[n - 1]), len(added))
     return found["input_ids"][:end], found["offset_mapping"][:end]
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],
-    statements: Sequence[Sequence[Span]],
-    questions: Sequence[Span],
-    answers: Sequence[int],
-    max_tokens: int | None = None,
-) -> Prompts:
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], statements: Sequence[Sequence[Span]],
+    questions: Sequence[Span], answers: Sequence[int], max_tokens: int | None = None,
+) -> Prompts:  # fmt: skip
     """Tokenizes texts and finds the tokens of character spans by the tokenizer's offset mapping.
 
     A token belongs to a span if it covers at least one of its characters other than a space.
@@ -183,11 +177,8 @@ def _token_span(text: str, offsets: Sequence[Span], span: Span, pad: int) -> Spa
     start, end = span
     start += len(text[start:end]) - len(text[start:end].lstrip())
     end -= len(text[start:end]) - len(text[start:end].rstrip())
-    inside = [
-        i
-        for i, (a, b) in enumerate(offsets)
-        if a < end and b > start and text[max(a, start) : min(b, end)].strip()
-    ]
+    inside = [i for i, (a, b) in enumerate(offsets)
+              if a < end and b > start and text[max(a, start) : min(b, end)].strip()]  # fmt: skip
     if not inside:
         raise InputError(f"no token covers {text[span[0] : span[1]]!r}: the span is empty")
     return inside[0] + pad, inside[-1] + 1 + pad
@@ -207,7 +198,9 @@ class NumberTokens:
     first: np.ndarray
     following: np.ndarray
 
-    def prompts(self, lists: np.ndarray, answers: np.ndarray) -> Prompts:
+    def prompts(
+        self, lists: np.ndarray, answers: np.ndarray, max_tokens: int | None = None
+    ) -> Prompts:
         """Lists of indices into the pool as prompts: a number a token, read at the last token.
 
         The fixed parts are broadcast views, so that a million lists cost only their token ids.
@@ -215,8 +208,17 @@ class NumberTokens:
         Args:
             lists: shape (examples, m), entries from 0 to pool - 1.
             answers: the expected next number of each list, shape (examples,).
+            max_tokens: the model's number of positions, if it is limited.
+
+        Raises:
+            InputError: a list is longer than that.
         """
         n, m = lists.shape
+        if max_tokens is not None and m > max_tokens:
+            raise InputError(
+                f"m={m} numbers, but the model has {max_tokens} positions: lower m or take another "
+                "model"
+            )
         input_ids = self.following[lists]
         input_ids[:, 0] = self.first[lists[:, 0]]
         places = np.arange(m)
@@ -229,8 +231,11 @@ class NumberTokens:
         )
 
 
+@lru_cache(maxsize=4)
 def number_tokens(tokenizer: PreTrainedTokenizerBase, pool: int) -> NumberTokens:
     """Finds the ``pool`` smallest numbers that are one token for this tokenizer, by asking it.
+
+    The last answers are kept: a study asks at every one of its steps.
 
     Raises:
         InputError: the tokenizer has fewer such numbers.
@@ -246,23 +251,3 @@ def number_tokens(tokenizer: PreTrainedTokenizerBase, pool: int) -> NumberTokens
         )
     values, first, following = np.array(found[:pool], dtype=np.int64).T
     return NumberTokens(values, first, following)
-
-
-def number_prompts(
-    tokenizer: PreTrainedTokenizerBase,
-    positions: int,
-    pool: int,
-    lists: np.ndarray,
-    answers: np.ndarray,
-) -> Prompts:
-    """Lists of numbers as prompts for a model with that tokenizer and that many positions.
-
-    Raises:
-        InputError: a list is longer than the model can read, or the pool is too large.
-    """
-    if lists.shape[1] > positions:
-        raise InputError(
-            f"m={lists.shape[1]} numbers, but the model has {positions} positions: lower m or take "
-            "another model"
-        )
-    return number_tokens(tokenizer, pool).prompts(lists, answers)

@@ -35,7 +35,6 @@ def check_weights(source: str, model: PreTrainedModel, found: Mapping[str, Any])
     for keys, what in (
         (found["missing_keys"], "are missing in its weights and would be random"),
         (unexpected, "stand in its weights and belong to no layer"),
-        (found["mismatched_keys"], "have another shape in its weights"),
     ):
         if keys:
             raise InputError(
@@ -50,13 +49,12 @@ def check_weights(source: str, model: PreTrainedModel, found: Mapping[str, Any])
         )
 
 
-def _finite(parameter: torch.Tensor) -> bool:
-    """Whether all numbers are finite; without another tensor of its size."""
-    if parameter.is_meta or not parameter.numel() or not parameter.is_floating_point():
+def _finite(one: torch.Tensor) -> bool:
+    """Whether all numbers of a parameter are finite; without another tensor of its size."""
+    # Numbers of eight bits and less have no smallest and largest.
+    if one.is_meta or not one.numel() or not one.is_floating_point() or one.element_size() < 2:
         return True
-    if parameter.element_size() < 2:  # eight bits and less have no such sums
-        return True
-    return all(bool(end.isfinite()) for end in torch.aminmax(parameter))
+    return all(bool(end.isfinite()) for end in torch.aminmax(one))
 
 
 def check_tokenizer(
@@ -68,16 +66,16 @@ def check_tokenizer(
         InputError: it has not, with the names of the first few; or there are no tokens.
     """
     rows, words = len(embedding(model)), tokenizer.get_vocab()
-    if not words.keys() - {one.content for one in tokenizer.added_tokens_decoder.values()}:
+    added = tokenizer.added_tokens_decoder.values()
+    if not words.keys() - {one.content for one in added}:
         raise InputError(
             f"the tokenizer in {source} has no words, so there is no tokenizer.json: save it with "
             "a fast tokenizer, tokenizer.save_pretrained(folder)"
         )
     # A special token of pictures or the like is never made of a text.
-    special = {one.content for one in tokenizer.added_tokens_decoder.values() if one.special}
+    special = {one.content for one in added if one.special}
     special -= {tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token, tokenizer.eos_token}
-    beyond = {word for word, i in words.items() if i >= rows and word not in special}
-    if beyond:
+    if beyond := {word for word, i in words.items() if i >= rows and word not in special}:
         raise InputError(
             f"the tokenizer in {source} has tokens that its model has no embedding for "
             f"({_named(beyond)}; {len(tokenizer)} tokens, {rows} embeddings): take the tokenizer "

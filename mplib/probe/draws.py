@@ -6,16 +6,19 @@ what is stored, and distances between statements are computed once for all draws
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import cdist
+from sklearn.metrics import pairwise_distances_chunked
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from mplib.errors import InputError
-from mplib.probe.knn import DEFAULT, ProbeSettings, class_f1, useful_heights, usefulness
+from mplib.probe import knn
+from mplib.probe.knn import DEFAULT, ProbeSettings
 from mplib.stats import group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -98,32 +101,23 @@ def draws(
     rngs = [np.random.default_rng([settings.seed, number]) for number in range(count)]
     chosen = [np.sort(r.choice(n, r.integers(least, most + 1), replace=False)) for r in rngs]
     seeds = [int(rng.integers(2**31)) for rng in rngs]
-    if (fewest := min(len(np.unique(group[drawn])) for drawn in chosen)) < settings.folds:
-        raise InputError(
-            f"a draw has examples of {fewest} groups for {settings.folds} folds: draw more "
-            "examples or use fewer folds"
-        )
-    labels = {"V": usefulness(heights), "G": useful_heights(heights)}
+    folds = settings.folds
+    if (fewest := min(len(np.unique(group[drawn])) for drawn in chosen)) < folds:
+        few = f"a draw has examples of {fewest} groups for {folds} folds"
+        raise InputError(f"{few}: draw more examples or use fewer folds")
+    labels = {"V": knn.usefulness(heights), "G": knn.useful_heights(heights)}
     # A quarter of these columns holds the wanted neighbours in the smallest draw, on average.
-    columns = int(4 * settings.neighbours * n / (least * (1 - 1 / settings.folds))) + 1
-    targets = {
-        name: _Target.of([features, *twins], gold, columns, settings)
-        for name, gold in labels.items()
-    }
+    columns = int(4 * settings.neighbours * n / (least * (1 - 1 / folds))) + 1
+    near = partial(_Target.of, [features, *twins], columns=columns, power=settings.metric_power)
+    targets = {name: near(gold) for name, gold in labels.items()}
     blocks = [slice(first, first + _BLOCK) for first in range(0, count, _BLOCK)]
     work = Parallel(n_jobs=workers, return_as="generator")(
         delayed(_count)(targets, chosen[block], seeds[block], group, most, settings)
         for block in blocks
     )
-    found: list[dict[str, np.ndarray]] = []
-    with tqdm(total=count, desc="draws", unit="draw") as progress:
-        for part in work:
-            found.append(part)
-            progress.update(len(part["V"]))
+    found = [*tqdm(work, "draws", len(blocks), unit="draw", unit_scale=_BLOCK)]
     counts = {name: np.concatenate([part[name] for part in found]) for name in targets}
-    members = np.full((count, most), -1)
-    for row, drawn in zip(members, chosen, strict=True):
-        row[: len(drawn)] = drawn
+    members = np.stack([np.pad(x, (0, most - len(x)), constant_values=-1) for x in chosen])
     measured = measure(members, values, counts, np.ones((1, n), dtype=bool))
     table = pd.DataFrame({"draw": range(count), "examples": [*map(len, chosen)], "seed": seeds})
     table = table.assign(**{name: rows[0] for name, rows in measured.items()})
@@ -140,10 +134,8 @@ def _check(
     if count < FEWEST_DRAWS:
         raise InputError(f"count={count} draws: ask for {FEWEST_DRAWS} or more")
     if not 0 < sizes[0] <= min(sizes[1], n):
-        raise InputError(
-            f"sizes={sizes}: no draw can have {sizes[0]} to {sizes[1]} of {n} examples; lower the "
-            "least size or use more examples"
-        )
+        wanted = f"sizes={sizes}: no draw can have {sizes[0]} to {sizes[1]} of {n} examples"
+        raise InputError(f"{wanted}; lower the least size or use more examples")
     if not (heights > USELESS).any():
         raise InputError("heights name no useful statement: draws need examples with gold trees")
     if len(sources) < 2:
@@ -152,16 +144,10 @@ def _check(
         if len(found) != n:
             raise InputError(f"{name}: {len(found)} examples, but heights for {n}; give both alike")
     for features in sources:
-        if features.shape[:2] != heights.shape:
-            raise InputError(
-                f"features of shape {features.shape} for heights of shape {heights.shape}: give "
-                "both for the same examples"
-            )
+        knn.same_shape(features, heights)
         if not np.isfinite(features[heights != PADDING]).all():
-            raise InputError(
-                "features are missing for a statement that has a height: read them from the same "
-                "prompts, or give it the height PADDING"
-            )
+            missing = "features are missing for a statement that has a height"
+            raise InputError(f"{missing}: read them from the same prompts, or make it PADDING")
 
 
 @dataclass(frozen=True)
@@ -184,18 +170,13 @@ class _Target:
 
     @classmethod
     def of(
-        cls,
-        sources: Sequence[np.ndarray],
-        labels: np.ndarray,
-        columns: int,
-        settings: ProbeSettings,
-    ) -> "_Target":
+        cls, sources: Sequence[np.ndarray], labels: np.ndarray, columns: int, power: int
+    ) -> Self:
         """The statements that have a label."""
         place = np.nonzero(labels != PADDING)
         rows = [values[place].astype(np.float64) for values in sources]
-        everyone = np.arange(len(place[0]))
-        near = [_nearest(values, everyone, columns, settings.metric_power) for values in rows]
-        return cls(place[0], labels[place], rows, near, settings.metric_power)
+        near = [_nearest(values, slice(None), columns, power) for values in rows]
+        return cls(place[0], labels[place], rows, near, power)
 
     def nearest(self, source: int, rows: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
         """The statements nearest to some, nearest first, and their distances."""
@@ -206,21 +187,22 @@ class _Target:
 
 
 def _nearest(
-    values: np.ndarray, rows: np.ndarray, columns: int, power: int
+    values: np.ndarray, rows: np.ndarray | slice, columns: int, power: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest of all statements to some of them, nearest first, ties in their order."""
     columns = min(columns, len(values))
-    order = np.empty((len(rows), columns), dtype=np.int32)
-    distance = np.empty((len(rows), columns))
-    size = max(1, 2**24 // len(values))
-    for first in range(0, len(rows), size):
-        block = slice(first, first + size)
-        away = cdist(values[rows[block]], values, "minkowski", p=power)
+
+    def closest(away: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
         some = np.sort(np.argpartition(away, columns - 1, axis=1)[:, :columns], axis=1)
         away = np.take_along_axis(away, some, axis=1)
         ranks = away.argsort(axis=1, kind="stable")
-        order[block] = np.take_along_axis(some, ranks, axis=1)
-        distance[block] = np.take_along_axis(away, ranks, axis=1)
+        order = np.take_along_axis(some, ranks, axis=1).astype(np.int32)
+        return order, np.take_along_axis(away, ranks, axis=1)
+
+    parts = pairwise_distances_chunked(
+        values[rows], values, reduce_func=closest, metric="minkowski", p=power, working_memory=128
+    )
+    order, distance = map(np.concatenate, zip(*parts, strict=True))
     return order, distance
 
 
@@ -229,26 +211,19 @@ def _count(
     group: np.ndarray, most: int, settings: ProbeSettings,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Confusion counts of a few draws; see ``Draws.counts``."""
-    counts, told = {}, {}
+    counts = {}
     for name, target in targets.items():
         classes = int(target.label.max()) + 1
         shape = (len(chosen), most, len(target.sources), classes, classes)
         counts[name] = np.zeros(shape, dtype=np.float32)
-        told[name] = np.isin(np.arange(len(group)), target.example)
-    for draw, (drawn, seed) in enumerate(zip(chosen, seeds, strict=True)):
-        folds: dict[int, np.ndarray] = {}
-        for name, target in targets.items():
-            # Useful statements are some of all statements: as many examples are the same ones.
-            own = drawn[told[name][drawn]]
-            if len(own) not in folds:
-                folds[len(own)] = _folds(own, group, seed, settings.folds)
-            fold = folds[len(own)][target.example]
+        told = np.isin(np.arange(len(group)), target.example)
+        for found, drawn, seed in zip(counts[name], chosen, seeds, strict=True):
+            fold = _folds(drawn[told[drawn]], group, seed, settings.folds)[target.example]
             rows = np.flatnonzero(fold >= 0)
             place = np.searchsorted(drawn, target.example[rows])
             for source in range(len(target.sources)):
                 guess = _classify(target, source, rows, fold, settings.neighbours)
-                cells = (place, np.full_like(place, source), target.label[rows], guess)
-                np.add.at(counts[name][draw], cells, 1)
+                np.add.at(found[:, source], (place, target.label[rows], guess), 1)
     return counts
 
 
@@ -309,11 +284,12 @@ def measure(
     Returns:
         Each of shape (ways, draws), NaN where undefined.
     """
-    parts: dict[str, list[np.ndarray]] = {}
+    parts = []
     for first in range(0, len(members), _BLOCK):
         who = members[first : first + _BLOCK]
         weights = (kept[:, who] & (who >= 0)).swapaxes(0, 1).astype(np.float32)
         found: dict[str, np.ndarray] = {}
+        parts.append(found)
         for name, value in values.items():
             known = ~np.isnan(value[who])
             sums = weights @ np.stack([np.where(known, value[who], 0), known], axis=-1)
@@ -326,16 +302,14 @@ def measure(
                 found[target], base = f1[..., 0], f1[..., 1:].mean(axis=-1)
                 found[f"{target} of twins"] = base
                 found[score] = divide(found[target] - base, 1 - base)
-        for name, array in found.items():
-            parts.setdefault(name, []).append(array)
-    return {name: np.concatenate(arrays).T for name, arrays in parts.items()}
+    return {name: np.concatenate([found[name] for found in parts]).T for name in parts[0]}
 
 
 def _macro_f1(counts: np.ndarray, target: str) -> np.ndarray:
     """Mean F1 of the classes that occur; NaN for heights where there is only one to tell."""
     occurs = counts.sum(axis=-1) > 0
     classes = occurs.sum(axis=-1)
-    f1 = divide((class_f1(counts.astype(float)) * occurs).sum(axis=-1), classes)
+    f1 = divide((knn.class_f1(counts.astype(float)) * occurs).sum(axis=-1), classes)
     return np.where(classes < 2, np.nan, f1) if target == "G" else f1
 
 
@@ -347,11 +321,11 @@ def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def _undefined(row: Mapping[str, float]) -> str | None:
     """What is not defined in a draw, and why."""
     notes = []
-    for name, value in row.items():
-        if name in SCORES and np.isnan(value):
+    for name in (name for name, value in row.items() if np.isnan(value)):
+        if name in SCORES:
             one_height = np.isnan(row[SCORES[name]])
             reason = "there is one height only" if one_height else "the baseline is perfect"
             notes.append(f"{name} undefined: {reason}")
-        elif name.startswith(change("")) and np.isnan(value):
+        elif name.startswith(change("")):
             notes.append(f"{name} undefined: possible in none of the examples")
     return "; ".join(notes) or None

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
-from mplib.stats import group_weights, percentile_interval
+from mplib.stats import group_numbers, group_weights, percentile_interval
 from mplib.tasks.trees import PADDING, USELESS
 
 
@@ -85,41 +85,37 @@ def predict(
     )
 
 
+def same_shape(features: np.ndarray, heights: np.ndarray) -> None:
+    """Refuses features of other examples or statements than the heights."""
+    if (found := features.shape)[:2] != (wanted := heights.shape):
+        raise InputError(
+            f"features of shape {found} for heights of shape {wanted}: give both alike"
+        )
+
+
 def _out_of_fold(
-    features: np.ndarray,
-    labels: np.ndarray,
-    groups: np.ndarray | None,
-    settings: ProbeSettings,
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, settings: ProbeSettings
 ) -> np.ndarray:
     """Predicted label of each statement that has one, from folds that do not hold its group."""
-    if features.shape[:2] != labels.shape:
-        raise InputError(f"features of shape {features.shape} for heights of shape {labels.shape}")
-    groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    if (found := len(np.unique(groups))) < settings.folds:
-        raise InputError(
-            f"{found} groups of examples for {settings.folds} folds: use more examples or fewer "
-            "folds"
-        )
+    same_shape(features, labels)
+    groups, folds = group_numbers(len(labels), groups), settings.folds
+    if (found := len(np.unique(groups))) < folds:
+        raise InputError(f"{found} groups of examples for {folds} folds: add groups or lower folds")
     example, statement = np.nonzero(labels != PADDING)
     rows, gold, group = features[example, statement], labels[example, statement], groups[example]
     if (told := len(np.unique(group))) < 2:
-        raise InputError(
-            f"statements to tell apart stand in {told} group of examples: two are needed, so that "
-            "one can be predicted from the other"
-        )
+        where = f"statements to tell apart stand in {told} group of examples"
+        raise InputError(f"{where}: two are needed, to predict one from the other")
     predicted = np.full_like(labels, PADDING)
     # Fewer folds where few groups have a statement of these labels.
-    splits = min(settings.folds, told)
-    folds = GroupKFold(splits, shuffle=True, random_state=settings.seed)
+    split = GroupKFold(min(folds, told), shuffle=True, random_state=settings.seed)
     # Many small searches: threads that share one would wait for each other more than they work.
     with threadpool_limits(1), config_context(skip_parameter_validation=True):
-        for train, test in folds.split(rows, gold, group):
-            classifier = KNeighborsClassifier(
-                min(settings.neighbours, len(train)), weights="distance", p=settings.metric_power
-            )
-            predicted[example[test], statement[test]] = classifier.fit(
-                rows[train], gold[train]
-            ).predict(rows[test])
+        for train, test in split.split(rows, gold, group):
+            number, power = min(settings.neighbours, len(train)), settings.metric_power
+            near = KNeighborsClassifier(number, weights="distance", p=power)
+            near.fit(rows[train], gold[train])
+            predicted[example[test], statement[test]] = near.predict(rows[test])
     return predicted
 
 
@@ -135,16 +131,16 @@ def usefulness_f1(
     """
     gold = usefulness(heights)
     predicted = _out_of_fold(features, gold, groups, settings)
-    counts = confusions(gold, predicted, np.arange(len(gold)) if groups is None else groups)
+    counts = confusions(gold, predicted, groups)
     weights = group_weights(len(counts), settings.resamples, np.random.default_rng(settings.seed))
     return percentile_interval(resampled_f1(counts, weights)[0]).columns("f1")
 
 
-def confusions(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def confusions(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Confusion counts of each group, shape (groups, classes, classes), gold first."""
     example, statement = np.nonzero(gold != PADDING)
     truth, guess = gold[example, statement], predicted[example, statement]
-    members = np.unique(groups, return_inverse=True)[1]
+    members = group_numbers(len(gold), groups)
     counts = np.zeros((members.max() + 1, *(int(truth.max(initial=0)) + 1,) * 2))
     np.add.at(counts, (members[example], truth, guess), 1)
     return counts
@@ -164,6 +160,5 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
 def resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Macro-F1 and top-class F1 for each row of weights over groups; two arrays (resamples,)."""
     totals = np.tensordot(weights, counts, axes=1)
-    occurs = counts.sum(axis=(0, 2)) > 0
-    f1 = class_f1(totals)
+    f1, occurs = class_f1(totals), counts.sum(axis=(0, 2)) > 0
     return f1[..., occurs].mean(-1), f1[..., -1]

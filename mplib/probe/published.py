@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -31,26 +31,19 @@ def published_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
     useful = heights != USELESS
     root = (heights == heights.max())[useful]
     cut = len(features) // 2
-    rows = features.reshape(-1, features.shape[-1])
-    f1_useful = _two_folds(rows, useful.reshape(-1).astype(int), cut)
-    f1_root = _two_folds(features[useful], np.stack([np.ones_like(root), root], 1).astype(int), cut)
+    f1_useful = _mean_f1(features.reshape(-1, features.shape[-1]), useful.ravel().astype(int), cut)
+    f1_root = _mean_f1(features[useful], np.stack([np.ones_like(root), root], 1).astype(int), cut)
     return {"V": f1_useful, "G": f1_root, "G_root": 2 * f1_root - 1}
 
 
-def _two_folds(rows: np.ndarray, labels: np.ndarray, cut: int) -> float:
-    """Mean macro-F1 of training on either side of the cut and testing on the other."""
-    sides = [slice(0, cut), slice(cut, None)]
-    return float(np.mean([
-        f1_score(
-            labels[test],
-            KNeighborsClassifier(8, weights="distance")
-            .fit(rows[train], labels[train])
-            .predict(rows[test]),
-            average="macro",
-            zero_division=0,
-        )
-        for train, test in (sides, sides[::-1])
-    ]))  # fmt: skip
+def _mean_f1(rows: np.ndarray, labels: np.ndarray, cut: int | None, power: int = 2) -> float:
+    """Mean macro-F1 of two folds, on either side of a cut, or of five where there is no cut."""
+    sides = np.split(np.arange(len(rows)), [cut or 0])
+    near = KNeighborsClassifier(8, weights="distance", p=power)
+    macro = make_scorer(f1_score, average="macro", zero_division=0)
+    folds = 5 if cut is None else [sides, sides[::-1]]
+    found = cross_val_score(near, rows, labels, cv=folds, scoring=macro, error_score="raise")
+    return float(found.mean())
 
 
 def published_language_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
@@ -71,14 +64,10 @@ def published_language_f1(features: np.ndarray, heights: np.ndarray) -> dict[str
     found = {}
     for target, gold in labels.items():
         rows, classes = features[gold != PADDING], gold[gold != PADDING]
-        if np.unique(classes, return_counts=True)[1].min() < 5 or len(np.unique(classes)) < 2:
-            found[target] = np.nan
-            continue
+        counts = np.unique(classes, return_counts=True)[1]
         # Eight neighbours of the Manhattan distance, as the source has them.
-        classifier = KNeighborsClassifier(8, weights="distance", p=1)
-        found[target] = float(
-            cross_val_score(classifier, rows, classes, cv=5, scoring="f1_macro").mean()
-        )
+        few = counts.min() < 5 or len(counts) < 2
+        found[target] = np.nan if few else _mean_f1(rows, classes, None, power=1)
     return found
 
 

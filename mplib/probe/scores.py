@@ -6,21 +6,14 @@ useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mplib.probe.knn import (
-    DEFAULT,
-    Predictions,
-    ProbeSettings,
-    confusions,
-    predict,
-    resampled_f1,
-    useful_heights,
-    usefulness,
-)
-from mplib.stats import group_weights, percentile_interval
+from mplib.probe import knn
+from mplib.probe.knn import DEFAULT, Predictions, ProbeSettings
+from mplib.stats import group_numbers, group_weights, percentile_interval
 from mplib.tasks.trees import PADDING, USELESS
 
 TARGETS = {"S_P1": "V", "S_P2": "G", "S_P2_root": "G_root"}
@@ -91,7 +84,7 @@ def compare(
     Returns:
         The tables, with ``kind`` one of model, twin, text, or a control's (permuted).
     """
-    groups = np.arange(len(heights)) if groups is None else np.asarray(groups)
+    groups = group_numbers(len(heights), groups)
     rng = np.random.default_rng(settings.seed)
     # All are dealt, wanted or not, so that the resamples behind them are always the same.
     dealt = {name: _dealt(control, heights, groups, rng) for name, control in CONTROLS.items()}
@@ -102,28 +95,22 @@ def compare(
         *(("text", name, values, heights) for name, values in (text or {}).items()),
         *((name.split()[0], name, first, dealt[name]) for name in controls if first is not None),
     ]
-    weights = group_weights(len(np.unique(groups)), settings.resamples, rng)
+    weights = group_weights(int(groups.max()) + 1, settings.resamples, rng)
     predictions: dict[str, Predictions] = {}
-    f1: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    f1: dict[str, dict[tuple[str, str], np.ndarray]] = {target: {} for target in TARGETS.values()}
+    table = []
     for kind, name, values, labels in sources:
-        predictions[name] = found = predict(values, labels, groups, settings)
-        useful = confusions(usefulness(labels), found.useful, groups)
-        height = confusions(useful_heights(labels), found.height, groups)
-        macro, root = resampled_f1(height, weights)
-        one_height = (height.sum(axis=(0, 2)) > 0).sum() < 2
-        f1[kind, name] = {"V": resampled_f1(useful, weights)[0]}
+        predictions[name] = found = knn.predict(values, labels, groups, settings)
+        useful = knn.confusions(knn.usefulness(labels), found.useful, groups)
+        height = knn.confusions(knn.useful_heights(labels), found.height, groups)
+        own = {"V": knn.resampled_f1(useful, weights)[0]}
         # With one height there is nothing to tell (k = 1, depth 0): F1 would be 1 for anybody.
-        f1[kind, name] |= {} if one_height else {"G": macro, "G_root": root}
-    table = [
-        {
-            "kind": kind,
-            "source": name,
-            "target": target,
-            **percentile_interval(values).columns("f1"),
-        }
-        for (kind, name), by_target in f1.items()
-        for target, values in by_target.items()
-    ]
+        if (height.sum(axis=(0, 2)) > 0).sum() > 1:
+            own["G"], own["G_root"] = knn.resampled_f1(height, weights)
+        for target, values in own.items():
+            f1[target][kind, name] = values
+            estimate = percentile_interval(values).columns("f1")
+            table.append({"kind": kind, "source": name, "target": target, **estimate})
     scores = _scores(f1, rng) if twins or text else []
     return Comparison(pd.DataFrame(table), pd.DataFrame(scores), predictions)
 
@@ -132,49 +119,39 @@ def _dealt(
     control: Control, heights: np.ndarray, groups: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """What a control makes of the heights, anew where it leaves one group all that is useful."""
+
+    def told(labels: np.ndarray) -> int:
+        return min(2, len(np.unique(groups[(labels > USELESS).any(axis=1)])))
+
     labels = control(heights, rng)
-    while _folds(2, labels, groups) < _folds(2, heights, groups):
+    while told(labels) < told(heights):
         labels = control(heights, rng)
     return labels
 
 
-def _folds(most: int, labels: np.ndarray, groups: np.ndarray) -> int:
-    """As many folds, but no more than groups that have a useful statement."""
-    return min(most, len(np.unique(groups[(labels > USELESS).any(axis=1)])))
-
-
 def _scores(
-    f1: dict[tuple[str, str], dict[str, np.ndarray]], rng: np.random.Generator
-) -> list[dict[str, object]]:
+    f1: Mapping[str, Mapping[tuple[str, str], np.ndarray]], rng: np.random.Generator
+) -> list[dict[str, Any]]:
     """Scores (Eqs 1 and 2) of models over both baselines, and of each twin over the others."""
-    twins = [name for kind, name in f1 if kind == "twin"]
-    texts = [name for kind, name in f1 if kind == "text"]
-    rows: list[dict[str, object]] = []
+    rows = []
     for score, target in TARGETS.items():
-        for (kind, name), by_target in f1.items():
-            if kind not in ("model", "twin") or target not in by_target:
-                continue
-            others = [f1["twin", twin][target] for twin in twins if twin != name]
+        texts = {name: values for (kind, name), values in f1[target].items() if kind == "text"}
+        twins = {name: values for (kind, name), values in f1[target].items() if kind == "twin"}
+        for (kind, name), own in f1[target].items():
             baselines = {}
-            if others:
+            others = [values for twin, values in twins.items() if twin != name]
+            if others and kind in ("model", "twin"):
                 baselines["random twin"] = _resample_twins(np.stack(others), rng)
-            if texts and kind == "model":
-                best = max(texts, key=lambda text: f1["text", text][target][0])
-                baselines[f"text ({best})"] = f1["text", best][target]
+            if kind == "model" and texts:
+                best = max(texts, key=lambda text: texts[text][0])
+                baselines[f"text ({best})"] = texts[best]
             for over, base in baselines.items():
-                row: dict[str, object] = {
-                    "kind": kind,
-                    "source": name,
-                    "score": score,
-                    "over": over,
-                }
-                if base[0] >= 1:
-                    row["note"] = "undefined: the baseline is perfect"
-                else:
+                found: dict[str, Any] = {"note": "undefined: the baseline is perfect"}
+                if base[0] < 1:
                     with np.errstate(divide="ignore", invalid="ignore"):
-                        values = (by_target[target] - base) / (1 - base)
-                    row |= percentile_interval(values[np.isfinite(values)]).columns()
-                rows.append(row)
+                        values = (own - base) / (1 - base)
+                    found = percentile_interval(values[np.isfinite(values)]).columns()
+                rows.append({"kind": kind, "source": name, "score": score, "over": over, **found})
     return rows
 
 
@@ -194,20 +171,15 @@ def compare_prefixes(
     settings: ProbeSettings = DEFAULT,
 ) -> Comparison:
     """Scores from the first l layers, for every l, over the twins' own first l layers (Fig 6)."""
-    parts = []
+    parts: dict[str, list[pd.DataFrame]] = {"f1": [], "scores": []}
     for layers in range(1, next(iter(models.values())).shape[-1] + 1):
-        part = compare(
-            {name: values[..., :layers] for name, values in models.items()},
-            heights,
-            twins=[values[..., :layers] for values in twins],
-            controls=(),
-            groups=groups,
-            settings=settings,
-        )
-        part.f1.insert(0, "layers", layers)
-        part.scores.insert(0, "layers", layers)
-        parts.append(part)
-    return Comparison(*(pd.concat([getattr(p, t) for p in parts]) for t in ("f1", "scores")))
+        own = {name: values[..., :layers] for name, values in models.items()}
+        beside = [values[..., :layers] for values in twins]
+        found = compare(own, heights, twins=beside, controls=(), groups=groups, settings=settings)
+        for name, tables in parts.items():
+            tables.append(getattr(found, name))
+            tables[-1].insert(0, "layers", layers)
+    return Comparison(*map(pd.concat, parts.values()))
 
 
 def tidy_predictions(
@@ -220,23 +192,14 @@ def tidy_predictions(
         heights: gold heights, shape (examples, statements).
         statements: what to call the statements, shape (examples, statements).
     """
-    example, place = np.nonzero(heights != PADDING)
-    gold = heights[example, place]
-    common = {
-        "example": example,
-        "position": place,
-        "statement": statements[example, place],
-        "height": gold,
-    }  # fmt: skip
+    example, place = at = np.nonzero(heights != PADDING)
+    gold = heights[at]
     return pd.concat(
         pd.DataFrame({
-            "source": source,
-            **common,
-            "predicted_useful": found.useful[example, place],
-            "predicted_height": pd.array(
-                np.where(gold == USELESS, 0, found.height[example, place]), dtype="Int8"
-            ),
-        }).assign(predicted_height=lambda t: t.predicted_height.mask(t.height == USELESS))
+            "source": source, "example": example, "position": place, "statement": statements[at],
+            "height": gold, "predicted_useful": found.useful[at],
+            "predicted_height": pd.Series(found.height[at], dtype="Int8").mask(gold == USELESS),
+        })
         for source, found in predictions.items()
         if source not in CONTROLS
     )  # fmt: skip

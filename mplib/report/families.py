@@ -18,7 +18,7 @@ def families_page() -> str:
         "# Families of models",
         "A tiny random model of every family that transformers has a causal decoder of, and the "
         "largest difference found in each check. `python -m mplib check-model NAME` does the same "
-        "for a model of yours; `--families` makes this table. "
+        "for a model of yours, and `python -m benchmarks families` makes this table. "
         f"Of {len(table)} families {(table.verdict == 'read').sum()} are read. "
         f"*(transformers {about['transformers']}, torch {about['torch']}, float32 on a CPU, "
         f"{about['seconds']} s.)*",

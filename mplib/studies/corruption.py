@@ -107,18 +107,14 @@ def ask(
         except Impossible:
             if names:
                 raise
-            nowhere = np.zeros(len(prompts), dtype=bool)
-            corrupted[name] = Answers.empty(0).among(nowhere)
+            corrupted[name] = Answers.empty(0).among(~everyone)
             continue
         own = None if shown is None else [shown[i] for i in np.flatnonzero(possible).tolist()]
         after, choices = task.prompts(changed, loaded, own)
-        kept = prompts.answers[possible] if task.renamed else after.answers
-        expected = {name: kept}
+        expected = {name: after.answers}
         if task.renamed:
-            expected[f"{name}, new answer"] = after.answers
-        given = all_answers(
-            model, after, choices=choices, expected=expected, batch_size=batch_size
-        )  # fmt: skip
+            expected = {name: prompts.answers[possible], f"{name}, new answer": after.answers}
+        given = all_answers(model, after, choices=choices, expected=expected, batch_size=batch_size)
         corrupted |= {key: given[key].among(possible) for key in expected}
         rows.append(_shown(name, task, changed))
     scale = scale_examples if task.scales else lambda features: features
@@ -177,11 +173,10 @@ def effects(
             "change in log-probability": found.log_probability - clean.log_probability,
         }
     for first, second in differences:
-        if first in corrupted and second in corrupted:
-            measures[first, second] = {
-                measure: measures[first, ""][measure] - measures[second, ""][measure]
-                for measure in ("change in accuracy", "change in log-probability")
-            }
+        if {first, second} <= corrupted.keys():
+            one, other = measures[first, ""], measures[second, ""]
+            changes = [measure for measure in one if measure.startswith("change")]
+            measures[first, second] = {name: one[name] - other[name] for name in changes}
     rows = [
         {"corruption": first, "minus": second, "measure": measure, **_mean(values, weights)}
         for (first, second), by_measure in measures.items()
@@ -202,10 +197,8 @@ def same_examples(
     n = len(clean.correct)
     for name, found in corrupted.items():
         if len(found.correct) != n:
-            raise InputError(
-                f"{name}: {len(found.correct)} examples, but {n} clean ones; fill up those where "
-                "a corruption was impossible with Answers.among"
-            )
+            wrong = f"{name}: {len(found.correct)} examples, but {n} clean ones"
+            raise InputError(f"{wrong}; fill up impossible ones with Answers.among")
     return group_numbers(n, groups)
 
 

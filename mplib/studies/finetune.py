@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 from transformers import PreTrainedModel, get_scheduler
 
-from mplib.errors import InputError
+from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
@@ -77,8 +77,8 @@ class Training:
             InputError: a count that cannot be.
         """
         for name in ("steps", "batch_size", "evaluations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: must be 1 or more")
+            if (given := getattr(self, name)) < 1:
+                raise InputError(f"{name}={given}: must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,8 @@ def finetune(
             lock = folder.with_name(f".{folder.name}.lock")
             held.enter_context(exclusive(lock, wait=word))
         except Held as error:
-            raise InputError(
-                f"{folder} is being trained with other parameters ({error}), or name another "
-                "checkpoint"
-            ) from None
+            busy = f"{folder} is being trained with other parameters ({error})"
+            raise InputError(f"{busy}, or name another checkpoint") from None
         claim(folder, "the finetuned model")
         settle(folder, SEAL)
         if (done := _finished(folder, identity)) is None:
@@ -222,9 +220,8 @@ def _train(
         for step in range(state.step + 1, training.steps + 1):
             wrapped.train()
             batch = train[batch_indices(len(train), step, training)]
-            losses.append(
-                halving(model, partial(add_gradients, compiled, batch, training), size, "training")
-            )
+            gradients = partial(add_gradients, compiled, batch, training)
+            losses.append(halving(model, gradients, size, "training"))
             torch.nn.utils.clip_grad_norm_(weights.values(), training.clip)
             optimizer.step()
             schedule.step()
@@ -232,13 +229,9 @@ def _train(
             if step % every == 0 or step == training.steps:
                 wrapped.eval()
                 correct = answers(model, dev).correct
-                loss = float(torch.stack(losses).mean())
-                history.append({
-                    "step": step,
-                    "loss": loss,
-                    "dev_accuracy": float(correct.mean()),
-                    "learning_rate": schedule.get_last_lr()[0],
-                })  # fmt: skip
+                loss, rate = float(torch.stack(losses).mean()), schedule.get_last_lr()[0]
+                right = {"dev_accuracy": float(correct.mean())}
+                history.append({"step": step, "loss": loss, **right, "learning_rate": rate})
                 losses.clear()
                 state.save(step, history)
                 progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{correct.mean():.3f}")
@@ -248,10 +241,8 @@ def _train(
 def batch_indices(n: int, step: int, training: Training) -> np.ndarray:
     """Indices of one batch: every epoch is a new permutation, known from the step alone."""
     places = np.arange((step - 1) * training.batch_size, step * training.batch_size)
-    epochs = places // n
-    orders = {
-        e: np.random.default_rng((training.seed, e)).permutation(n) for e in np.unique(epochs)
-    }
+    epochs, draw = places // n, np.random.default_rng
+    orders = {e: draw((training.seed, e)).permutation(n) for e in np.unique(epochs)}
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
 
 
@@ -294,8 +285,7 @@ def _select(model: PreTrainedModel, trainable: str) -> tuple[PreTrainedModel, An
         lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
         wrapped = get_peft_model(model, lora)
         return wrapped.get_base_model(), wrapped  # type: ignore[return-value]
-    if trainable not in TRAINABLE:
-        raise InputError(f"trainable={trainable!r}: use {', '.join(TRAINABLE)}")
+    one_of("trainable", trainable, TRAINABLE)
     model.requires_grad_(trainable == "all")
     if trainable == "bias":
         for name, parameter in model.named_parameters():
@@ -305,7 +295,6 @@ def _select(model: PreTrainedModel, trainable: str) -> tuple[PreTrainedModel, An
             if PARTS[trainable] in type(module).__name__.lower():
                 module.requires_grad_(True)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise InputError(
-            f"trainable={trainable!r}: {type(model).__name__} has no such parameters; use another"
-        )
+        kind = type(model).__name__
+        raise InputError(f"trainable={trainable!r}: {kind} has no such parameters; use another")
     return model, model

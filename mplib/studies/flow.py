@@ -26,12 +26,9 @@ def without_repeats(lists: np.ndarray) -> np.ndarray:
     Raises:
         InputError: there is none.
     """
-    distinct = lists[_is_distinct(lists)]
-    if not len(distinct):
-        raise InputError(
-            f"each of the {len(lists)} lists holds a number twice: take more lists, a larger pool "
-            "or repeats=False"
-        )
+    if not len(distinct := lists[_is_distinct(lists)]):
+        twice = f"each of the {len(lists)} lists holds a number twice"
+        raise InputError(f"{twice}: take more lists, a larger pool or repeats=False")
     return distinct
 
 
@@ -57,25 +54,18 @@ def arrange(lists: np.ndarray, places: Sequence[int]) -> np.ndarray:
     [[2, 1, 5, 7]]
     """
     m = lists.shape[1]
-    for place in places:
-        if not 1 <= place <= m:
-            raise InputError(f"position {place} for one of {m} numbers: it must be from 1 to {m}")
-    if len(set(places)) < len(places):
-        raise InputError(
-            f"positions {', '.join(map(str, places))}: two numbers cannot stand in one place"
-        )
+    if wrong := [place for place in places if not 1 <= place <= m]:
+        raise InputError(f"position {wrong[0]} for one of {m} numbers: it must be from 1 to {m}")
+    if len({*places}) < len(places):
+        named = ", ".join(map(str, places))
+        raise InputError(f"positions {named}: two numbers cannot stand in one place")
     if repeated := int((~_is_distinct(lists)).sum()):
-        raise InputError(
-            f"{repeated} of {len(lists)} lists hold a number twice, so that their smallest numbers "
-            "have no one place: leave those lists out"
-        )
+        twice = f"{repeated} of {len(lists)} lists hold a number twice"
+        raise InputError(f"{twice}, so their smallest have no one place: leave those lists out")
     arranged, rows = lists.copy(), np.arange(len(lists))
     for rank, place in enumerate(places):
-        now = arranged.argsort(axis=1)[:, rank]
-        arranged[rows, now], arranged[rows, place - 1] = (
-            arranged[rows, place - 1],
-            arranged[rows, now],
-        )
+        now, then = (rows, arranged.argsort(axis=1)[:, rank]), (rows, place - 1)
+        arranged[now], arranged[then] = arranged[then], arranged[now]
     return arranged
 
 
@@ -116,15 +106,13 @@ def mean_flow(
         change: heads that are off, if any.
         batch_size: examples a forward pass.
     """
-    total: Tensor | None = None
+    total = torch.zeros(())
     for _, attention in _full(model, prompts, change, batch_size):
         on = torch.ones_like(attention[0, :, :, 0, 0])
         if change is not None and change.heads_off is not None:
             on = (~change.heads_off).to(on)
         share = on / on.sum(dim=1, keepdim=True).clamp(min=1)
-        batch = torch.einsum("blhqk,lh->lqk", attention.double(), share.double())
-        total = batch if total is None else total + batch
-    assert total is not None
+        total = total + torch.einsum("blhqk,lh->lqk", attention.double(), share.double())
     return (total / len(prompts)).cpu().numpy()
 
 

@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from mplib.errors import InputError
+from mplib.errors import InputError, one_of
 from mplib.models.attention import Intervention
 from mplib.models.inference import all_answers, order_statements
 from mplib.models.memory import fits_memory
@@ -155,8 +155,7 @@ def ablation(
     Raises:
         InputError: another kind.
     """
-    if kind not in ("zero", "mean"):
-        raise InputError(f"ablation={kind!r}: use 'zero' or 'mean'")
+    one_of("ablation", kind, ("zero", "mean"))
     means = mean_outputs(model, prompts, batch_size) if kind == "mean" else None
     return Intervention(replacement=means)
 
@@ -226,15 +225,9 @@ def average_draws(pruned: pd.DataFrame) -> pd.DataFrame:
 
     With several draws the band is where 95 % of them lie; with one it is that draw's interval.
     """
-
-    def row(part: pd.DataFrame) -> pd.Series:
-        low, high = (
-            (part.low.iloc[0], part.high.iloc[0])
-            if len(part) == 1
-            else part.accuracy.quantile([0.025, 0.975])
-        )
-        return pd.Series({"accuracy": part.accuracy.mean(), "low": low, "high": high})
-
-    keys = ["order", "percentage", "heads_removed"]
-    grouped = pruned.groupby(keys, sort=False)[["accuracy", "low", "high"]]
-    return grouped.apply(row).reset_index()
+    grouped = pruned.groupby(["order", "percentage", "heads_removed"], sort=False)
+    found = grouped[["accuracy", "low", "high"]].agg(lambda values: values.mean())
+    several = grouped.size() > 1
+    for name, share in {"low": 0.025, "high": 0.975}.items():
+        found[name] = found[name].mask(several, grouped.accuracy.quantile(share))
+    return found.reset_index()

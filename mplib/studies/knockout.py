@@ -1,7 +1,7 @@
 """Which edges the answer needs: attention to the gold tree's statements cut, layers at a time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,18 +11,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from mplib import stats
 from mplib.errors import InputError
 from mplib.models.attention import Intervention
 from mplib.models.inference import Answers, all_answers, answers
 from mplib.models.prompts import Prompts
 from mplib.probe.knn import Predictions, useful_heights, usefulness
-from mplib.stats import (
-    accuracy,
-    constant_guess,
-    example_weights,
-    percentile_interval,
-    weighted_mean,
-)
+from mplib.stats import Estimate
 from mplib.tasks.trees import PADDING, USELESS
 
 Layers = tuple[int, int]
@@ -102,9 +97,8 @@ def answer_without(
         cut = cut_edges(batch, statements[chosen]).to(model.device)
         return [("", Intervention(cut=cut, cut_layers=window, renormalise=renormalise))]
 
-    return all_answers(
-        model, prompts, changes=changes, choices=choices, batch_size=batch_size
-    )[""]  # fmt: skip
+    given = all_answers(model, prompts, changes=changes, choices=choices, batch_size=batch_size)
+    return given[""]
 
 
 def windows(layers: int, sizes: Sequence[int]) -> list[Layers]:
@@ -116,9 +110,8 @@ def windows(layers: int, sizes: Sequence[int]) -> list[Layers]:
     >>> windows(4, [1, 3])
     [(1, 1), (2, 2), (3, 3), (4, 4), (1, 3), (2, 4)]
     """
-    for size in sizes:
-        if not 1 <= size <= layers:
-            raise InputError(f"a window of {size} layers: it must have from 1 to {layers} layers")
+    if wrong := [size for size in sizes if not 1 <= size <= layers]:
+        raise InputError(f"a window of {wrong[0]} layers: it must have from 1 to {layers} layers")
     return [(first, first + n - 1) for n in sizes for first in range(1, layers - n + 2)]
 
 
@@ -176,7 +169,7 @@ def knock_out(
     """
     whole = answers(model, prompts, choices=choices, batch_size=batch_size)
     cases = [(name, span) for name in sets for span in spans]
-    weights = example_weights(len(prompts), groups, resamples, seed)
+    weights = stats.example_weights(len(prompts), groups, resamples, seed)
     rows, damage = [], {}
     for name, span in tqdm(cases, desc="knock-out", unit="cut"):
         cut = answer_without(
@@ -184,10 +177,11 @@ def knock_out(
             batch_size=batch_size,
         )  # fmt: skip
         damage[name, span] = whole.log_probability - cut.log_probability
+        lost = whole.correct - cut.correct.astype(float)
         found = {
-            "accuracy": accuracy(cut.correct),
-            "change in accuracy": weighted_mean(cut.correct.astype(float) - whole.correct, weights),
-            "change in log-probability": weighted_mean(-damage[name, span], weights),
+            "accuracy": stats.accuracy(cut.correct),
+            "change in accuracy": stats.weighted_mean(-lost, weights),
+            "change in log-probability": stats.weighted_mean(-damage[name, span], weights),
         }
         rows += [
             {
@@ -197,7 +191,7 @@ def knock_out(
             }
             for measure, estimate in found.items()
         ]  # fmt: skip
-    return Knockout(pd.DataFrame(rows), damage, whole, constant_guess(prompts.answers))
+    return Knockout(pd.DataFrame(rows), damage, whole, stats.constant_guess(prompts.answers))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -253,8 +247,8 @@ def agreement(
         A row for each window, measure and statistic; without a value, and with a note, where one
         side does not vary.
     """
-    weights = example_weights(len(found.whole.correct), groups, resamples, seed)
-    rows: list[dict[str, object]] = []
+    weights = stats.example_weights(len(found.whole.correct), groups, resamples, seed)
+    rows = []
     for span, damage in found.damages(cut):
         for measure, right in correctness.items():
             cases = {"Spearman": (rankdata(right), rankdata(damage))}
@@ -262,16 +256,13 @@ def agreement(
                 cases["point-biserial"] = (right, damage)
             for statistic, pair in cases.items():
                 values = _correlation(*pair, weights)
-                row: dict[str, object] = {
-                    "first_layer": span[0], "last_layer": span[1], "probe": measure,
-                    "statistic": statistic, "value": values[0],
-                }  # fmt: skip
+                estimate, note = Estimate(np.nan, np.nan, np.nan), None
                 if np.isnan(values[0]):
                     constant = "the damage" if np.ptp(damage) == 0 else "the probe's correctness"
-                    row |= {"note": f"undefined: {constant} is the same in every example"}
+                    note = f"undefined: {constant} is the same in every example"
                 else:
-                    row |= percentile_interval(values).columns()
-                rows.append(row)
+                    estimate = stats.percentile_interval(values)
+                rows.append((*span, measure, statistic, *astuple(estimate), note))
     return pd.DataFrame(rows, columns=[
         "first_layer", "last_layer", "probe", "statistic", "value", "low", "high", "note"
     ])  # fmt: skip

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from mplib.errors import InputError
-from mplib.models.attention import Reduction
 from mplib.models.fewshot import Asked, demonstrate
 from mplib.models.inference import Reading, attention_features, read
 from mplib.models.loading import LoadedModel, load_model, random_twins
@@ -46,7 +45,6 @@ class Procedure:
         shared: whether all examples of a set have the same demonstrations; else drawn anew.
         twins: random twins of each model.
         layers: layers whose attention is probed, counted from 1; all if None.
-        reduction: how attention is reduced.
         batch_size: examples a forward pass.
         settings: of the classifiers; the paper takes the Manhattan distance for language.
         seed: of the demonstrations and the twins.
@@ -56,26 +54,19 @@ class Procedure:
     shared: bool = True
     twins: int = 1
     layers: tuple[int, ...] | None = None
-    reduction: Reduction = Reduction()
     batch_size: int = 16
     settings: ProbeSettings = ProbeSettings(metric_power=1)
     seed: int = 0
 
     def ask(self, subject: Subject, one: ExampleSet) -> Asked:
         """The prompts of a set for a model, and the tokens among which its answer is looked for."""
-        return self.write(subject, one.examples, self.demonstrate(subject, one))
+        shown, text = self.demonstrate(subject, one), template_text(self.template)
+        return subject.loaded.write_words(one.examples, shown, text)
 
     def demonstrate(self, subject: Subject, one: ExampleSet) -> list[list[Example]]:
         """The demonstrations of each example of a set."""
-        return demonstrate(
-            one.train, subject.shots, len(one.examples), shared=self.shared, seed=self.seed
-        )
-
-    def write(
-        self, subject: Subject, examples: Sequence[Example], shown: Sequence[Sequence[Example]]
-    ) -> Asked:
-        """Prompts of examples behind given demonstrations; see ``mplib.models.fewshot``."""
-        return subject.loaded.write_words(examples, shown, template_text(self.template))
+        n, shared = len(one.examples), self.shared
+        return demonstrate(one.train, subject.shots, n, shared=shared, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -100,6 +91,12 @@ class Readings:
         of = self.examples
         return {"set": of.name, "depth": of.depth, "size": of.size, "subject": self.subject}
 
+    @property
+    def probed(self) -> dict[str, Any]:
+        """What a comparison over the twins takes of it."""
+        models, of = {self.subject: self.model.features}, self.examples
+        return {"models": models, "heights": of.heights, "twins": self.twins, "groups": of.groups}
+
 
 def divide(readings: Readings, sets: Sequence[ExampleSet]) -> list[Readings]:
     """The readings of parts of a set, so that its examples need not be run again for them."""
@@ -121,32 +118,20 @@ def read_sets(
 
     Only one twin is in memory at a time.
     """
-    readings = []
+    readings, size = [], procedure.batch_size
     for subject in subjects:
-        read_layers = subject.loaded.attention_layers
-        chosen = procedure.layers and [read_layers.index(n - 1) for n in procedure.layers]
+        whole, there = subject.loaded.model, subject.loaded.attention_layers
+        chosen = [there.index(n - 1) for n in procedure.layers or [n + 1 for n in there]]
         asked = [procedure.ask(subject, one) for one in sets]
-        models = [
-            read(subject.loaded.model, prompts, reduction=procedure.reduction, choices=choices,
-                 batch_size=procedure.batch_size)
-            for prompts, choices in asked
-        ]  # fmt: skip
-        twins: list[list[np.ndarray]] = [[] for _ in sets]
-        for twin in random_twins(subject.loaded.model, procedure.twins, procedure.seed):
-            for found, (prompts, _) in zip(twins, asked, strict=True):
-                found.append(
-                    attention_features(
-                        twin,
-                        prompts,
-                        reduction=procedure.reduction,
-                        batch_size=procedure.batch_size,
-                    )
-                )
-        for one, model, found in zip(sets, models, twins, strict=True):
-            if chosen is not None:
-                model = replace(model, features=model.features[..., chosen])
-                found = [values[..., chosen] for values in found]
-            readings.append(Readings(subject.name, one, model, tuple(found)))
+        models = [read(whole, prompts, choices=of, batch_size=size) for prompts, of in asked]
+        twins = [
+            [attention_features(twin, prompts, batch_size=size) for prompts, _ in asked]
+            for twin in random_twins(whole, procedure.twins, procedure.seed)
+        ]
+        for one, model, *beside in zip(sets, models, *twins, strict=True):
+            model = replace(model, features=model.features[..., chosen])
+            features = tuple(values[..., chosen] for values in beside)
+            readings.append(Readings(subject.name, one, model, features))
     return readings
 
 
@@ -166,12 +151,10 @@ def chosen_sets(task: WordTask, split: str, n: int, shots: Sequence[int] = ()) -
     """
     sets = unasked(task.sets(split, n))
     for one in sets:
-        if (most := max(shots, default=0)) > len(one.train):
+        if (most := max(shots, default=0)) > (there := len(one.train)):
             asked = f" ({one.left_out} more are asked themselves)" if one.left_out else ""
-            raise InputError(
-                f"{most} demonstrations, but {one.name} has {len(one.train)} training examples"
-                f"{asked}: lower shots and shot_counts or name a larger file"
-            )
+            few = f"{most} demonstrations, but {one.name} has {there} training examples{asked}"
+            raise InputError(f"{few}: lower shots and shot_counts or name a larger file")
     return sets
 
 
@@ -183,11 +166,9 @@ def joined_sets(task: WordTask, split: str, n: int, shots: Sequence[int] = ()) -
     """
     sets = chosen_sets(task, split, n, shots)
     for one in sets:
-        if len(one.examples) < n:
-            raise InputError(
-                f"examples={n}: there are {len(one.examples)} {split} questions of {one.name!r}; "
-                "lower examples or leave the case out"
-            )
+        if (there := len(one.examples)) < n:
+            few = f"examples={n}: there are {there} {split} questions of {one.name!r}"
+            raise InputError(f"{few}; lower examples or leave the case out")
     return joined(sets, task.name)
 
 
@@ -200,9 +181,8 @@ def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
     device, part, shots = (parameters[name] for name in ("device", "trainable", "shots"))
     if parameters["finetuned"]:
         return Subject(f"finetuned ({part})", finetuned_models(parameters, task)[part], 0)
-    start = load_model(
-        parameters["model"], vocabulary=task.vocabulary, device=device, seed=parameters["seed"]
-    )
+    name, seed = parameters["model"], parameters["seed"]
+    start = load_model(name, vocabulary=task.vocabulary, device=device, seed=seed)
     return Subject(f"{shots}-shot", start, shots)
 
 
@@ -232,27 +212,21 @@ def choose_layers(
     chosen = readable if layers == "all" else parse_layers(layers, subject.loaded.layers)
     if chosen is not None:
         if others := {*chosen} - {*readable}:
-            raise InputError(
-                f"layers={layers!r}: layer {min(others)} of {subject.loaded.name} has no attention "
-                f"that is read; choose among {write_layers(readable)}"
-            )
+            layer = f"layers={layers!r}: layer {min(others)} of {subject.loaded.name}"
+            known = write_layers(readable)
+            raise InputError(f"{layer} has no attention that is read; choose among {known}")
         kept = chosen if len(chosen) < len(readable) else None
         return replace(procedure, layers=kept), pd.DataFrame({"layer": chosen}), None
     if not dev:
-        raise InputError(
-            "layers='selected' needs development examples, which this task does not have: write "
-            "layers='all' or numbers such as '1-10,12'"
-        )
+        lacks = "layers='selected' needs development examples, which this task does not have"
+        raise InputError(f"{lacks}: write layers='all' or numbers such as '1-10,12'")
     examples = [example for one in dev for example in one.examples]
     (together,) = unasked([ExampleSet("development", examples, dev[0].train, 0)])
     prompts, choices = procedure.ask(subject, together)
-    found = select_layers(
-        subject.loaded.model, prompts, choices=choices, batch_size=procedure.batch_size
-    )
+    size = procedure.batch_size
+    found = select_layers(subject.loaded.model, prompts, choices=choices, batch_size=size)
     if found.meaningful and not found.kept:
-        raise InputError(
-            "layers='selected': the answers need no layer's attention, so none is left to probe: "
-            "write layers='all'"
-        )
+        none = "the answers need no layer's attention, so none is left to probe"
+        raise InputError(f"layers='selected': {none}: write layers='all'")
     kept = found.kept if found.meaningful else None
     return replace(procedure, layers=kept), found.table, found

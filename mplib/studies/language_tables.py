@@ -1,6 +1,5 @@
 """The tables of a study of examples in words: answers, scores, layers, and what they say."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.probe import scores
 from mplib.probe.published import compare_published, published_language_f1
-from mplib.stats import accuracy
+from mplib.stats import accuracy, constant_guess
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import height_prefixes
 from mplib.tasks.examples import Example, ExampleSet
@@ -55,12 +54,12 @@ def accuracy_table(readings: Sequence[Readings]) -> pd.DataFrame:
     for one in readings:
         assert one.model.answers is not None
         correct = one.model.answers.correct
-        counts = Counter(example.answer for example in one.examples.examples)
+        answers = np.array([example.answer for example in one.examples.examples])
         rows.append({
             **one.about,
             **accuracy(correct).columns("accuracy"),
             "examples": len(correct),
-            "guess": counts.most_common(1)[0][1] / counts.total(),
+            "guess": constant_guess(answers),
             "by_negation": by_negation(one.examples.examples),
         })  # fmt: skip
     return pd.DataFrame(rows)
@@ -70,18 +69,13 @@ def by_negation(examples: Sequence[Example]) -> float | None:
     """Share of questions answered rightly by "False" where they say "not", else "True"."""
     if not {example.answer for example in examples} <= {"True", "False"}:
         return None
-    says_not = ["not" in words(example.question) for example in examples]
-    false = [example.answer == "False" for example in examples]
-    return float(np.mean(np.equal(says_not, false)))
+    return float(np.mean([("not" in words(x.question)) == (x.answer == "False") for x in examples]))
 
 
 def shots_table(
-    loaded: LoadedModel,
-    sets: Sequence[ExampleSet],
-    shots: Sequence[int],
-    n: int,
+    loaded: LoadedModel, sets: Sequence[ExampleSet], shots: Sequence[int], n: int,
     procedure: Procedure,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Accuracy with several numbers of demonstrations, the first n examples of each set (Table 5).
 
     Sets of equal depth are taken together.
@@ -97,10 +91,8 @@ def shots_table(
             correct.setdefault(one.depth, []).append(given.correct)
         for depth, parts in correct.items():
             right = np.concatenate(parts)
-            estimate = accuracy(right).columns("accuracy")
-            rows.append(
-                {"depth": depth, "subject": subject.name, **estimate, "examples": len(right)}
-            )
+            about = {"depth": depth, "subject": subject.name}
+            rows.append(about | accuracy(right).columns("accuracy") | {"examples": len(right)})
     return pd.DataFrame(rows)
 
 
@@ -122,10 +114,8 @@ def probe_tables(
         if one.examples.rules is not None and one.examples.depth > 1:
             parts["rules alone"] = one.examples.rules
         for among, heights in parts.items():
-            found = scores.compare(
-                {one.subject: one.model.features}, heights, twins=one.twins, text=text,
-                groups=one.examples.groups, settings=procedure.settings,
-            )  # fmt: skip
+            own = {**one.probed, "heights": heights, "text": text}
+            found = scores.compare(**own, settings=procedure.settings)
             f1s.append(found.f1.assign(**one.about, among=among))
             found_scores.append(found.scores.assign(**one.about, among=among))
     return _front(f1s), _front(found_scores)
@@ -133,24 +123,19 @@ def probe_tables(
 
 def prefix_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """Scores of every set from the first l layers, over the twins' own (Figs 7 and 8)."""
-    return _front([
-        scores.compare_prefixes(
-            {one.subject: one.model.features}, one.examples.heights, twins=one.twins,
-            groups=one.examples.groups, settings=procedure.settings,
-        ).scores.assign(**one.about)
-        for one in readings
-    ])  # fmt: skip
+    settings, compare = procedure.settings, scores.compare_prefixes
+    found = [(one, compare(**one.probed, settings=settings).scores) for one in readings]
+    return _front([table.assign(**one.about) for one, table in found])
 
 
 def height_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """F1 of useful against useless statements, height by height and layer by layer (Fig 7f)."""
-    return _front([
-        height_prefixes(
-            one.model.features, one.examples.heights,
-            groups=one.examples.groups, settings=procedure.settings,
-        ).assign(**one.about)
-        for one in readings
-    ])  # fmt: skip
+    tables, settings = [], procedure.settings
+    for one in readings:
+        seen, of = one.model.features, one.examples
+        found = height_prefixes(seen, of.heights, groups=of.groups, settings=settings)
+        tables.append(found.assign(**one.about))
+    return _front(tables)
 
 
 def by_set(table: pd.DataFrame) -> pd.DataFrame:
@@ -162,21 +147,18 @@ def by_set(table: pd.DataFrame) -> pd.DataFrame:
 
 def f1_overview(f1: pd.DataFrame) -> pd.DataFrame:
     """F1s with a column for each kind of source, twins averaged, the strongest text."""
-    kinds = f1.pivot_table(
-        "f1", ["set", "subject", "among", "target"], "kind", aggfunc="mean", sort=False
-    )
-    return kinds.reset_index()
+    rows = ["set", "subject", "among", "target"]
+    return f1.pivot_table("f1", rows, "kind", aggfunc="mean", sort=False).reset_index()
 
 
 def published_table(readings: Sequence[Readings]) -> pd.DataFrame:
     """F1s and scores by the published protocol: folds over statements, not over theories."""
-    return _front([
-        compare_published(
-            {one.subject: one.model.features}, one.twins, one.examples.heights,
-            protocol=published_language_f1,
-        ).assign(**one.about)
-        for one in readings
-    ])  # fmt: skip
+    tables = []
+    for one in readings:
+        models, heights = {one.subject: one.model.features}, one.examples.heights
+        found = compare_published(models, one.twins, heights, published_language_f1)
+        tables.append(found.assign(**one.about))
+    return _front(tables)
 
 
 def _front(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

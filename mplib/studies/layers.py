@@ -46,11 +46,8 @@ class LayerSelection:
     @property
     def after(self) -> Estimate:
         """Accuracy with the kept layers' attention alone."""
-        removed = self.table[self.table.removed]
-        if removed.empty:
-            return self.clean
-        last = removed.iloc[-1]
-        return Estimate(last.accuracy, last.low, last.high)
+        removed = self.table.loc[self.table.removed, ["accuracy", "low", "high"]]
+        return self.clean if removed.empty else Estimate(*removed.iloc[-1].tolist())
 
     @property
     def meaningful(self) -> bool:
@@ -100,9 +97,9 @@ def select_layers(
 
         def right() -> np.ndarray:
             progress.update()
-            return all_answers(
-                model, prompts, changes=changes, choices=choices, batch_size=batch_size
-            )[""].correct  # fmt: skip
+            size = batch_size
+            given = all_answers(model, prompts, changes=changes, choices=choices, batch_size=size)
+            return given[""].correct
 
         kept.wanted = _kept_below(layers)
         clean = right()
@@ -153,10 +150,8 @@ def parse_layers(text: str, total: int) -> tuple[int, ...] | None:
         match = re.fullmatch(r"\s*([0-9]+)(?:\s*-\s*([0-9]+))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= total:
-            raise InputError(
-                f"layers={text!r}: {part.strip()!r} is no layer and no rising range of layers from "
-                f"1 to {total}; write 'all', 'selected', or numbers and ranges such as '1-10,12'"
-            )
+            no = f"layers={text!r}: {part.strip()!r} is no layer or rising range from 1 to {total}"
+            raise InputError(f"{no}; write 'all', 'selected', or such as '1-10,12'")
         found |= {*range(first, last + 1)}
     return tuple(sorted(found))
 

@@ -5,14 +5,15 @@ without any draws, example by example.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 from sklearn.linear_model import LogisticRegression
 
-from mplib.errors import InputError, suggest
+from mplib.errors import InputError, one_of
 from mplib.models.inference import Answers
 from mplib.probe.draws import FEWEST_DRAWS, SCORES, Draws, change, divide, measure
 from mplib.stats import example_weights, percentile_interval
@@ -50,43 +51,34 @@ def correlations(
     Returns:
         A row for each pair; without a value, and with a note, where one of the two does not vary.
     """
-    _known(found, measures)
+    for name in measures:
+        one_of("measure", name, _columns(found))
     halves = measure(found.members, found.values, found.counts, _halves(found, resamples, seed))
     rows: list[dict[str, object]] = []
-    for i, first in enumerate(measures):
-        for second in measures[i + 1 :]:
-            a, b = (found.table[name].to_numpy() for name in (first, second))
-            both = np.isfinite(a) & np.isfinite(b)
-            row: dict[str, object] = {"first": first, "second": second, "draws": int(both.sum())}
-            rows.append(row)
-            constant = [x for x, y in ((first, a), (second, b)) if both.any() and _flat(y[both])]
-            if both.sum() < FEWEST_DRAWS:
-                row["note"] = f"undefined: both are defined in {both.sum()} draws only"
-            elif constant:
-                row["note"] = f"undefined: {constant[0]} is the same in every draw"
-            else:
-                naive = pearsonr(a[both], b[both])
-                row["value"] = naive.statistic
-                row["naive_low"], row["naive_high"] = naive.confidence_interval(0.95)
-                by_half = _fisher(_correlate(halves[first], halves[second]))
-                row["low"], row["high"] = np.tanh(
-                    _interval(float(_fisher(naive.statistic)), by_half)
-                )
-                if not both.all():
-                    row["note"] = f"{(~both).sum()} draws left out: one of the two is undefined"
+    for pair in combinations(measures, 2):
+        a, b = (found.table[name].to_numpy() for name in pair)
+        both = np.isfinite(a) & np.isfinite(b)
+        row: dict[str, object] = {"first": pair[0], "second": pair[1], "draws": int(both.sum())}
+        rows.append(row)
+        if both.sum() < FEWEST_DRAWS:
+            row["note"] = f"undefined: both are defined in {both.sum()} draws only"
+        elif constant := [x for x, y in zip(pair, (a, b), strict=True) if _flat(y[both])]:
+            row["note"] = f"undefined: {constant[0]} is the same in every draw"
+        else:
+            naive = pearsonr(a[both], b[both])
+            row["value"] = naive.statistic
+            row["naive_low"], row["naive_high"] = naive.confidence_interval(0.95)
+            by_half = _fisher(_correlate(*(halves[name] for name in pair)))
+            row["low"], row["high"] = np.tanh(_interval(_fisher(naive.statistic), by_half))
+            if not both.all():
+                row["note"] = f"{(~both).sum()} draws left out: one of the two is undefined"
     return pd.DataFrame(rows, columns=[
         "first", "second", "value", "naive_low", "naive_high", "low", "high", "draws", "note"
     ])  # fmt: skip
 
 
-def _known(found: Draws, names: Sequence[str]) -> None:
-    columns = [*found.values, *SCORES, *SCORES.values()]
-    for name in names:
-        if name not in columns:
-            raise InputError(
-                f"no column {name!r} in the draws: expected one of {', '.join(columns)}."
-                f"{suggest(name, columns)}"
-            )
+def _columns(found: Draws) -> list[str]:
+    return [*found.values, *SCORES, *SCORES.values()]
 
 
 def _halves(found: Draws, resamples: int, seed: int) -> np.ndarray:
@@ -109,7 +101,7 @@ def _correlate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return divide((a * b).sum(axis=1), np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1)))
 
 
-def _fisher(correlation: np.ndarray) -> np.ndarray:
+def _fisher(correlation: np.ndarray) -> Any:
     """Fisher's scale, on which the spread of a correlation hardly depends on its value."""
     return np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))
 
@@ -146,7 +138,8 @@ def by_bin(
         A row for each bin; without a value, and with a note, where it is empty.
     """
     column = change(corruption)
-    _known(found, [column, score])
+    one_of("corruption", column, _columns(found))
+    one_of("score", score, _columns(found))
     scores, changes = (found.table[name].to_numpy() for name in (score, column))
     known = np.isfinite(scores) & np.isfinite(changes)
     if not known.any():
@@ -159,8 +152,7 @@ def by_bin(
     rows = []
     for number, (start, end) in enumerate(pairwise(edges)):
         here = known & (place == number)
-        row = {"corruption": corruption, "score": score, "from": start, "to": end}
-        row["draws"] = int(here.sum())
+        row = {"from": start, "to": end, "draws": int(here.sum())}
         if here.any():
             row["value"] = changes[here].mean()
             defined = np.isfinite(halves[:, here])
@@ -169,9 +161,8 @@ def by_bin(
         else:
             row["note"] = "no draw in this bin"
         rows.append(row)
-    return pd.DataFrame(rows, columns=[
-        "corruption", "score", "from", "to", "draws", "value", "low", "high", "note"
-    ])  # fmt: skip
+    columns = ["corruption", "score", "from", "to", "draws", "value", "low", "high", "note"]
+    return pd.DataFrame(rows, columns=columns).assign(corruption=corruption, score=score)
 
 
 def all_bins(
@@ -180,11 +171,10 @@ def all_bins(
     """``by_bin`` of every corruption; a row with a note where it or S_P2 is undefined."""
     parts = []
     for name in corruptions:
-        known = found.table[[change(name), "S_P2"]].notna().all(axis=1)
+        known = found.table[[change(name), "S_P2"]].notna().all(axis=1).any()
         note = {"corruption": name, "score": "S_P2", "draws": 0, "note": "undefined in every draw"}
-        parts.append(
-            by_bin(found, name, bins=bins, seed=seed) if known.any() else pd.DataFrame([note])
-        )
+        none = pd.DataFrame([note])
+        parts.append(by_bin(found, name, bins=bins, seed=seed) if known else none)
     return pd.concat(parts, ignore_index=True)
 
 

@@ -15,6 +15,7 @@ Other fields, such as an id, are left alone.
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +32,25 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # true and false are numbers to Python, but not to a reader of JSON.
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int  # true and false are numbers to Python, but not to a reader of JSON
 
 
-def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(map(check, value))
-
-
-def _is_pair(value: Any) -> bool:
-    return _list_of(_is_number)(value) and len(value) == 2
-
-
-def _some(check: Check) -> Check:
-    return lambda value: bool(value) and _list_of(check)(value)
+def _list_of(check: Check, least: int = 0, most: float = inf) -> Check:
+    return lambda x: isinstance(x, list) and least <= len(x) <= most and all(map(check, x))
 
 
 def _different(check: Check) -> Check:
-    return lambda value: _some(check)(value) and len({str(x).strip() for x in value}) == len(value)
+    return lambda x: _list_of(check, 1)(x) and len({str(each).strip() for each in x}) == len(x)
 
 
 SCHEMA: dict[str, tuple[Check, str]] = {
-    "statements": (_some(_is_text), 'a list of non-empty strings, e.g. ["Rex is a dog."]'),
+    "statements": (_list_of(_is_text, 1), 'a list of non-empty strings, e.g. ["Rex is a dog."]'),
     "question": (lambda v: isinstance(v, str), 'a string, e.g. "Does Rex bark?", or ""'),
     "answer": (_is_text, 'a non-empty string, e.g. "yes"'),
-    "edges": (_list_of(_is_pair), "a list of [premise, conclusion] pairs, e.g. [[0, 1]]"),
+    "edges": (
+        _list_of(_list_of(_is_number, 2, 2)),
+        "a list of [premise, conclusion] pairs, e.g. [[0, 1]]",
+    ),
     "root": (_is_number, "the number of a statement, e.g. 1"),
     "useful": (_different(_is_number), "a list of different statement numbers, e.g. [0, 1]"),
     "heights": (_list_of(_is_number), "a list of numbers, one for each of 'useful', e.g. [0, 1]"),
@@ -74,11 +69,8 @@ def examples(path: Path | str) -> list[Example]:
     Raises:
         InputError: the file or a line of it cannot be used; names file, line, field and mend.
     """
-    found = [
-        replace(example, group=example.group or f"{Path(path).name}, line {number}")
-        for number, example in load_jsonl(path, parse)
-    ]
-    if not found:
+    named = ((f"{Path(path).name}, line {i}", example) for i, example in load_jsonl(path, parse))
+    if not (found := [replace(example, group=example.group or name) for name, example in named]):
         raise InputError(f"{path} holds no example: write one JSON object a line")
     return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,7 +142,8 @@ class KSmallest(Task):
 
     def _replaced(self, name: str, keep_order: bool, lists: np.ndarray, seed: int) -> Changed:
         found = replace_number(self, lists, name, seed, keep_order=keep_order)
-        return found.lists[found.possible], found.possible
+        possible = found.positions >= 0
+        return found.lists[possible], possible
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
@@ -157,8 +158,7 @@ class KSmallest(Task):
         Raises:
             InputError: there are fewer.
         """
-        found = self.splits(lists, seed)[2][:n]
-        if len(found) < n:
+        if len(found := self.splits(lists, seed)[2][:n]) < n:
             left = f"lists={lists} leaves {len(found)} test lists"
             raise InputError(f"examples={n}: {left}; lower examples or finetune with more lists")
         return found
@@ -183,27 +183,16 @@ class KSmallest(Task):
         return found
 
 
-@dataclass(frozen=True)
-class Replaced:
+class Replaced(NamedTuple):
     """Lists in each of which one number was replaced.
 
     Attributes:
         lists: shape (n, m); a list where that was impossible is unchanged.
         positions: where the new number stands, -1 where the list is unchanged; shape (n,).
-        clean_answers: answers to the clean lists, shape (n,).
-        answers: answers to these lists, shape (n,): a new number may be the k-th smallest, or make
-            another one so.
     """
 
     lists: np.ndarray
     positions: np.ndarray
-    clean_answers: np.ndarray
-    answers: np.ndarray
-
-    @property
-    def possible(self) -> np.ndarray:
-        """True where a number was replaced, shape (n,)."""
-        return self.positions >= 0
 
 
 def replace_number(
@@ -249,5 +238,4 @@ def replace_number(
     skipped = (gone - (low[:, None] + 1) - np.arange(taken) <= free[:, None]).sum(axis=1)
     changed = lists.copy()
     changed[row[possible], position[possible]] = (low + 1 + free + skipped)[possible]
-    positions = np.where(possible, position, -1)
-    return Replaced(changed, positions, task.answers(lists), task.answers(changed))
+    return Replaced(changed, np.where(possible, position, -1))

@@ -27,7 +27,8 @@ from transformers import (
 from transformers.masking_utils import eager_mask
 
 from mplib.errors import InputError
-from mplib.models.attention import Intervention, Reduction, backend
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.facts import backend
 from mplib.models.inference import attention_features, full_attention
 from mplib.models.passes import forward
 from mplib.models.prompts import Prompts

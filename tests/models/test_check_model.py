@@ -5,10 +5,10 @@ import torch
 from conftest import build
 from transformers.models.gpt2 import modeling_gpt2
 
+from benchmarks.families import tiny
 from mplib.models import facts as looked
-from mplib.models.attention import backend
 from mplib.models.check import Line, check_model, lines
-from mplib.models.families import tiny
+from mplib.models.facts import backend
 
 PROMISES = [
     "layers read", "rows sum to 1", "nothing looks ahead", "left padding", "batch against single",

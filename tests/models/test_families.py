@@ -9,10 +9,10 @@ import torch
 from conftest import build, make_prompts, singles
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from benchmarks.families import FAMILIES, check_families, tiny, write_families
 from mplib.errors import InputError
-from mplib.models.attention import Intervention, backend
-from mplib.models.facts import facts
-from mplib.models.families import FAMILIES, check_families, tiny, write_families
+from mplib.models.attention import Intervention
+from mplib.models.facts import backend, facts
 from mplib.models.inference import all_answers, attention_features, full_attention, read
 from mplib.models.loading import random_twin
 from mplib.models.prompts import Prompts

@@ -17,7 +17,6 @@ from mplib.models.inference import (
     scale_examples,
 )
 from mplib.models.loading import load_model
-from mplib.models.prompts import number_prompts
 from mplib.tasks.ksmallest import KSmallest
 
 
@@ -32,7 +31,7 @@ def test_a_number_is_a_statement_of_one_token_read_at_the_last():
     task = KSmallest(2, m=6, pool=20)
     loaded = load_model("nano", vocabulary=20, seed=1)
     lists = task.draw(5, seed=0)
-    prompts = number_prompts(loaded.tokenizer, loaded.positions, 20, lists, task.answers(lists))
+    prompts, _ = loaded.write_numbers(lists, task.answers(lists), 20)
     features = attention_features(loaded.model, prompts)
     last_rows = full_attention(loaded.model, prompts)[:, :, :, -1]
     assert features.shape == (5, 6, 2)

@@ -45,9 +45,9 @@ def test_loading_leaves_the_random_state_alone():
 
 
 def test_presets_have_the_shapes_they_are_named_for():
-    small = PRESETS["gpt2-small-shape"](50257)
+    small = PRESETS["gpt2-small-shape"](vocab_size=50257)
     assert (small.n_layer, small.n_head, small.n_embd, small.n_positions) == (12, 12, 768, 1024)
-    medium = PRESETS["gpt2-medium-shape"](50257)
+    medium = PRESETS["gpt2-medium-shape"](vocab_size=50257)
     assert (medium.n_layer, medium.n_head, medium.n_embd) == (24, 16, 1024)
 
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mplib.errors import InputError
 from mplib.models.loading import number_tokenizer
-from mplib.models.prompts import Prompts, encode, number_prompts, number_tokens
+from mplib.models.prompts import Prompts, encode, number_tokens
 
 WORDS = ["Bob", "is", "quiet", "the", "naïve", "cow's", "12", "if", "then", "réd—", "🙂", "x"]
 SEEN = [word for word in WORDS if word.isascii()]
@@ -164,7 +164,7 @@ def test_number_prompts_read_back_as_the_lists():
     tokenizer = byte_level()
     lists = np.array([[3, 0, 11], [7, 7, 2]])
     numbers = number_tokens(tokenizer, 12)
-    prompts = number_prompts(tokenizer, 64, 12, lists, np.array([3, 7]))
+    prompts = numbers.prompts(lists, np.array([3, 7]), 64)
     for row, values in zip(prompts.input_ids, numbers.values[lists], strict=True):
         assert tokenizer.decode(row) == " ".join(map(str, values))
         assert row.tolist() == tokenizer(" ".join(map(str, values)))["input_ids"]
@@ -195,9 +195,30 @@ def test_a_pool_beyond_the_number_vocabulary_is_refused():
         number_tokens(number_tokenizer(50), 51)
 
 
+def test_a_tokenizer_is_asked_for_its_numbers_once(monkeypatch):
+    tokenizer, other, asked = number_tokenizer(50), number_tokenizer(50), []
+    call = PreTrainedTokenizerFast.__call__
+    monkeypatch.setattr(
+        PreTrainedTokenizerFast,
+        "__call__",
+        lambda self, *given, **options: asked.append(self) or call(self, *given, **options),
+    )
+    for _ in range(3):
+        assert (number_tokens(tokenizer, 50).values == np.arange(50)).all()
+    assert asked == [tokenizer]
+    assert len(number_tokens(tokenizer, 49).values) == 49 and len(asked) == 2
+    assert (number_tokens(other, 50).values == np.arange(50)).all()
+    assert asked[2:] == [other], "each has answers of its own"
+    for _ in range(2):
+        with pytest.raises(InputError, match="pool=51"):
+            number_tokens(tokenizer, 51)
+
+
 def test_a_list_longer_than_the_model_is_refused():
     with pytest.raises(InputError, match="m=9 numbers, but the model has 8 positions"):
-        number_prompts(number_tokenizer(50), 8, 50, np.zeros((1, 9), int), np.zeros(1, int))
+        number_tokens(number_tokenizer(50), 50).prompts(
+            np.zeros((1, 9), int), np.zeros(1, int), max_tokens=8
+        )
 
 
 def test_a_million_lists_cost_only_their_token_ids():

@@ -54,9 +54,9 @@ def test_every_list_is_run_once_clean_and_once_for_each_corruption(nano):
     assert set(asked.corrupted) == {*NUMBERS, *(f"{name}, new answer" for name in NUMBERS)}
     for name in NUMBERS:
         found = replace_number(LISTS, lists, name, 0)
-        for key, right in ((name, found.clean_answers), (f"{name}, new answer", found.answers)):
-            prompts = numbers(LISTS, found.lists)
-            alone = answers(model, replace(prompts, answers=right.astype(np.int64)))
+        for key, asked_of in ((name, lists), (f"{name}, new answer", found.lists)):
+            right = LISTS.answers(asked_of).astype(np.int64)
+            alone = answers(model, replace(numbers(LISTS, found.lists), answers=right))
             np.testing.assert_array_equal(asked.corrupted[key].correct, alone.correct)
             np.testing.assert_allclose(
                 asked.corrupted[key].log_probability, alone.log_probability, atol=1e-5

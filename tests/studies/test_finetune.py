@@ -188,7 +188,7 @@ def test_lora_ends_as_a_plain_checkpoint(tmp_path, family):
 
 def test_a_part_that_is_not_there_is_refused(tmp_path):
     training = replace(QUICK, trainable="everything")
-    with pytest.raises(InputError, match="trainable='everything': use all, attention"):
+    with pytest.raises(InputError, match="trainable='everything': expected one of all, attention"):
         train(tmp_path / "c", training)
     with pytest.raises(InputError, match="trainable='bias': LlamaForCausalLM has no such"):
         train(tmp_path / "c", replace(QUICK, trainable="bias"), wrap(build("llama")))

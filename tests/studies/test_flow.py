@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mplib.errors import InputError
-from mplib.models.attention import Intervention, Reduction, backend
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.facts import backend
 from mplib.models.inference import full_attention
 from mplib.models.passes import forward
 from mplib.studies import flow

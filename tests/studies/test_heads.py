@@ -14,8 +14,7 @@ from scipy.stats import entropy
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig
 
 from mplib.errors import InputError
-from mplib.models.attention import backend
-from mplib.models.facts import facts
+from mplib.models.facts import backend, facts
 from mplib.models.passes import forward
 from mplib.models.prompts import Prompts
 from mplib.studies import heads
@@ -230,5 +229,5 @@ def test_percentages_outside_0_to_100(gpt2, percentage):
 
 
 def test_another_kind_of_ablation(gpt2):
-    with pytest.raises(InputError, match="ablation='median': use 'zero' or 'mean'"):
+    with pytest.raises(InputError, match="ablation='median': expected one of zero, mean"):
         heads.ablation(gpt2, PROMPTS, "median")

@@ -14,7 +14,7 @@ from scipy.stats import pointbiserialr, spearmanr
 from transformers import AutoModelForCausalLM
 
 from mplib.errors import InputError
-from mplib.models.attention import backend
+from mplib.models.facts import backend
 from mplib.models.inference import Answers, answers
 from mplib.models.passes import forward
 from mplib.probe.knn import Predictions

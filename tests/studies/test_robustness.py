@@ -68,7 +68,9 @@ def test_what_never_varies_has_no_correlation():
     constant = table["first"] == "accuracy"
     assert table.value.isna().eq(constant).all()
     assert (table.note[constant] == "undefined: accuracy is the same in every draw").all()
-    with pytest.raises(InputError, match=r"no column 'S_P3' in the draws.*Did you mean 'S_P"):
+    with pytest.raises(
+        InputError, match=r"measure='S_P3': expected one of accuracy, S_P1.*Did you mean 'S_P"
+    ):
         correlations(found, ["accuracy", "S_P3"])
 
 

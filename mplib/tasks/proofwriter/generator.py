@@ -21,15 +21,21 @@ from mplib.tasks.proofwriter.logic import FORMS, SOMETHING, WORLDS, Literal, Rul
 from mplib.tasks.proofwriter.release import judge, to_examples
 
 NAMES = ("Anne", "Bob", "Charlie", "Dave", "Erin", "Fiona", "Gary", "Harry")
-
-
-_ANIMALS = "bald eagle, bear, cat, cow, dog, lion, mouse, rabbit, squirrel, tiger"
+ANIMALS = (
+    "bald eagle",
+    "bear",
+    "cat",
+    "cow",
+    "dog",
+    "lion",
+    "mouse",
+    "rabbit",
+    "squirrel",
+    "tiger",
+)
 
 
 _ADJECTIVES = "big blue cold furry green kind nice quiet red rough round smart white young"
-
-
-ANIMALS = tuple(_ANIMALS.split(", "))
 
 
 ATTRIBUTES = tuple(_ADJECTIVES.split())
@@ -277,19 +283,14 @@ def _record(rng: random.Random, chosen: TheorySettings, draft: Draft, answer: st
     if others or judge(proof, proof.text(names), chosen.depth, len(names)) != "kept":
         return None  # cleaning would drop it
     rng.shuffle([x for x in depths if depths[x] <= chosen.depth][1:])  # else draws change
-    about = _unknown(rng, theory) if answer == "Unknown" else target
-    if about is None:
+    if not (about := _unknown(rng, theory) if answer == "Unknown" else target):
         return None
     question = _question(theory, about.negated() if answer == "False" else about, names)
     people = rng.random() < 0.5
     texts = [write(x, rng.choice(FORMS), people) for x in theory.statements]
     told = [(name, {"text": text}) for name, text in zip(names, texts, strict=True)]
-    return {
-        "theory": " ".join(texts),
-        "triples": dict(told[: len(facts)]),
-        "rules": dict(told[len(facts) :]),
-        "questions": {"Q1": question},
-    }
+    parts = {"triples": dict(told[: len(facts)]), "rules": dict(told[len(facts) :])}
+    return {"theory": " ".join(texts), **parts, "questions": {"Q1": question}}
 
 
 def _unknown(rng: random.Random, theory: Theory) -> Literal | None:

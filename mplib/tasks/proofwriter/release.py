@@ -173,9 +173,8 @@ def files(path: Path | str, world: str = "CWA", splits: Sequence[str] = SPLITS) 
     path = Path(path)
     if path.is_file():
         return [path]
-    found = [path / world / d / f"meta-{s}.jsonl" for d in DEPTH_FOLDERS for s in splits]
-    found = [file for file in found if file.is_file()]
-    if not found:
+    named = (path / world / d / f"meta-{s}.jsonl" for d in DEPTH_FOLDERS for s in splits)
+    if not (found := [file for file in named if file.is_file()]):
         wanted = f"{world}/depth-*/meta-*.jsonl in it; unpack proofwriter-dataset-V2020.12.3.zip"
         raise InputError(f"{path} is not the ProofWriter release: expected {wanted}")
     return found
@@ -206,9 +205,8 @@ def table(number: Mapping[tuple[str, int, str], int], whole: bool = False) -> pd
         Table with a row for each split and depth: all questions, those with a proof and no NAF,
         those dropped for each later reason, those kept, and the paper's number.
     """
-    order = sorted(number, key=lambda key: ((*SPLITS, key[0]).index(key[0]), key))
     counts = pd.Series(number).unstack(fill_value=0).reindex(columns=REASONS, fill_value=0)
-    counts = counts.loc[list(dict.fromkeys(key[:2] for key in order))]
+    counts = counts.loc[sorted(counts.index, key=lambda at: (*SPLITS, at[0]).index(at[0]))]
     found = counts[list(REASONS[2:])]
     found.insert(0, "questions", counts.sum(axis=1))
     found.insert(1, "no NAF", counts[list(REASONS[2:])].sum(axis=1))

@@ -150,10 +150,9 @@ class ProofWriter(WordTask):
             if case and not any(case.holds(*kind) for kind in there):
                 by_depth = groupby(sorted(there), lambda kind: kind[0])
                 known = [f"d{d} ({', '.join(f's{s}' for _, s in of)})" for d, of in by_depth]
-                raise InputError(
-                    f"{self.data} has no {split} questions of {case}: it has "
-                    f"{', '.join(known) or 'none at all'}; choose another case"
-                )
+                none = f"{self.data} has no {split} questions of {case}"
+                has = ", ".join(known) or "none at all"
+                raise InputError(f"{none}: it has {has}; choose another case")
         return [[x for *_, x in sorted(heap, reverse=True)] for heap in drawn]
 
     def sets(self, split: str, n: int) -> list[ExampleSet]:

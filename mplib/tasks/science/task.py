@@ -64,23 +64,20 @@ class Science(WordTask):
         if self.train_data and split == "train":
             train = self._read(self.train_data)
             if {x.key for _, x in train} <= {x.key for _, x in every}:
-                raise InputError(
-                    f"all questions of {self.train_data} stand in {self.data} too: leave "
-                    "train_questions empty to hold some out, or name others"
-                )
+                same = f"all questions of {self.train_data} stand in {self.data} too"
+                raise InputError(f"{same}: leave train_questions empty, or name others")
             return train
         groups = group_names([example for _, example in every])
         names = [] if self.train_data else sorted({*groups})[::HELD_OUT]
         held_out = zip(every, np.isin(groups, names), strict=True)
         left = [pair for pair, out in held_out if out == (split == "train")]
         if not left:
-            raise InputError(
-                f"all {len(every)} questions of {self.data} are of one group (those that are the "
-                "same always are), which is held out for demonstrations, so none is left to probe: "
-                "give more groups, or name train_questions"
+            one = (
+                f"all {len(every)} questions of {self.data} are of one group (the same always are)"
             )
-        found = [pair for pair in left if split == "train" or pair[0] in self.depths]
-        if not found:
+            lost = "which is held out for demonstrations, so none is left to probe"
+            raise InputError(f"{one}, {lost}: give more groups, or name train_questions")
+        if not (found := [x for x in left if split == "train" or x[0] in self.depths]):
             asked, depths = [*self.depths], sorted({depth for depth, _ in left})
             raise InputError(f"{self.data} has no question of depths {asked}: it has {depths}")
         return found

@@ -1,6 +1,7 @@
 """Every family that transformers has a causal decoder of, tiny and random, and what it keeps.
 
-A family's own default shape is made small by rules on the names of its numbers.
+A family's own default shape is made small by rules on the names of its numbers. ``python -m
+benchmarks families`` writes the table that the book shows, ``results/families``.
 """
 
 import json
@@ -21,9 +22,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from mplib.errors import InputError
-from mplib.models.attention import backend, layer_count
+from mplib.models.attention import layer_count
 from mplib.models.check import lines
-from mplib.models.facts import facts
+from mplib.models.facts import backend
 
 FAMILIES = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 """Names of the model types that transformers has a causal decoder of."""
@@ -139,17 +140,17 @@ def _tried(model: PreTrainedModel) -> dict[str, Any]:
     row: dict[str, Any] = {}
     try:
         with backend(model):
-            facts(model)
+            pass
     except InputError as error:
         row |= {"verdict": "refused", "reason": _short(error)}
         model.partial_attention = True  # type: ignore[assignment]
     try:
-        with backend(model):
-            known = facts(model)
+        with backend(model) as known:
+            layers = f"{', '.join(map(str, known.layers))} of {layer_count(model)}"
         found = list(lines(model))
     except InputError as error:
         return {"verdict": "refused", "reason": _short(error)} | row
-    row["layers"] = f"{', '.join(map(str, known.layers))} of {layer_count(model)}"
+    row["layers"] = layers
     if not row.get("verdict") and not all(line.holds for line in found):
         row |= {"verdict": "broken", "reason": "; ".join(str(x) for x in found if not x.holds)}
     return row | {line.what: float(f"{line.seen:.2g}") for line in found}
