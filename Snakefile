@@ -1,5 +1,5 @@
-# Which notebook needs which results. Snakemake orders, skips, retries and distributes the runs;
-# `python -m mplib run` is the unit and works alone too.
+# Which notebook needs which results. Snakemake orders, retries and distributes the runs; which of
+# them are due is told to it. `python -m mplib run` is the unit and works alone too.
 import json
 import sys
 from urllib.parse import unquote
@@ -30,7 +30,6 @@ for job in PROFILE.jobs:
         name:
             job.name
         input:
-            lambda _, job=job: str(job.notebook.path),
             [place(path) for path in job.inputs if path in MADE],
         output:
             # `update`, or Snakemake would remove a finished run before it asks for it again: the

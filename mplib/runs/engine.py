@@ -162,12 +162,13 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(home()), "--nolock", "--rerun-incomplete", "--keep-going",
         "--quiet", "progress", "rules", "host",
-        # What else a run depends on is in its folder's name, and in what the runner compares.
         "--rerun-triggers", "mtime", "input",
         "--config", f"profile=name:{quote(profile.name)}", *engine.options(),
     ]  # fmt: skip
-    if not _tell(profile, engine):
+    if not (found := _tell(profile, engine)):
         return
+    # Snakemake compares times alone; an edited notebook or data file, or one cut short, is ours.
+    command += ["--forcerun", *(job.name for job in found)]
     try:
         call(command, lock, "Snakemake failed: the messages above say why")
     except NotebookFailed as error:

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -70,8 +71,12 @@ notebooks:
 
 @pytest.mark.slow
 def test_a_sweep_over_steps_where_everything_is_odd(tmp_path: Path) -> None:
-    """A home with braces, blanks and a #, given as a relative path; no HOME, no git, a long TMPDIR,
-    another environment's python3, another backend, figures all the same."""  # fmt: skip
+    """Braces, blanks and a # in the paths of checkout and home, which is relative; no HOME, no git,
+    a long TMPDIR, another environment's python3, another backend, figures all the same."""
+    checkout = tmp_path / "c {x} #1"
+    for name in ("mplib", "notebooks", "profiles", "results"):
+        shutil.copytree(ROOT / name, checkout / name)
+    shutil.copy(ROOT / "Snakefile", checkout)
     kernel = {"argv": ["/bin/false"], "display_name": "other", "language": "python"}
     plant(tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json", json.dumps(kernel))
     profile = plant(tmp_path / "a #b {c}.yaml", SWEEP)
@@ -83,7 +88,7 @@ def test_a_sweep_over_steps_where_everything_is_odd(tmp_path: Path) -> None:
     long = tmp_path / ("long_" * 20)
     long.mkdir()
     environment = {name: value for name, value in os.environ.items() if name != "HOME"} | {
-        "PATH": str(tools), "TMPDIR": str(long), "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT),
+        "PATH": str(tools), "TMPDIR": str(long), "MPLBACKEND": "Agg", "PYTHONPATH": str(checkout),
         "JUPYTER_PATH": str(tmp_path / "jupyter"), "MPLIB_HOME": "h {x} #1",
     }  # fmt: skip
     line = [sys.executable, "-m", "mplib", "sweep", "--profile", profile.name]
