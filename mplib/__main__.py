@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(arguments: argparse.Namespace) -> int:
     """Calls what the command stands for; imports are late, so that each starts at once."""
+    # A grammar of addresses that takes a second to load, and that no notebook's format asks for.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     if arguments.command == "run":
         from mplib.runs.parameters import Typed
         from mplib.runs.runner import execute, parse_parameters

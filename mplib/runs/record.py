@@ -12,12 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import matplotlib.pyplot as plt
-import pandas as pd
-from IPython.display import Markdown, display
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError
 from mplib.files import (
@@ -35,6 +30,10 @@ from mplib.files import (
 from mplib.runs.gpus import POLL_SECONDS
 from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import PLUMBING, run_folder
+
+if TYPE_CHECKING:  # the runner starts many a run and draws nothing itself
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 UNFINISHED = ("*.csv", "figures/*.png", "figures/*.pdf", "manifest.json", ".*.[0-9]*")
 """What a run writes before it is finished; nothing else is removed when it is begun anew."""
@@ -77,11 +76,11 @@ class Run:
     def table(
         self,
         name: str,
-        table: pd.DataFrame,
+        table: "pd.DataFrame",
         *,
         summary: str | None = None,
         readme: str | None = None,
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Saves a tidy table as CSV with the run's parameters as columns; returns it without.
 
         Args:
@@ -101,8 +100,11 @@ class Run:
         write_atomically(self.partial / f"{name}.csv", table.assign(**scalars).to_csv(index=False))
         return table
 
-    def figure(self, name: str, figure: Figure) -> None:
+    def figure(self, name: str, figure: "Figure") -> None:
         """Shows a figure in the page and saves it as PNG and as PDF."""
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
         try:
             (self.partial / "figures").mkdir(parents=True, exist_ok=True)
             for suffix, options in (
@@ -122,6 +124,8 @@ class Run:
         Raises:
             InputError: it is finished already, or the results cannot be written.
         """
+        from IPython.display import Markdown, display
+
         if self.partial not in _held:
             raise InputError("this run is finished: to make it anew, run its notebook from the top")
         seconds = round(time.time() - self.started, 1)
