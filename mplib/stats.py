@@ -1,9 +1,11 @@
 """How sure a figure is: estimates with their intervals, as columns and as text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, multivariate_t
+from scipy.stats import t as student
+from sklearn.covariance import ledoit_wolf
 
 from mplib.errors import InputError
 
@@ -33,6 +35,20 @@ class Estimate:
     def __str__(self) -> str:
         """As percentages, for a sentence: ``98.1 % [97.0, 98.8]``."""
         return f"{self.value:.1%} [{self.low * 100:.1f}, {self.high * 100:.1f}]".replace("%", " %")
+
+
+@dataclass(frozen=True)
+class Tested(Estimate):
+    """A figure with its interval and what speaks against 0.
+
+    Attributes:
+        p: two-sided p-value of 0; NaN where there is none.
+        cuts: how many cuts into halves the interval rests on; fewer than asked where some have no
+            figure.
+    """
+
+    p: float
+    cuts: int
 
 
 def accuracy(correct: np.ndarray) -> Estimate:
@@ -105,3 +121,63 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> Estimate:
     """
     weights = weights[weights.sum(axis=1) > 0]
     return percentile_interval(weights @ values / weights.sum(axis=1))
+
+
+def from_halves(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> "Tested":
+    """A figure with its 95 % interval, from what it is in both halves of the groups, many times.
+
+    Halves are disjoint, so half of their difference has the variance of the whole's figure, that of
+    fitting included (half-sample replication: McCarthy 1969); a bootstrap of predictions that were
+    made once lacks the latter. Where all halves agree, the interval is that of the rule of three.
+
+    Args:
+        values: the figure of the whole, then of either half of each cut, shape (1 + 2 cuts,); NaN
+            where one half does not have it.
+        groups: how many groups of examples there are.
+        spread: the figure by each of several random baselines alone, if it is the mean over them:
+            other seeds would have given others.
+    """
+    apart = values[1::2] - values[2::2]
+    apart = apart[np.isfinite(apart)]
+    if not len(apart) or not np.isfinite(values[0]):
+        return Tested(float(values[0]), np.nan, np.nan, np.nan, len(apart))
+    variance, freedom = float((apart**2).mean()) / 4, float(len(apart))
+    if spread is not None and len(spread) > 1 and (also := spread.var(ddof=1) / len(spread)):
+        both = variance + also
+        freedom = both**2 / (variance**2 / freedom + also**2 / (len(spread) - 1))
+        variance = both
+    reach = student.ppf(0.975, freedom) * variance**0.5 if variance else 3 / groups
+    value = float(values[0])
+    p = 2 * student.sf(abs(value) / variance**0.5, freedom) if variance else float(value == 0)
+    return Tested(value, value - reach, value + reach, float(p), len(apart))
+
+
+def band(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> list["Tested"]:
+    """Figures along a curve with intervals that hold for all of them at once.
+
+    The intervals of ``from_halves``, as wide as the largest deviation along the curve asks
+    (max-statistic; the deviations' correlation is that of the halves, shrunk by Ledoit and Wolf).
+
+    Args:
+        values: as there, for each place, shape (places, 1 + 2 cuts).
+        groups: how many groups of examples there are.
+        spread: as there, for each place, shape (places, baselines).
+    """
+    found = [
+        from_halves(row, groups, None if spread is None else spread[place])
+        for place, row in enumerate(values)
+    ]
+    apart = (values[:, 1::2] - values[:, 2::2]).T
+    deviation = np.sqrt((apart**2).mean(axis=0))
+    known = np.isfinite(deviation) & (deviation > 0)
+    if known.sum() < 2:
+        return found
+    shared, _ = ledoit_wolf(apart[:, known] / deviation[known], assume_centered=True)
+    scale = np.sqrt(np.diag(shared))
+    draws = multivariate_t(shape=shared / np.outer(scale, scale), df=len(apart), seed=0).rvs(20_000)
+    factor = np.quantile(abs(draws).max(axis=1), 0.95) / student.ppf(0.975, len(apart))
+    return [
+        replace(one, low=one.value - factor * reach, high=one.value + factor * reach)
+        for one in found
+        for reach in [one.value - one.low]
+    ]

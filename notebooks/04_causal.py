@@ -176,7 +176,7 @@ run.figure("knock_out", figures.knock_out_effects(found.table, found.guess))
 # lists that it reads better should lose more.
 
 # %%
-settings = ProbeSettings(neighbours, folds=folds, resamples=resamples, seed=seed)
+settings = ProbeSettings(neighbours, folds=folds, seed=seed)
 simplified = scale_examples(by_head.mean(axis=-1))
 predicted = predict(simplified, heights, settings=settings)
 correctness = knockout.probe_correctness(heights, predicted)

@@ -65,7 +65,7 @@ from mplib.studies.checkpoints import finetuned_models
 
 run = start_run("07_corruption_ksmallest", globals())
 task = KSmallest(k, m, pool, repeats)
-settings = ProbeSettings(neighbours, 2, folds, resamples, seed)
+settings = ProbeSettings(neighbours, 2, folds, seed=seed)
 
 # %% [markdown]
 # ## Corruptions

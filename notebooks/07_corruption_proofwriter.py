@@ -65,7 +65,7 @@ from mplib.studies import corruption, knockout, language, robustness
 
 run = start_run("07_corruption_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
-settings = ProbeSettings(neighbours, 1, folds, resamples, seed)
+settings = ProbeSettings(neighbours, 1, folds, seed=seed)
 
 # %% [markdown]
 # ## Corruptions

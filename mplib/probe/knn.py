@@ -3,16 +3,20 @@
 Paper, sections 3.3 and 3.4.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from sklearn import config_context
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import scale
 from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
-from mplib.stats import group_numbers, group_weights, percentile_interval
+from mplib.probe.neighbours import Neighbours
+from mplib.stats import group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
 
@@ -24,19 +28,62 @@ class ProbeSettings:
         neighbours: number of neighbours; each counts by the inverse of its distance.
         metric_power: 2 for the Euclidean distance (numbers), 1 for Manhattan (language).
         folds: cross-validation folds; all statements of a group stand in one fold.
-        resamples: bootstrap resamples of the groups behind each 95 % interval.
-        seed: of the folds, the permutation and the resamples.
+        halves: how often the groups are halved and both halves probed, for each 95 % interval.
+        seed: of the folds, the permutation and the halves.
+        fold_seeds: how many ways of cutting the folds a figure is the mean of.
     """
 
     neighbours: int = 8
     metric_power: int = 2
     folds: int = 5
-    resamples: int = 1000
+    halves: int = 10
     seed: int = 0
+    fold_seeds: int = 5
 
 
 DEFAULT = ProbeSettings()
 """The paper's classifiers for numbers."""
+
+
+def _knn(
+    values: np.ndarray, labels: np.ndarray, folds: np.ndarray, settings: ProbeSettings
+) -> Iterator[np.ndarray]:
+    # A quarter of these columns holds the wanted neighbours in a half, on average.
+    near = Neighbours(values, 12 * settings.neighbours, settings.metric_power)
+    for fold in folds:
+        rows = np.flatnonzero(fold >= 0)
+        yield near.votes(rows, labels, fold, settings.neighbours)
+
+
+def _logistic(
+    values: np.ndarray, labels: np.ndarray, folds: np.ndarray, settings: ProbeSettings
+) -> Iterator[np.ndarray]:
+    values = scale(values)
+    # Many small fits: threads that share one would wait for each other more than they work.
+    with threadpool_limits(1), config_context(skip_parameter_validation=True, assume_finite=True):
+        for fold in folds:
+            chances = np.zeros((len(values), int(labels.max()) + 1))
+            for number in range(fold.max() + 1):
+                train, test = (fold >= 0) & (fold != number), fold == number
+                seen = np.unique(labels[train])
+                if len(seen) == 1:
+                    chances[test, seen[0]] = 1
+                elif test.any():
+                    model = LogisticRegression(solver="newton-cholesky")
+                    model.fit(values[train], labels[train])
+                    chances[np.ix_(test, seen)] = model.predict_proba(values[test])
+            yield chances[fold >= 0]
+
+
+Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray, ProbeSettings], Iterator[np.ndarray]]
+
+CLASSIFIERS: dict[str, Classifier] = {"kNN": _knn, "logistic": _logistic}
+"""Classifiers by name: the paper's, and one that weighs features of unlike kinds and scales.
+
+Features (rows, features), labels from 0 on, and the fold of every row in each of several trials, -1
+where it takes no part, (trials, rows), in; for each trial, the probability of each label for the
+rows that take part out, from the other folds alone, (rows, labels).
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +114,7 @@ def predict(
     heights: np.ndarray,
     groups: np.ndarray | None = None,
     settings: ProbeSettings = DEFAULT,
+    classifier: str = "kNN",
 ) -> Predictions:
     """Fits both classifiers in cross-validation and predicts every statement out of fold.
 
@@ -75,14 +123,22 @@ def predict(
         heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
         groups: group of each example, shape (examples,); each its own if None.
         settings: of the classifiers.
+        classifier: one of ``CLASSIFIERS``.
 
     Raises:
         InputError: shapes disagree, or there are fewer groups than folds.
     """
-    return Predictions(
-        _out_of_fold(features, usefulness(heights), groups, settings),
-        _out_of_fold(features, useful_heights(heights), groups, settings),
-    )
+    members = group_numbers(len(heights), groups)
+    if (found := int(members.max()) + 1) < (folds := settings.folds):
+        raise InputError(f"{found} groups of examples for {folds} folds: add groups or lower folds")
+    same_shape(features, heights)
+    guesses = []
+    for labels in (usefulness(heights), useful_heights(heights)):
+        trials = Trials.of(labels, members, settings, [(settings.seed, slice(None))])
+        guess = np.full_like(labels, PADDING)
+        guess[trials.place] = next(trials.run(features, classifier, settings)).chances.argmax(1)
+        guesses.append(guess)
+    return Predictions(*guesses)
 
 
 def same_shape(features: np.ndarray, heights: np.ndarray) -> None:
@@ -93,57 +149,92 @@ def same_shape(features: np.ndarray, heights: np.ndarray) -> None:
         )
 
 
-def _out_of_fold(
-    features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, settings: ProbeSettings
-) -> np.ndarray:
-    """Predicted label of each statement that has one, from folds that do not hold its group."""
-    same_shape(features, labels)
-    groups, folds = group_numbers(len(labels), groups), settings.folds
-    if (found := len(np.unique(groups))) < folds:
-        raise InputError(f"{found} groups of examples for {folds} folds: add groups or lower folds")
-    example, statement = np.nonzero(labels != PADDING)
-    rows, gold, group = features[example, statement], labels[example, statement], groups[example]
-    if (told := len(np.unique(group))) < 2:
-        where = f"statements to tell apart stand in {told} group of examples"
-        raise InputError(f"{where}: two are needed, to predict one from the other")
-    predicted = np.full_like(labels, PADDING)
-    # Fewer folds where few groups have a statement of these labels.
-    split = GroupKFold(min(folds, told), shuffle=True, random_state=settings.seed)
-    # Many small searches: threads that share one would wait for each other more than they work.
-    with threadpool_limits(1), config_context(skip_parameter_validation=True):
-        for train, test in split.split(rows, gold, group):
-            number, power = min(settings.neighbours, len(train)), settings.metric_power
-            near = KNeighborsClassifier(number, weights="distance", p=power)
-            near.fit(rows[train], gold[train])
-            predicted[example[test], statement[test]] = near.predict(rows[test])
-    return predicted
+@dataclass(frozen=True)
+class Told:
+    """What a classifier says of statements out of fold.
 
-
-def usefulness_f1(
-    features: np.ndarray,
-    heights: np.ndarray,
-    groups: np.ndarray | None = None,
-    settings: ProbeSettings = DEFAULT,
-) -> dict[str, float]:
-    """Macro-F1 of the first classifier alone with its 95 % interval: ``f1``, ``low``, ``high``.
-
-    Arguments and errors are those of ``predict``.
+    Attributes:
+        gold: their labels, shape (statements,).
+        chances: probability of each label from 0 on, shape (statements, labels).
     """
-    gold = usefulness(heights)
-    predicted = _out_of_fold(features, gold, groups, settings)
-    counts = confusions(gold, predicted, groups)
-    weights = group_weights(len(counts), settings.resamples, np.random.default_rng(settings.seed))
-    return percentile_interval(resampled_f1(counts, weights)[0]).columns("f1")
+
+    gold: np.ndarray
+    chances: np.ndarray
+
+    @property
+    def f1(self) -> np.ndarray:
+        """F1 of each label that occurs."""
+        labels = self.chances.shape[1]
+        pairs = self.gold.astype(int) * labels + self.chances.argmax(axis=1)
+        counts = np.bincount(pairs, minlength=labels**2).reshape(labels, labels)
+        return class_f1(counts.astype(float))[counts.sum(axis=1) > 0]
+
+    def bits(self, certain: float) -> float:
+        """Mean bits that the right label still costs after what is told.
+
+        Args:
+            certain: observations that a probability counts for; half a one is added to each label,
+                since neighbours that agree are no proof.
+        """
+        labels = self.chances.shape[1]
+        smooth = (self.chances * certain + 0.5) / (certain + 0.5 * labels)
+        return float(-np.log2(smooth[np.arange(len(self.gold)), self.gold]).mean())
 
 
-def confusions(gold: np.ndarray, predicted: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Confusion counts of each group, shape (groups, classes, classes), gold first."""
-    example, statement = np.nonzero(gold != PADDING)
-    truth, guess = gold[example, statement], predicted[example, statement]
-    members = group_numbers(len(gold), groups)
-    counts = np.zeros((members.max() + 1, *(int(truth.max(initial=0)) + 1,) * 2))
-    np.add.at(counts, (members[example], truth, guess), 1)
-    return counts
+@dataclass(frozen=True)
+class Trials:
+    """Cross-validations of one target, the same for every source of features.
+
+    Attributes:
+        place: examples and statements that have a label.
+        labels: theirs, shape (rows,).
+        folds: fold of each in every trial, -1 where it takes no part, shape (trials, rows).
+    """
+
+    place: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    folds: np.ndarray
+
+    @classmethod
+    def of(
+        cls, labels: np.ndarray, groups: np.ndarray, settings: ProbeSettings,
+        ways: Sequence[tuple[int, Any]],
+    ) -> Self:  # fmt: skip
+        """Cuts folds of whole groups.
+
+        Args:
+            labels: ``PADDING`` where there is none, shape (examples, statements).
+            groups: group of each example, shape (examples,).
+            settings: there are fewer folds where few groups have a label.
+            ways: of each trial, the seed of its folds and the groups that take part.
+
+        Raises:
+            InputError: all labelled statements stand in one group.
+        """
+        place = np.nonzero(labels != PADDING)
+        group = groups[place[0]]
+        if (told := len(np.unique(group))) < 2:
+            where = f"statements to tell apart stand in {told} group of examples"
+            raise InputError(f"{where}: two are needed, to predict one from the other")
+        folds = np.full((len(ways), len(group)), -1)
+        for fold, (seed, part) in zip(folds, ways, strict=True):
+            chosen = np.zeros(int(groups.max()) + 1, dtype=bool)
+            chosen[part] = True
+            rows = np.flatnonzero(chosen[group])
+            number = min(settings.folds, len(np.unique(group[rows])))
+            if number > 1:  # else it has no figure
+                split = GroupKFold(number, shuffle=True, random_state=seed % 2**32)
+                for i, (_, test) in enumerate(split.split(rows, groups=group[rows])):
+                    fold[rows[test]] = i
+        return cls(place, labels[place], folds)
+
+    def run(
+        self, features: np.ndarray, classifier: str, settings: ProbeSettings
+    ) -> "Iterator[Told]":
+        """What is told of each statement that takes part, trial by trial."""
+        found = CLASSIFIERS[classifier](features[self.place], self.labels, self.folds, settings)
+        for fold, chances in zip(self.folds, found, strict=True):
+            yield Told(self.labels[fold >= 0], chances)
 
 
 def class_f1(counts: np.ndarray) -> np.ndarray:
@@ -155,10 +246,3 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     total = counts.sum(-1) + counts.sum(-2)
     return np.divide(2 * hits, total, out=np.zeros_like(hits), where=total > 0)
-
-
-def resampled_f1(counts: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Macro-F1 and top-class F1 for each row of weights over groups; two arrays (resamples,)."""
-    totals = np.tensordot(weights, counts, axes=1)
-    f1, occurs = class_f1(totals), counts.sum(axis=(0, 2)) > 0
-    return f1[..., occurs].mean(-1), f1[..., -1]

@@ -1,20 +1,35 @@
-"""The probe: two kNN classifiers on attention, their scores, controls and intervals.
+"""The probe's scores: models over their random twins and over the text, with controls.
 
 The first classifier tells useful statements from useless ones (V), the second tells the height of a
-useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4.
+useful statement in the gold tree (G given V); paper, sections 3.3 and 3.4. Beside the paper's
+scores stands the *gain*: what attention adds to the text, over what the twins' attention adds.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
-from mplib.probe import knn
-from mplib.probe.knn import DEFAULT, Predictions, ProbeSettings
-from mplib.stats import group_numbers, group_weights, percentile_interval
+from mplib.probe.knn import (
+    CLASSIFIERS,
+    DEFAULT,
+    Predictions,
+    ProbeSettings,
+    Told,
+    Trials,
+    predict,
+    useful_heights,
+    usefulness,
+)
+from mplib.stats import band, from_halves, group_numbers
 from mplib.tasks.trees import PADDING, USELESS
+
+MEASURES = ("V", "G", "G_root", "V bits", "G bits")
+"""Macro-F1 of usefulness, of heights, F1 of the root's height; bits that a label still costs."""
+
 
 TARGETS = {"S_P1": "V", "S_P2": "G", "S_P2_root": "G_root"}
 """Each score and the F1 it normalises: V, G over all heights, and G of the root's height alone.
@@ -24,26 +39,41 @@ constant, and Eq 2 cancels the constant one. ``S_P2`` here is the macro-F1 of Eq
 """
 
 
+ROOM = 0.05
+"""A baseline's F1 this near to 1 leaves nothing to divide by."""
+
+
+PREFIXES = 10
+"""Prefixes of layers that are probed, at most, the last among them."""
+
+
 @dataclass
 class Comparison:
-    """F1s and scores of several sources over the same examples.
+    """F1s, scores and gains of several sources over the same examples.
 
     Attributes:
-        f1: a row for each source and target: macro-F1 with its 95 % interval.
-        scores: a row for each model, score and baseline, with its 95 % interval.
-        predictions: out-of-fold predictions of each source.
+        f1: a row for each source, target and classifier: macro-F1 with its 95 % interval.
+        scores: a row for each model, score and classifier, with its 95 % interval, and the
+            difference of the F1s behind it with its own.
+        gains: a row for each model, target, measure, classifier and what it is over.
+        predictions: out-of-fold predictions of each source by the paper's classifier.
     """
 
     f1: pd.DataFrame
     scores: pd.DataFrame
+    gains: pd.DataFrame
     predictions: dict[str, Predictions] = field(default_factory=dict)
 
 
 def permuted_labels(heights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same labels, dealt anew to the statements of all examples."""
+    """The same labels, dealt anew among the statements of each example.
+
+    Not among all: how many statements an example has tells how many of them are useful.
+    """
     shuffled = heights.copy()
-    real = heights != PADDING
-    shuffled[real] = rng.permutation(heights[real])
+    for row in shuffled:
+        real = row != PADDING
+        row[real] = rng.permutation(row[real])
     return shuffled
 
 
@@ -56,6 +86,72 @@ What the classifiers reach without any information. The first word of the name i
 """
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The trials of both targets: over fold seeds, then in both halves of the groups, many times.
+
+    They are the same for all sources, so that differences are paired. With one height (k = 1,
+    depth 0) or without useless statements there is nothing to tell: F1 would be 1 for anybody.
+
+    Attributes:
+        useful: trials of the first classifier, if there is something to tell.
+        height: of the second.
+        groups: how many groups of examples there are.
+        settings: of the classifiers and intervals.
+    """
+
+    useful: Trials | None
+    height: Trials | None
+    groups: int
+    settings: ProbeSettings
+
+    @classmethod
+    def of(cls, heights: np.ndarray, groups: np.ndarray, settings: ProbeSettings) -> "Plan":
+        """The trials for gold heights (examples, statements) and the group of each example."""
+        number, rng = int(groups.max()) + 1, np.random.default_rng([settings.seed, 1])
+        ways: list[tuple[int, Any]] = [
+            (settings.seed + i, slice(None)) for i in range(settings.fold_seeds)
+        ]
+        for _ in range(settings.halves if number >= 4 else 0):
+            order = rng.permutation(number)
+            ways += [(settings.seed, part) for part in np.split(order, [number // 2])]
+
+        def trials(labels: np.ndarray) -> Trials | None:
+            kinds = len(np.unique(labels[labels != PADDING]))
+            return Trials.of(labels, groups, settings, ways) if kinds > 1 else None
+
+        return cls(trials(usefulness(heights)), trials(useful_heights(heights)), number, settings)
+
+    def run(self, features: np.ndarray, classifier: str) -> np.ndarray:
+        """The ``MEASURES`` of one source.
+
+        Returns:
+            Shape (1 + 2 halves, 5): means over fold seeds, then each half; NaN where there is
+            nothing to tell.
+        """
+        chosen = self.settings
+        # As many observations as stand behind a probability: neighbours, or all.
+        certain = chosen.neighbours if classifier == "kNN" else features[..., 0].size
+        columns = []
+        for trials, of in ((self.useful, [0, 3]), (self.height, [1, 2, 4])):
+            if trials is None:
+                continue
+            told = trials.run(features, classifier, chosen)
+            columns.append((of, np.array([_figures(one, certain, len(of)) for one in told])))
+        found = np.full((len(columns[0][1]) if columns else 1, len(MEASURES)), np.nan)
+        for of, values in columns:
+            found[:, of] = values
+        once = chosen.fold_seeds
+        return np.concatenate([found[:once].mean(axis=0, keepdims=True), found[once:]])
+
+
+def _figures(told: Told, certain: float, number: int) -> list[float]:
+    """Macro-F1, the top label's F1 where three are wanted, bits; NaN where only one label is."""
+    if len(f1 := told.f1) < 2:
+        return [np.nan] * number
+    return [f1.mean(), *f1[-1:][: number - 2], told.bits(certain)]
+
+
 def compare(
     models: Mapping[str, np.ndarray],
     heights: np.ndarray,
@@ -65,54 +161,64 @@ def compare(
     controls: Collection[str] = tuple(CONTROLS),
     groups: np.ndarray | None = None,
     settings: ProbeSettings = DEFAULT,
+    classifiers: Sequence[str] = tuple(CLASSIFIERS),
 ) -> Comparison:
-    """Probes models, their random twins and the controls, and scores the models over the baselines.
+    """Probes models, their random twins and the controls, and scores the models over them.
 
-    All sources share examples, folds and bootstrap resamples, so the intervals of a score are
-    those of paired differences. A resample draws groups of examples, and twins where several stand
-    for the random baseline. The text baseline is the strongest of its feature sets.
+    All sources share examples, folds and halves, so the intervals are those of paired differences;
+    those over several twins hold for other seeds of twins too.
 
     Args:
         models: features of each model, shape (examples, statements, layers).
         heights: gold heights, shape (examples, statements).
         twins: features of random twins, one a seed.
-        text: features of the text alone, by name, shape (examples, statements, features).
+        text: features of the text alone, by name, shape (examples, statements, features): ``text``,
+            what stands there, is part of the gain; others, such as what a reader could compute,
+            stand beside.
         controls: some of ``CONTROLS``.
         groups: group of each example; each its own if None.
         settings: of the classifiers and intervals.
+        classifiers: some of ``CLASSIFIERS``.
 
     Returns:
-        The tables, with ``kind`` one of model, twin, text, or a control's (permuted).
+        The tables, with ``kind`` one of model, twin, text, joint (text and model), joint twin (text
+        and twin), or a control's (permuted).
+
+    Raises:
+        InputError: shapes disagree, or there are fewer groups than folds.
     """
     groups = group_numbers(len(heights), groups)
     rng = np.random.default_rng(settings.seed)
-    # All are dealt, wanted or not, so that the resamples behind them are always the same.
-    dealt = {name: _dealt(control, heights, groups, rng) for name, control in CONTROLS.items()}
-    first = next(iter(models.values()), None)
-    sources: list[tuple[str, str, np.ndarray, np.ndarray]] = [
-        *(("model", name, values, heights) for name, values in models.items()),
-        *(("twin", f"random twin {i}", values, heights) for i, values in enumerate(twins)),
-        *(("text", name, values, heights) for name, values in (text or {}).items()),
-        *((name.split()[0], name, first, dealt[name]) for name in controls if first is not None),
-    ]
-    weights = group_weights(int(groups.max()) + 1, settings.resamples, rng)
-    predictions: dict[str, Predictions] = {}
-    f1: dict[str, dict[tuple[str, str], np.ndarray]] = {target: {} for target in TARGETS.values()}
-    table = []
-    for kind, name, values, labels in sources:
-        predictions[name] = found = knn.predict(values, labels, groups, settings)
-        useful = knn.confusions(knn.usefulness(labels), found.useful, groups)
-        height = knn.confusions(knn.useful_heights(labels), found.height, groups)
-        own = {"V": knn.resampled_f1(useful, weights)[0]}
-        # With one height there is nothing to tell (k = 1, depth 0): F1 would be 1 for anybody.
-        if (height.sum(axis=(0, 2)) > 0).sum() > 1:
-            own["G"], own["G_root"] = knn.resampled_f1(height, weights)
-        for target, values in own.items():
-            f1[target][kind, name] = values
-            estimate = percentile_interval(values).columns("f1")
-            table.append({"kind": kind, "source": name, "target": target, **estimate})
-    scores = _scores(f1, rng) if twins or text else []
-    return Comparison(pd.DataFrame(table), pd.DataFrame(scores), predictions)
+    plain = {
+        **{("model", name): values for name, values in models.items()},
+        **{("twin", f"random twin {i}"): values for i, values in enumerate(twins)},
+        **{("text", name): values for name, values in (text or {}).items()},
+    }
+    predictions = {
+        name: predict(values, heights, groups, settings) for (_, name), values in plain.items()
+    }
+    sources = dict(plain)
+    if text and "text" in text:
+        for (kind, name), values in plain.items():
+            if kind != "text":
+                joint = "joint" if kind == "model" else "joint twin"
+                together = np.concatenate([text["text"], values], axis=-1)
+                sources[joint, f"text + {name}"] = together
+    plan, dealt = Plan.of(heights, groups, settings), {}
+    for name in controls if models else ():
+        labels = _dealt(CONTROLS[name], heights, groups, rng)
+        dealt[name] = Plan.of(labels, groups, settings)
+        sources[name.split()[0], name] = next(iter(models.values()))
+    parts: dict[str, list[dict[str, Any]]] = {"f1": [], "scores": [], "gains": []}
+    for classifier in classifiers:
+        found = {
+            key: dealt.get(key[1], plan).run(values, classifier)
+            for key, values in sources.items()
+        }
+        one = _Found(found, plan.groups)
+        for name, rows in (("f1", one.f1()), ("scores", one.scores()), ("gains", one.gains())):
+            parts[name] += [row | {"classifier": classifier} for row in rows]
+    return Comparison(**{n: pd.DataFrame(p) for n, p in parts.items()}, predictions=predictions)
 
 
 def _dealt(
@@ -129,37 +235,87 @@ def _dealt(
     return labels
 
 
-def _scores(
-    f1: Mapping[str, Mapping[tuple[str, str], np.ndarray]], rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """Scores (Eqs 1 and 2) of models over both baselines, and of each twin over the others."""
-    rows = []
-    for score, target in TARGETS.items():
-        texts = {name: values for (kind, name), values in f1[target].items() if kind == "text"}
-        twins = {name: values for (kind, name), values in f1[target].items() if kind == "twin"}
-        for (kind, name), own in f1[target].items():
-            baselines = {}
-            others = [values for twin, values in twins.items() if twin != name]
-            if others and kind in ("model", "twin"):
-                baselines["random twin"] = _resample_twins(np.stack(others), rng)
-            if kind == "model" and texts:
-                best = max(texts, key=lambda text: texts[text][0])
-                baselines[f"text ({best})"] = texts[best]
-            for over, base in baselines.items():
-                found: dict[str, Any] = {"note": "undefined: the baseline is perfect"}
-                if base[0] < 1:
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        values = (own - base) / (1 - base)
-                    found = percentile_interval(values[np.isfinite(values)]).columns()
-                rows.append({"kind": kind, "source": name, "score": score, "over": over, **found})
-    return rows
+@dataclass(frozen=True)
+class _Found:
+    """Replicates of every source, by kind and name, and how many groups are behind them."""
+
+    by: dict[tuple[str, str], np.ndarray]
+    groups: int
+
+    def of(self, kind: str, measure: str, but: str = "") -> dict[str, np.ndarray]:
+        """Replicates of one measure by all sources of a kind, but one."""
+        place = MEASURES.index(measure)
+        found = {name: values[:, place] for (of, name), values in self.by.items() if of == kind}
+        return {name: values for name, values in found.items() if name != but}
+
+    def f1(self) -> list[dict[str, Any]]:
+        """Rows of F1s and of bits that are left."""
+        rows = []
+        for (kind, name), values in self.by.items():
+            for target, own in zip(MEASURES, values.T, strict=True):
+                if np.isfinite(own[0]):
+                    found = from_halves(own, self.groups)
+                    most = np.inf if "bits" in target else 1
+                    low, high = np.clip([found.low, found.high], 0, most)
+                    about = {"kind": kind, "source": name, "target": target}
+                    rows.append(about | {"f1": found.value, "low": low, "high": high})
+        return rows
+
+    def scores(self) -> list[dict[str, Any]]:
+        """Rows of scores (Eqs 1 and 2) of models over their twins, and of each twin over others."""
+        rows = []
+        for score, target in TARGETS.items():
+            for kind in ("model", "twin"):
+                for name, own in self.of(kind, target).items():
+                    if others := [*self.of("twin", target, but=name).values()]:
+                        about = {"kind": kind, "source": name, "score": score}
+                        rows.append(about | {"over": "random twin"} | self._score(own, others))
+        return [row for row in rows if row]
+
+    def _score(self, own: np.ndarray, others: Sequence[np.ndarray]) -> dict[str, Any]:
+        """A score, the difference behind it, or why it has no value."""
+        base = np.mean(others, axis=0)
+        apart = from_halves(own - base, self.groups, np.array([own[0] - x[0] for x in others]))
+        away = {"difference": apart.value, "difference_low": apart.low,
+                "difference_high": apart.high}  # fmt: skip
+        sure = from_halves(base, self.groups, np.array([x[0] for x in others]))
+        if not 1 - sure.value > max(ROOM, sure.value - sure.low):
+            return away | {"note": f"not defined here: the baseline's F1 is {sure.value:.3f}"}
+        each = np.array([(own[0] - x[0]) / (1 - x[0]) for x in others])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = from_halves((own - base) / (1 - base), self.groups, each)
+        return found.columns() | {"p": found.p} | away
+
+    def gains(self) -> list[dict[str, Any]]:
+        """Rows of gains over text and twins, and of selectivity: over the same labels, dealt."""
+        rows = []
+        for target in MEASURES:
+            unit, sign = ("bits", -1) if "bits" in target else ("F1", 1)
+            cases = [
+                (name.removeprefix("text + "), "text and twins", own, self.of("joint twin", target))
+                for name, own in self.of("joint", target).items()
+            ]
+            first = next(iter(self.of("model", target).items()), None)
+            if first and unit == "F1":
+                dealt = self.of("permuted", target)
+                cases.append((first[0], "permuted labels", first[1], dealt))
+            for name, over, own, others in cases:
+                if others and np.isfinite(own[0]):
+                    apart = sign * (own - np.stack([*others.values()]))
+                    found = from_halves(apart.mean(axis=0), self.groups, apart[:, 0])
+                    about = {"kind": "model", "source": name, "target": target.split()[0]}
+                    about |= {"measure": unit, "over": over}
+                    rows.append(about | found.columns() | {"p": found.p, "against": len(others)})
+        return rows
 
 
-def _resample_twins(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mean over twins, which each resample draws anew; (resamples,) from (twins, resamples)."""
-    drawn = rng.integers(len(values), size=values.shape)
-    drawn[:, 0] = np.arange(len(values))
-    return np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+def discoveries(gains: pd.DataFrame) -> pd.DataFrame:
+    """Gains with a column ``q``: p-values that hold the share of false discoveries over the rows.
+
+    Each measure, classifier and comparison is a family of its own (Benjamini and Hochberg 1995).
+    """
+    family = gains.groupby(["measure", "classifier", "over"], sort=False).p
+    return gains.assign(q=family.transform(false_discovery_control))
 
 
 def compare_prefixes(
@@ -169,17 +325,67 @@ def compare_prefixes(
     twins: Sequence[np.ndarray],
     groups: np.ndarray | None = None,
     settings: ProbeSettings = DEFAULT,
-) -> Comparison:
-    """Scores from the first l layers, for every l, over the twins' own first l layers (Fig 6)."""
-    parts: dict[str, list[pd.DataFrame]] = {"f1": [], "scores": []}
-    for layers in range(1, next(iter(models.values())).shape[-1] + 1):
-        own = {name: values[..., :layers] for name, values in models.items()}
-        beside = [values[..., :layers] for values in twins]
-        found = compare(own, heights, twins=beside, controls=(), groups=groups, settings=settings)
-        for name, tables in parts.items():
-            tables.append(getattr(found, name))
-            tables[-1].insert(0, "layers", layers)
-    return Comparison(*map(pd.concat, parts.values()))
+) -> pd.DataFrame:
+    """Scores from the first l layers over the twins' own first l layers (Figs 6 to 8).
+
+    At most ``PREFIXES`` prefixes; folds are cut in one way. The intervals of a curve hold for all
+    of its points at once.
+
+    Returns:
+        A row for each model, score and prefix: ``layers``, value, low, high, and the F1s behind.
+    """
+    groups = group_numbers(len(heights), groups)
+    plan = Plan.of(heights, groups, replace(settings, fold_seeds=1))
+    counts = prefix_lengths(next(iter(models.values())).shape[-1])
+    parts = [
+        [plan.run(values[..., :n], "kNN") for n in counts] for values in (*models.values(), *twins)
+    ]
+    beside = np.array(parts[len(models) :])  # (twins, prefixes, replicates, measures)
+    rows = []
+    for (name, _), own in zip(models.items(), np.array(parts[: len(models)]), strict=True):
+        for score, target in TARGETS.items():
+            place = MEASURES.index(target)
+            mine, theirs = own[..., place], beside[..., place]
+            base = theirs.mean(axis=0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                curve = (mine - base) / (1 - base)
+                each = ((mine - theirs) / (1 - theirs))[..., 0].T
+            room = 1 - base[:, 0] > ROOM
+            found = band(np.where(room[:, None], curve, np.nan), plan.groups, each)
+            rows += [
+                {"layers": n, "kind": "model", "source": name, "score": score,
+                 "over": "random twin", **one.columns(), "f1": f1, "twin_f1": twin_f1}
+                for n, one, f1, twin_f1 in zip(counts, found, mine[:, 0], base[:, 0], strict=True)
+                if np.isfinite(f1)
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def prefix_lengths(layers: int) -> list[int]:
+    """How many of the first layers are probed: every number, or ``PREFIXES`` spread over them.
+
+    >>> prefix_lengths(4), prefix_lengths(30)
+    ([1, 2, 3, 4], [1, 4, 7, 11, 14, 17, 20, 24, 27, 30])
+    """
+    return np.unique(np.linspace(1, layers, min(PREFIXES, layers)).round().astype(int)).tolist()
+
+
+def usefulness_curve(
+    features: np.ndarray, heights: np.ndarray, groups: np.ndarray | None, settings: ProbeSettings
+) -> pd.DataFrame:
+    """Macro-F1 of the first classifier by layers used, with intervals that hold at once.
+
+    Returns:
+        Columns ``layers``, ``f1``, ``low``, ``high``.
+    """
+    groups = group_numbers(len(heights), groups)
+    counts = prefix_lengths(features.shape[-1])
+    flat = np.minimum(heights, 0)  # one height: there is no second classifier to fit
+    plan = Plan.of(flat, groups, replace(settings, fold_seeds=1))
+    values = [plan.run(features[..., :n], "kNN")[:, 0] for n in counts]
+    found = band(np.array(values), plan.groups)
+    rows = [{"layers": n, **one.columns("f1")} for n, one in zip(counts, found, strict=True)]
+    return pd.DataFrame(rows)
 
 
 def tidy_predictions(
@@ -201,5 +407,4 @@ def tidy_predictions(
             "predicted_height": pd.Series(found.height[at], dtype="Int8").mask(gold == USELESS),
         })
         for source, found in predictions.items()
-        if source not in CONTROLS
     )  # fmt: skip

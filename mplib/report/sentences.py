@@ -84,20 +84,47 @@ def map_sentences(by_rank: Mapping[str, np.ndarray], k: int) -> list[str]:
     return lines
 
 
+def gain_sentences(gains: pd.DataFrame) -> list[str]:
+    """What attention adds to the text, by the classifier that is fit for both together."""
+    told = {"V": "which statements are useful", "G": "their heights"}
+    part = gains[(gains.over == "text and twins") & gains.target.isin(told)]
+    lines = []
+    for target, rows in part.groupby("target", sort=False):
+        by = {key: row for key, row in zip(rows[["classifier", "measure"]].agg(tuple, axis=1),
+                                           rows.to_dict("records"), strict=True)}  # fmt: skip
+        row, bits, near = (by.get(key) for key in (
+            ("logistic", "F1"), ("logistic", "bits"), ("kNN", "F1")
+        ))  # fmt: skip
+        if row is None or bits is None:
+            continue
+        found, also = (_Found(one["value"], one["low"], one["high"]) for one in (row, bits))
+        other = (
+            f"; by the kNN {_Found(near['value'], near['low'], near['high']):+.3f}" if near else ""
+        )
+        lines.append(
+            f"{row['source']}: beside the text, its attention tells {told[target]} "
+            f"{found:better than|no better, as far as can be told, than|worse than} its twins' "
+            f"does: gain in F1 {found:**+.3f}, in bits a statement {also:+.3f}{other}."
+        )
+    return lines
+
+
 def probe_sentences(found: "Comparison") -> list[str]:
     """What a comparison of models with their baselines says."""
-    lines = _say(
-        found.scores[found.scores.kind == "model"],
+    near = found.scores[found.scores.classifier == "kNN"]
+    lines = gain_sentences(found.gains) + _say(
+        near[near.kind == "model"],
         "{source}: {score} over the {over} is ",
         "{found:**.2f}: its attention tells {found:more than|no more, as far as can be told, than|"
         "less than} the {over} does.",
     )
-    twins = found.scores[found.scores.kind == "twin"].value
+    twins = near[near.kind == "twin"].value.dropna()
     if len(twins):
         span = f"{twins.min():.2f} and {twins.max():.2f}"
         lines.append(f"The random twins' own scores, each over the others, lie between {span}.")
-    text = found.f1[found.f1.kind == "text"].rename(columns={"f1": "value"})
-    return lines + _say(text, "From the text alone ({source}): F1 {found:.2f} for {target}.")
+    text = found.f1[(found.f1.kind == "text") & ~found.f1.target.str.contains("bits")]
+    form = "From the {source} alone ({classifier}): F1 {found:.2f} for {target}."
+    return lines + _say(text.rename(columns={"f1": "value"}), form)
 
 
 def probed_sentence(procedure: "Procedure", loaded: "LoadedModel") -> str:
@@ -135,17 +162,25 @@ def layer_sentences(found: "LayerSelection | None") -> list[str]:
     ]
 
 
-def language_sentences(answers: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
-    """What the accuracies and scores of sets of examples say."""
+def language_sentences(
+    answers: pd.DataFrame, scores: pd.DataFrame, gains: pd.DataFrame
+) -> list[str]:
+    """What the accuracies, gains and scores of sets of examples say."""
     negation = ', and looking for "not" in the question {:.0%}'
     also = ["" if pd.isna(share) else negation.format(share) for share in answers.by_negation]
     form = "{set}, {subject}: accuracy {found}; a constant guess has {guess:.0%}{also}."
     lines = _say(answers.assign(also=also, value=answers.accuracy), form)
-    models = scores[(scores.kind == "model") & scores.score.isin(["S_P1", "S_P2"])]
-    for (name, subject, among), part in models.groupby(["set", "subject", "among"], sort=False):
-        said = "; ".join(_say(part, "{score} over the {over} ", "{found:**.2f}", "{note}"))
+    parts = ["set", "subject", "among"]
+    gained = gains[(gains.over == "text and twins") & (gains.measure == "F1")]
+    gained = gained[(gained.classifier == "logistic") & gained.target.isin(["V", "G"])]
+    near = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
+    near = near[near.score.isin(["S_P1", "S_P2"])]
+    for (name, subject, among), part in gained.groupby(parts, sort=False):
+        of = near[(near[parts] == [name, subject, among]).all(axis=1)]
+        said = _say(part, "gain in F1 of {target} ", "{found:**+.3f} (q {q:.2g})", "undefined")
+        said += _say(of, "{score} over the {over} ", "{found:.2f}", "{note}")
         where = "" if among == "all statements" else f", among {among}"
-        lines.append(f"{name}{where}, {subject}: {said}.")
+        lines.append(f"{name}{where}, {subject}: {'; '.join(said)}.")
     return lines
 
 
@@ -262,16 +297,22 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
     """What all figures of a profile say together."""
     finished = int((made.state == "finished").sum())
     lines = [f"{finished} of {len(made)} runs are finished; they took {made.seconds.sum():.0f} s."]
-    told = {"S_P1": "which statements are useful", "S_P2": "their heights"}
+    told = {
+        "gain V": "adds to the text on which statements are useful",
+        "gain G": "adds to the text on their heights",
+        "S_P1": "tells which statements are useful",
+        "S_P2": "tells their heights",
+    }
     scores = pooled[pooled.quantity.isin(told)].dropna(subset=["value", "low"])
-    for (score, over), found in scores.groupby(["quantity", "over"]):
-        lines.append(
-            f"{score} over the {over}: attention tells {told[score]} better in "
-            f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
-            f"{found.value.median():.2f} in the median setting."
-        )
+    for quantity, does in told.items():
+        if len(found := scores[scores.quantity == quantity]):
+            lines.append(
+                f"{quantity}: attention {does} more than the random twins' in "
+                f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
+                f"{found.value.median():.2f} in the median setting."
+            )
     if undefined := pooled.value.isna().sum():
-        lines.append(f"{undefined} scores are undefined: the text alone is perfect there.")
+        lines.append(f"{undefined} scores are not defined: the twins leave nothing to be told.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
     kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")
     return lines + _say(

@@ -13,7 +13,9 @@ from mplib.report.paper import paper_table
 from mplib.runs.profiles import PLUMBING, Job, Profile
 from mplib.stats import Estimate
 
-QUANTITIES = ("accuracy", "change in accuracy", "S_P1", "S_P2", "S_P2_root")
+QUANTITIES = (
+    "accuracy", "change in accuracy", "gain V", "gain G", "S_P1", "S_P2", "S_P2_root"
+)  # fmt: skip
 
 
 def _accuracy(table: pd.DataFrame) -> pd.DataFrame:
@@ -25,12 +27,18 @@ def _accuracy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Scores of the models, not of their controls; over the text that tells most."""
-    table = table[table.kind == "model"].rename(columns={"score": "quantity"})
-    table = _sets(table) if "set" in table else table.assign(setting=table.source)
-    table = table.assign(over=table.over.str.replace(r" \(.*", "", regex=True))
-    table = table.sort_values("value").drop_duplicates(["setting", "quantity", "over"])
-    return table.sort_index()
+    """Scores of the models, not of their controls, by the paper's classifier."""
+    table = table[(table.kind == "model") & (table.classifier == "kNN")]
+    table = table.rename(columns={"score": "quantity"})
+    return _sets(table) if "set" in table else table.assign(setting=table.source)
+
+
+def _gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Gains in F1 over text and twins, by the classifier that is fit for both together."""
+    table = table[(table.over == "text and twins") & (table.measure == "F1")]
+    table = table[(table.classifier == "logistic") & table.target.isin(["V", "G"])]
+    table = table.assign(quantity="gain " + table.target)
+    return _sets(table) if "set" in table else table.assign(setting=table.source)
 
 
 def _sets(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +58,7 @@ def _changes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 READERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "accuracy": _accuracy, "scores": _scores, "changes": _changes,
+    "accuracy": _accuracy, "scores": _scores, "gains": _gains, "changes": _changes,
 }  # fmt: skip
 """How the figures of a table are read, by the kind that the notebook says they are."""
 
@@ -143,7 +151,9 @@ def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:
 
 def by_setting(pooled: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and scores with their intervals, a row for each setting, for a page."""
-    return _spread_out(pooled[pooled.quantity.isin(["accuracy", "S_P1", "S_P2"])])
+    return _spread_out(
+        pooled[pooled.quantity.isin(["accuracy", "gain V", "gain G", "S_P1", "S_P2"])]
+    )
 
 
 def by_intervention(pooled: pd.DataFrame) -> pd.DataFrame:

@@ -98,16 +98,18 @@ def shots_table(
 
 def probe_tables(
     readings: Sequence[Readings], procedure: Procedure
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """F1s and scores of every set, among all statements and, where there are kinds, among rules.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """F1s, scores and gains of every set, among all statements and, where there are kinds, rules.
 
     At depth 1 the heights of useful statements are their kinds, fact and rule, so G is asked again
     among rules alone, where only the order of application is left to tell.
 
     Returns:
-        (F1s, scores), the tables of ``mplib.probe.compare`` with the set and ``among`` in front.
+        (F1s, scores, gains), the tables of ``mplib.probe.compare`` with the set and ``among`` in
+        front. The gains have a column ``q``: their p-values with the share of false discoveries
+        held over all sets (Benjamini and Hochberg).
     """
-    f1s, found_scores = [], []
+    tables: dict[str, list[pd.DataFrame]] = {"f1": [], "scores": [], "gains": []}
     for one in readings:
         text = {"text": text_features(one.examples.examples)}
         parts = {"all statements": one.examples.heights}
@@ -116,15 +118,16 @@ def probe_tables(
         for among, heights in parts.items():
             own = {**one.probed, "heights": heights, "text": text}
             found = scores.compare(**own, settings=procedure.settings)
-            f1s.append(found.f1.assign(**one.about, among=among))
-            found_scores.append(found.scores.assign(**one.about, among=among))
-    return _front(f1s), _front(found_scores)
+            for name, parts_of in tables.items():
+                parts_of.append(getattr(found, name).assign(**one.about, among=among))
+    f1, found_scores, gains = map(_front, tables.values())
+    return f1, found_scores, scores.discoveries(gains)
 
 
 def prefix_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """Scores of every set from the first l layers, over the twins' own (Figs 7 and 8)."""
     settings, compare = procedure.settings, scores.compare_prefixes
-    found = [(one, compare(**one.probed, settings=settings).scores) for one in readings]
+    found = [(one, compare(**one.probed, settings=settings)) for one in readings]
     return _front([table.assign(**one.about) for one, table in found])
 
 
@@ -146,8 +149,9 @@ def by_set(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def f1_overview(f1: pd.DataFrame) -> pd.DataFrame:
-    """F1s with a column for each kind of source, twins averaged, the strongest text."""
-    rows = ["set", "subject", "among", "target"]
+    """F1s with a column for each kind of source, twins averaged."""
+    rows = ["set", "subject", "among", "target", "classifier"]
+    f1 = f1[~f1.target.str.contains("bits")]
     return f1.pivot_table("f1", rows, "kind", aggfunc="mean", sort=False).reset_index()
 
 

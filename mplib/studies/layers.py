@@ -18,7 +18,8 @@ from mplib.models.attention import Intervention
 from mplib.models.inference import all_answers
 from mplib.models.passes import LayersKept, head_shape
 from mplib.models.prompts import Prompts
-from mplib.probe.knn import DEFAULT, ProbeSettings, usefulness_f1
+from mplib.probe.knn import DEFAULT, ProbeSettings
+from mplib.probe.scores import usefulness_curve
 from mplib.stats import Estimate, accuracy, constant_guess
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -188,14 +189,15 @@ def height_prefixes(
 
     Returns:
         A row for each prefix and height: ``layers``, ``height``, and macro-F1 ``f1`` with its 95 %
-        interval ``low``, ``high``. No row where no statement is useless: there is nothing to tell.
+        interval ``low``, ``high``, which hold for all layers of a height at once. No row where no
+        statement is useless: there is nothing to tell.
     """
     known = np.unique(heights[heights > USELESS]) if (heights == USELESS).any() else ()
-    rows = []
+    tables = []
     for height in known:
         others = (heights > USELESS) & (heights != height)
         left = np.where(others, PADDING, heights)
-        for layers in range(1, features.shape[-1] + 1):
-            f1 = usefulness_f1(features[..., :layers], left, groups, settings)
-            rows.append({"layers": layers, "height": int(height), **f1})
-    return pd.DataFrame(rows, columns=["layers", "height", "f1", "low", "high"])
+        curve = usefulness_curve(features, left, groups, settings)
+        tables.append(curve.assign(height=int(height)))
+    columns = ["layers", "height", "f1", "low", "high"]
+    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)

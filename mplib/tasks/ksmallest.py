@@ -112,13 +112,20 @@ class KSmallest(Task):
         return np.argsort(lists, axis=1, kind="stable")
 
     def text_baseline(self, problems: np.ndarray) -> dict[str, np.ndarray]:
-        """What the text alone shows of each number: its value, its value and its place in the list.
+        """What the text shows of each number, and what one who computes could say of it.
 
-        Both are scaled to [0, 1]; each array has shape (n, m, features).
+        ``text`` is its value and its place in the list; ``computing text`` the value, how far it
+        lies above the smallest, and how many are smaller, which answers everything. All are scaled
+        to [0, 1]; each array has shape (n, m, features).
         """
         value = problems[..., None] / max(1, self.pool - 1)
         place = np.broadcast_to(np.arange(self.m)[:, None] / (self.m - 1), value.shape)
-        return {"value": value, "value and position": np.concatenate([value, place], axis=-1)}
+        smaller = (problems[:, None, :] < problems[..., None]).mean(axis=-1, keepdims=True)
+        computed = [value, value - value.min(axis=1, keepdims=True), smaller]
+        return {
+            "text": np.concatenate([value, place], axis=-1),
+            "computing text": np.concatenate(computed, axis=-1),
+        }
 
     @property
     def trained_for(self) -> dict[str, Any]:

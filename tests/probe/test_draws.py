@@ -27,7 +27,7 @@ def expect_the_probes_numbers(found: Draws, features, heights, twins, groups, se
     for row, members in zip(found.table.itertuples(), found.members, strict=True):
         own = drawn(members)
         assert len(own) == row.examples == len({*own})
-        same = replace(settings, seed=row.seed, resamples=0)
+        same = replace(settings, seed=row.seed)
         for source, values in enumerate((features, *twins)):
             guess = predict(values[own], heights[own], groups[own], same)
             each = np.arange(len(own))

@@ -63,12 +63,13 @@ def test_text_features_by_hand() -> None:
     one = Example(
         ("Bob is nice.",), "Bob is nice.", "True", ReasoningTree(1, {0: 0}, (), 0), kinds=("fact",)
     )
-    nan = [np.nan] * 5  # shared words, length, position, fact, rule
+    # Words shared with the question, length, position, words told elsewhere, words behind, kinds.
+    nan = [np.nan] * 7
     expected = [
-        [[1, 4, 0, 0, 1], [2, 3, 0.5, 1, 0], [1, 3, 1, 1, 0]],
-        [[3, 3, 0, 1, 0], nan, nan],
+        [[1, 4, 0, 1, 6, 0, 1], [2, 3, 0.5, 2, 3, 1, 0], [1, 3, 1, 1, 0, 1, 0]],
+        [[3, 3, 0, 0, 0, 1, 0], nan, nan],
     ]
     np.testing.assert_array_equal(text_features([three, one]), expected)
     other = replace(three, tree=ReasoningTree(3, {0: 0}, (), 0))
     np.testing.assert_array_equal(text_features([three]), text_features([other]))
-    assert text_features([replace(three, kinds=())]).shape == (1, 3, 3)
+    assert text_features([replace(three, kinds=())]).shape == (1, 3, 5)

@@ -17,6 +17,7 @@ from mplib.report.figures.corruption import change_by_bin, corruption_effects
 from mplib.report.figures.flow import Flow, attention_flow, attention_flow_page
 from mplib.report.figures.scores import (
     f1_bars,
+    gain_points,
     height_curves,
     prefix_curves,
     score_points,

@@ -19,52 +19,54 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 def f1_bars(f1: pd.DataFrame) -> Figure:
-    """Raw F1 of every source with its 95 % interval, a panel for each target (Table 4)."""
-    plot = rows(f1, "f1", "source", "target", so.Bar(), so.Range(color="black"), color="kind")
-    size = 1.6 + 3.2 * f1.target.nunique(), 1.4 + 0.36 * f1.source.nunique()
+    """Raw F1 of every source by either classifier, a panel for each target (Table 4)."""
+    f1 = f1[f1.target.isin(["V", "G"])]
+    looks = {"color": "classifier"}
+    plot = rows(f1, "f1", "source", "target", so.Bar(), so.Range(color="black"), **looks)
+    size = 1.6 + 3.2 * f1.target.nunique(), 1.4 + 0.44 * f1.source.nunique()
     return draw(plot.limit(x=(0, 1.02)), size, x="F1", y="", title=TARGET_NAMES.get)
 
 
 def score_points(scores: pd.DataFrame) -> Figure:
-    """Normalised scores with 95 % intervals, over each baseline (Table 1).
+    """Scores over the random twin with their 95 % intervals, a panel each (Table 1)."""
+    return _points(scores.assign(panel=scores.score, row=scores.source), color="classifier")
 
-    Scores have no lower bound: what lies below -1 is drawn at -1 as a triangle.
-    """
-    part = scores[scores.value.notna()]
-    over = part.over.str.replace(r" \(.*", "", regex=True)
-    width = 1.6 + 3.2 * part.score.nunique()
-    return _over_baselines(part.assign(over=over, row=part.source), width)
+
+def gain_points(gains: pd.DataFrame) -> Figure:
+    """What attention adds to the text over what the twins' adds, in F1, with 95 % intervals."""
+    part = gains[(gains.over == "text and twins") & (gains.measure == "F1")]
+    part = part[part.target.isin(["V", "G"])]
+    return _points(part.assign(panel="gain " + part.target, row=part.source), color="classifier")
 
 
 def summary_points(pooled: pd.DataFrame) -> Figure:
-    """Scores of all settings over both baselines, a panel a score, with 95 % intervals.
-
-    One setting without a signal would else take the room of all others: what lies below -1 is
-    drawn at -1 as a triangle.
-    """
-    scores = pooled[pooled.quantity.isin(["S_P1", "S_P2"])].rename(columns={"quantity": "score"})
+    """Gains and scores of all settings, a panel each, with 95 % intervals."""
+    scores = pooled[pooled.quantity.isin(["gain V", "gain G", "S_P1", "S_P2"])]
     row = scores.task + ": " + scores.setting
     for name in swept(pooled):
         if scores[name].notna().any():
             row = row + scores[name].map(lambda value, name=name: f", {name} {value}")
-    return _over_baselines(scores.assign(row=row), 11, x=(-1.05, 1.05))
+    return _points(scores.assign(panel=scores.quantity, row=row))
 
 
-def _over_baselines(table: pd.DataFrame, width: float, **limits: tuple[float, float]) -> Figure:
-    """A panel for each score, with a row for each of the table's, baselines side by side."""
-    table = table.assign(beyond=table.value < -1, over="over the " + table.over)
+def _points(table: pd.DataFrame, **looks: str) -> Figure:
+    """A panel for each gain and score, with a row for each of the table's.
+
+    Scores have no lower bound, and one setting without a signal would else take the room of all
+    others: what lies below -1 is drawn at -1 as a triangle.
+    """
+    table = table[table.value.notna()]
+    table = table.assign(beyond=table.value < -1)
     table = table.assign(**table[["value", "low", "high"]].clip(lower=-1))
-    looks = {"color": "over", "marker": "beyond"}
-    plot = rows(table, "value", "row", "score", so.Dot(), so.Range(), **looks).limit(**limits)
-    colors = {"over the random twin": "C0", "over the text": "C1"}
-    plot = plot.scale(color=colors, marker={False: "o", True: "<"})
-    size = width, 1.5 + 0.34 * table.row.nunique()
-    return draw(plot, size, zero="x", x="score", y="", title=SCORE_NAMES.get)
+    plot = rows(table, "value", "row", "panel", so.Dot(), so.Range(), marker="beyond", **looks)
+    plot = plot.scale(marker=so.Nominal({False: "o", True: "<"}, order=[False, True]))
+    size = 1.6 + 3.2 * table.panel.nunique(), 1.5 + 0.34 * table.row.nunique()
+    return draw(plot, size, zero="x", x="", y="", title=lambda name: SCORE_NAMES.get(name, name))
 
 
 def prefix_curves(scores: pd.DataFrame) -> Figure:
     """Scores from the first l layers over the twin's own first l layers, with bands (Fig 6)."""
-    part = scores[(scores.kind == "model") & scores.value.notna()]
+    part = scores[scores.value.notna()]
     # Scores have no lower bound; what lies below -1 is in the table.
     plot = curves(part, "layers", "value", "source", so.Band()).facet("score")
     plot = plot.limit(y=(max(-1, part.low.min()) - 0.05, 1.05))
@@ -91,7 +93,7 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
         paper: columns quantity, ``along``, value and label.
     """
     table = pooled.dropna(subset=[along, "value"])
-    table = table[table.quantity.isin(["accuracy", *SCORE_NAMES])]
+    table = table[table.quantity.isin(["accuracy", "gain V", "gain G", *SCORE_NAMES])]
     words = table[["task", "setting", *(name for name in swept(table) if name != along)]]
     label = [", ".join(str(word) for word in row if not pd.isna(word)) for row in words.to_numpy()]
     over = np.where(table.over == "", "", ", over the " + table.over)
@@ -104,7 +106,9 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
     figure = draw(plot, size, y="")
     for axis, (_, part) in zip(figure.axes, panels, strict=True):
         axis.set_ylim(min(-0.02, max(part.value.min() - 0.05, -1.05)), 1.05)
-        theirs = paper[(paper.quantity == part.quantity.iloc[0]) & (part.over.iloc[0] != "text")]
+        theirs = paper[
+            (paper.quantity == part.quantity.iloc[0]) & (part.over.iloc[0] != "text and twins")
+        ]
         for name, line in theirs.groupby("label", sort=False):
             axis.plot(line[along], line.value, "--", color="grey", linewidth=1, label=name)
             axis.legend(fontsize="x-small", frameon=True)

@@ -18,7 +18,7 @@ TARGET_NAMES = {"V": "V: useful or useless", "G": "G: height (macro-F1)", "G_roo
 """Names of what is probed, as panels bear them."""
 
 
-SCORE_NAMES = {"S_P1": "S_P1", "S_P2": "S_P2 (macro)", "S_P2_root": "S_P2 (root, as published)"}
+SCORE_NAMES = {"S_P1": "S_P1", "S_P2": "S_P2 (macro)", "S_P2_root": "S_P2 (root)"}
 """Names of scores, as panels bear them."""
 
 
