@@ -88,7 +88,7 @@ def precision_rows() -> list[Row]:
         ]
         found = compare(
             {"model": features[0]}, task.heights(lists), twins=features[1:],
-            settings=ProbeSettings(halves=0, fold_seeds=1),
+            settings=ProbeSettings(halves=0, fold_seeds=1), classifiers=["kNN"],
         )  # fmt: skip
         scores[dtype] = found.scores[found.scores.source == "model"].set_index("score").value
         model = model.float()

@@ -58,10 +58,10 @@ def test_a_new_task_is_finetuned_probed_and_corrupted(parity: task.Task, tmp_pat
 
     tuned = load_model(str(tmp_path / "tuned"), device="cpu")
     subject = language.Subject("finetuned", tuned, shots=2)
-    procedure = language.Procedure(parity.template, settings=probe.ProbeSettings(halves=2, fold_seeds=1))
+    procedure = language.Procedure(parity.template, settings=probe.ProbeSettings(halves=2))
     readings = language.read_sets([subject], [one], procedure)
-    f1, found = language_tables.probe_tables(readings, procedure)
-    assert set(f1.kind) == {"model", "twin", "text", "permuted"}
+    f1, found, _ = language_tables.probe_tables(readings, procedure)
+    assert {"model", "twin", "text", "joint", "joint twin", "permuted"} == {*f1.kind}
     assert set(found.score) == {"S_P1", "S_P2", "S_P2_root"}
 
     asked = corruption.ask(parity, one.examples, subject, shown=procedure.demonstrate(subject, one))

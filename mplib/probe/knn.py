@@ -11,7 +11,7 @@ import numpy as np
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
-from sklearn.preprocessing import scale
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
@@ -58,7 +58,7 @@ def _knn(
 def _logistic(
     values: np.ndarray, labels: np.ndarray, folds: np.ndarray, settings: ProbeSettings
 ) -> Iterator[np.ndarray]:
-    values = scale(values)
+    values = StandardScaler().fit_transform(values)
     # Many small fits: threads that share one would wait for each other more than they work.
     with threadpool_limits(1), config_context(skip_parameter_validation=True, assume_finite=True):
         for fold in folds:
@@ -128,10 +128,10 @@ def predict(
     Raises:
         InputError: shapes disagree, or there are fewer groups than folds.
     """
+    same_shape(features, heights)
     members = group_numbers(len(heights), groups)
     if (found := int(members.max()) + 1) < (folds := settings.folds):
         raise InputError(f"{found} groups of examples for {folds} folds: add groups or lower folds")
-    same_shape(features, heights)
     guesses = []
     for labels in (usefulness(heights), useful_heights(heights)):
         trials = Trials.of(labels, members, settings, [(settings.seed, slice(None))])

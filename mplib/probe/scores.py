@@ -212,8 +212,7 @@ def compare(
     parts: dict[str, list[dict[str, Any]]] = {"f1": [], "scores": [], "gains": []}
     for classifier in classifiers:
         found = {
-            key: dealt.get(key[1], plan).run(values, classifier)
-            for key, values in sources.items()
+            key: dealt.get(key[1], plan).run(values, classifier) for key, values in sources.items()
         }
         one = _Found(found, plan.groups)
         for name, rows in (("f1", one.f1()), ("scores", one.scores()), ("gains", one.gains())):
@@ -267,10 +266,11 @@ class _Found:
         for score, target in TARGETS.items():
             for kind in ("model", "twin"):
                 for name, own in self.of(kind, target).items():
-                    if others := [*self.of("twin", target, but=name).values()]:
+                    others = [*self.of("twin", target, but=name).values()]
+                    if others and np.isfinite(own[0]):
                         about = {"kind": kind, "source": name, "score": score}
                         rows.append(about | {"over": "random twin"} | self._score(own, others))
-        return [row for row in rows if row]
+        return rows
 
     def _score(self, own: np.ndarray, others: Sequence[np.ndarray]) -> dict[str, Any]:
         """A score, the difference behind it, or why it has no value."""
@@ -278,9 +278,10 @@ class _Found:
         apart = from_halves(own - base, self.groups, np.array([own[0] - x[0] for x in others]))
         away = {"difference": apart.value, "difference_low": apart.low,
                 "difference_high": apart.high}  # fmt: skip
-        sure = from_halves(base, self.groups, np.array([x[0] for x in others]))
+        sure = from_halves(base, self.groups)
         if not 1 - sure.value > max(ROOM, sure.value - sure.low):
-            return away | {"note": f"not defined here: the baseline's F1 is {sure.value:.3f}"}
+            note = f"not defined here: the baseline's F1 is {sure.value:.3f}"
+            return dict.fromkeys(("value", "low", "high", "p"), np.nan) | away | {"note": note}
         each = np.array([(own[0] - x[0]) / (1 - x[0]) for x in others])
         with np.errstate(divide="ignore", invalid="ignore"):
             found = from_halves((own - base) / (1 - base), self.groups, each)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from mplib.files import ROOT
+from mplib.report.columns import gained
 from mplib.report.paper import paper_table
 from mplib.stats import Estimate
 
@@ -22,47 +23,51 @@ def _tables(section: str) -> dict[str, pd.DataFrame]:
 
 
 def numbers_table() -> str:
-    """The quick profile's accuracy and scores beside the paper's for the same k, as Markdown."""
+    """The quick profile's accuracy, gains and scores beside the paper's for the same k."""
     tables = _tables("numbers")
     reached = tables["accuracy"].set_index("model").loc["finetuned"]
-    scores, f1 = tables["scores"], tables["f1"]
-    paper = paper_table("table1", k=int(scores.k[0]), source="finetuned")
+    scores, f1 = (tables[name][tables[name].classifier == "kNN"] for name in ("scores", "f1"))
+    paper = paper_table("table1", k=int(scores.k.iloc[0]), source="finetuned")
     theirs = paper.set_index("quantity").value.map("{:.3f}".format)
     ours = f"{Estimate(reached.accuracy, reached.low, reached.high):.3f}"
-    rows = [("test accuracy", theirs["accuracy"], ours, "")]
+    rows = [("test accuracy", theirs["accuracy"], ours)]
+    rows += [
+        (f"gain {one.target} over the text", "", _said(one, 3))
+        for one in gained(tables["gains"]).itertuples()
+    ]
     names = {
         "S_P1": "S_P1 (useful or not)",
         "S_P2": "S_P2 (height, macro)",
         "S_P2_root": "S_P2 (root)",
     }
-    for score, name in names.items():
-        found = scores[(scores.score == score) & (scores.kind == "model")]
-        over = [
-            next(found[found.over.str.startswith(baseline)].itertuples())
-            for baseline in ("random twin", "text")
-        ]
-        said = [f"{Estimate(one.value, one.low, one.high):.3f}" for one in over]
-        rows.append((name, theirs.get(score, ""), *said))
-    best = f1[f1.kind == "text"].groupby("target").f1.max()
-    rows.append(("F1 of the text alone", "", f"V {best['V']:.3f}, G {best['G']:.3f}", ""))
-    return _markdown(pd.DataFrame(rows, columns=["", "paper", "ours", "ours, over the text"]))
+    for one in scores[scores.kind == "model"].itertuples():
+        rows.append((names[one.score], theirs.get(one.score, ""), _said(one, 3)))
+    text = f1[f1.source == "text"].set_index("target").f1
+    rows.append(("F1 of the text alone", "", f"V {text['V']:.3f}, G {text['G']:.3f}"))
+    return _markdown(pd.DataFrame(rows, columns=["", "paper", "ours"]))
+
+
+def _said(row: Any, digits: int) -> str:
+    """A row's value with its interval, or that there is none."""
+    if pd.isna(row.value):
+        return "not defined"
+    return f"{Estimate(row.value, row.low, row.high):.{digits}f}"
 
 
 def language_table() -> str:
-    """The quick profile's scores on theories in words, as Markdown."""
+    """The quick profile's gains and scores on theories in words, as Markdown."""
     tables = _tables("language")
     answers, scores = tables["accuracy"].set_index("set").accuracy, tables["scores"]
-    scores = scores[(scores.kind == "model") & scores.score.isin(["S_P1", "S_P2"])]
-    scores["over"] = scores.over.str.partition(" (")[0]
+    scores = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
+    scores = scores[scores.score.isin(["S_P1", "S_P2"])].assign(column=scores.score + " over twins")
+    gains = gained(tables["gains"])
+    both = pd.concat([gains.assign(column="gain " + gains.target), scores])
     rows = []
-    for (name, among), part in scores.groupby(["set", "among"], sort=False):
+    for (name, among), part in both.groupby(["set", "among"], sort=False):
         where = "" if among == "all statements" else f", {among}"
         row = {"theories": f"{name}{where}".replace("|", "\\|"), "accuracy": f"{answers[name]:.2f}"}
-        for one in part.itertuples():
-            said = f"{Estimate(one.value, one.low, one.high):.2f}"
-            row[f"{one.score} over {one.over}"] = "text is perfect" if pd.isna(one.value) else said
-        rows.append(row)
-    return _markdown(pd.DataFrame(rows))
+        rows.append(row | {one.column: _said(one, 2) for one in part.itertuples()})
+    return _markdown(pd.DataFrame(rows).fillna(""))
 
 
 def _markdown(table: pd.DataFrame) -> str:

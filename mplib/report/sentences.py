@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mplib.report.columns import gained
 from mplib.stats import Estimate, accuracy
 
 if TYPE_CHECKING:  # the summary of finished runs needs no torch
@@ -171,11 +172,9 @@ def language_sentences(
     form = "{set}, {subject}: accuracy {found}; a constant guess has {guess:.0%}{also}."
     lines = _say(answers.assign(also=also, value=answers.accuracy), form)
     parts = ["set", "subject", "among"]
-    gained = gains[(gains.over == "text and twins") & (gains.measure == "F1")]
-    gained = gained[(gained.classifier == "logistic") & gained.target.isin(["V", "G"])]
     near = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
     near = near[near.score.isin(["S_P1", "S_P2"])]
-    for (name, subject, among), part in gained.groupby(parts, sort=False):
+    for (name, subject, among), part in gained(gains).groupby(parts, sort=False):
         of = near[(near[parts] == [name, subject, among]).all(axis=1)]
         said = _say(part, "gain in F1 of {target} ", "{found:**+.3f} (q {q:.2g})", "undefined")
         said += _say(of, "{score} over the {over} ", "{found:.2f}", "{note}")

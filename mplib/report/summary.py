@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from mplib.errors import InputError
-from mplib.report.columns import FOUND, POOLED
+from mplib.report.columns import FOUND, POOLED, gained
 from mplib.report.paper import paper_table
 from mplib.runs.profiles import PLUMBING, Job, Profile
 from mplib.stats import Estimate
@@ -35,8 +35,7 @@ def _scores(table: pd.DataFrame) -> pd.DataFrame:
 
 def _gains(table: pd.DataFrame) -> pd.DataFrame:
     """Gains in F1 over text and twins, by the classifier that is fit for both together."""
-    table = table[(table.over == "text and twins") & (table.measure == "F1")]
-    table = table[(table.classifier == "logistic") & table.target.isin(["V", "G"])]
+    table = gained(table)
     table = table.assign(quantity="gain " + table.target)
     return _sets(table) if "set" in table else table.assign(setting=table.source)
 

@@ -7,25 +7,27 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from scipy.stats import t as student
+from sklearn.metrics import f1_score, log_loss
+from sklearn.neighbors import KNeighborsClassifier
 
 from mplib.errors import InputError
 from mplib.probe.knn import (
     ProbeSettings,
-    class_f1,
-    confusions,
+    Told,
+    Trials,
     predict,
-    resampled_f1,
     useful_heights,
     usefulness,
 )
+from mplib.probe.neighbours import MANY, Neighbours
 from mplib.probe.published import compare_published, published_f1
 from mplib.probe.scores import compare, compare_prefixes, tidy_predictions
-from mplib.stats import percentile_interval
+from mplib.stats import band, from_halves
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.trees import PADDING, USELESS
 
-FAST = ProbeSettings(resamples=200)
+FAST = ProbeSettings(halves=4, fold_seeds=1)
 
 
 def problem(n: int = 120, m: int = 6, k: int = 3, seed: int = 0):
@@ -84,7 +86,7 @@ def test_perfect_features_are_read_perfectly():
     found = compare({"good": noisy(heights, rng, 1e-3)}, heights, twins=[], settings=FAST)
     for target in ("V", "G", "G_root"):
         row = found.f1[(found.f1.source == "good") & (found.f1.target == target)]
-        assert row[["f1", "low", "high"]].eq(1).all(axis=None)
+        assert row.f1.eq(1).all() and row.low.gt(0.9).all()
     assert len(found.scores) == 0
 
 
@@ -94,8 +96,9 @@ def test_permuted_labels_and_pure_noise_are_at_chance():
     found = compare(features, heights, twins=[rng.normal(size=(*heights.shape, 2))], settings=FAST)
     # Half of the statements are useful; a third of those is the root.
     for source in ("permuted labels", "random twin 0"):
-        assert abs(value(found.f1, source=source, target="V") - 0.5) < 0.05
-        assert abs(value(found.f1, source=source, target="G") - 0.5) < 0.08
+        near = found.f1[found.f1.classifier == "kNN"]
+        assert abs(value(near, source=source, target="V") - 0.5) < 0.05
+        assert abs(value(near, source=source, target="G") - 0.5) < 0.08
 
 
 def test_padding_is_ignored():
@@ -133,21 +136,71 @@ def test_impossible_input_is_refused():
 # Figures from predictions
 
 
-@given(st.integers(0, 10_000), st.integers(1, 4))
-def test_f1_from_confusions_is_that_of_scikit_learn(seed, classes):
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_figures_of_what_is_told_are_those_of_scikit_learn(seed, classes):
     rng = np.random.default_rng(seed)
-    gold = rng.integers(0, classes, size=(9, 4))
-    gold[rng.random((9, 4)) < 0.2] = PADDING
-    gold[0, 0] = classes - 1
-    guess = rng.integers(0, classes, size=(9, 4))
-    groups = rng.integers(0, 3, size=9)
-    counts = confusions(gold, guess, groups)
-    assert counts.shape[0] == len(np.unique(groups))
-    real = gold != PADDING
-    expected = f1_score(
-        gold[real], guess[real], average=None, labels=range(classes), zero_division=0
-    )
-    np.testing.assert_allclose(class_f1(counts.sum(0)), expected)
+    gold = rng.integers(0, classes, size=40).astype(np.int8)
+    chances = rng.dirichlet(np.ones(classes), size=40)
+    told, guess = Told(gold, chances), chances.argmax(axis=1)
+    occur = np.unique(gold)
+    expected = f1_score(gold, guess, average=None, labels=occur, zero_division=0)
+    np.testing.assert_allclose(told.f1, expected)
+    loss = log_loss(gold, chances, labels=range(classes)) / np.log(2)
+    np.testing.assert_allclose(told.bits(1e9), loss, rtol=1e-6)
+
+
+def test_neighbours_that_agree_cost_some_bits_all_the_same():
+    sure = Told(np.array([0, 1]), np.eye(2))
+    assert sure.bits(8) == pytest.approx(-np.log2(8.5 / 9))
+    wrong = Told(np.array([1, 0]), np.eye(2))
+    assert wrong.bits(8) == pytest.approx(-np.log2(0.5 / 9))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("rows", [60, MANY + 1])
+def test_the_votes_are_those_of_scikit_learn(rows, power):
+    rng = np.random.default_rng(0)
+    values, labels = rng.normal(size=(rows, 3)), rng.integers(0, 3, size=rows)
+    fold = rng.integers(-1, 4, size=rows)
+    there = np.flatnonzero(fold >= 0)
+    found = np.full((rows, 3), np.nan)
+    # Few columns at first, so that most rows have to look further.
+    near = Neighbours(values, columns=8, power=power)
+    found[there] = near.votes(there, labels, fold, 8)
+    for number in range(4):
+        train, test = (fold >= 0) & (fold != number), fold == number
+        model = KNeighborsClassifier(8, weights="distance", p=power)
+        expected = model.fit(values[train], labels[train]).predict_proba(values[test])
+        np.testing.assert_allclose(found[test], expected)
+
+
+def test_a_logistic_regression_weighs_features_of_any_scale():
+    heights, rng = problem()
+    good = noisy(heights, rng, 0.5, layers=1)
+    # Twenty useless columns a thousand times as large: neighbours are lost in them.
+    loud = np.concatenate([good, 1e3 * rng.normal(size=(*heights.shape, 20))], axis=-1)
+    right = {
+        name: (predict(loud, heights, classifier=name).useful == usefulness(heights)).mean()
+        for name in ("kNN", "logistic")
+    }
+    assert right["logistic"] > 0.8 > 0.6 > right["kNN"]
+
+
+def test_trials_leave_out_what_takes_no_part():
+    heights, rng = problem(n=20)
+    groups = np.arange(20)
+    ways = [(0, slice(None)), (1, np.arange(10)), (2, np.array([3]))]
+    trials = Trials.of(usefulness(heights), groups, FAST, ways)
+    assert (trials.folds[0] >= 0).all()
+    example = trials.place[0]
+    assert ((trials.folds[1] >= 0) == (example < 10)).all()
+    assert (trials.folds[2] == -1).all(), "one group is too few to predict one from the other"
+    for fold in trials.folds[:2]:
+        assert all(len({*fold[example == i]}) == 1 for i in range(20))
+    for name in ("kNN", "logistic"):
+        told = [*trials.run(noisy(heights, rng, 0.1), name, FAST)]
+        assert [len(one.gold) for one in told] == [120, 60, 0]
+        np.testing.assert_allclose(told[0].chances.sum(axis=1), 1)
 
 
 def test_tables_hold_the_f1_of_the_predictions():
@@ -162,7 +215,8 @@ def test_tables_hold_the_f1_of_the_predictions():
     }
     for target, f1 in expected.items():
         assert 0.3 < f1 < 0.99
-        np.testing.assert_allclose(value(found.f1, source="some", target=target), f1)
+        found_f1 = value(found.f1, source="some", target=target, classifier="kNN")
+        np.testing.assert_allclose(found_f1, f1)
 
 
 def test_scores_are_equations_1_and_2():
@@ -171,50 +225,94 @@ def test_scores_are_equations_1_and_2():
         {"model": noisy(heights, rng, 0.4)},
         heights,
         twins=[noisy(heights, rng, noise) for noise in (2, 3)],
-        text={"weak": noisy(heights, rng, 5), "strong": noisy(heights, rng, 0.7)},
+        text={"text": noisy(heights, rng, 1)},
         settings=FAST,
     )
-    f1 = found.f1.set_index(["source", "target"]).f1
-    for score, target in (("S_P1", "V"), ("S_P2", "G"), ("S_P2_root", "G_root")):
-        base = (f1["random twin 0", target] + f1["random twin 1", target]) / 2
-        expected = (f1["model", target] - base) / (1 - base)
-        assert 0.1 < expected < 1
-        found_value = value(found.scores, "value", source="model", score=score, over="random twin")
-        np.testing.assert_allclose(found_value, expected)
-        strong = f1["strong", target]
-        np.testing.assert_allclose(
-            value(found.scores, "value", source="model", score=score, over="text (strong)"),
-            (f1["model", target] - strong) / (1 - strong),
-        )
-        # A twin's own score is over the other twins, and says nothing of the text.
-        other = f1["random twin 1", target]
-        np.testing.assert_allclose(
-            value(found.scores, "value", source="random twin 0", score=score),
-            (f1["random twin 0", target] - other) / (1 - other),
-        )
+    f1 = found.f1.set_index(["classifier", "source", "target"]).f1
+    for classifier in ("kNN", "logistic"):
+        of, table = f1[classifier], found.scores[found.scores.classifier == classifier]
+        for score, target in (("S_P1", "V"), ("S_P2", "G"), ("S_P2_root", "G_root")):
+            twins = [of[f"random twin {i}", target] for i in (0, 1)]
+            base = sum(twins) / 2
+            row = table[(table.source == "model") & (table.score == score)].iloc[0]
+            np.testing.assert_allclose(row.value, (of["model", target] - base) / (1 - base))
+            np.testing.assert_allclose(row.difference, of["model", target] - base)
+            # A twin's own score is over the other twins.
+            own = value(table, "value", source="random twin 0", score=score)
+            np.testing.assert_allclose(own, (twins[0] - twins[1]) / (1 - twins[1]))
     assert (found.scores.low <= found.scores.value).all()
-    assert (found.scores.value <= found.scores.high).all()
+    assert (found.scores.difference_low <= found.scores.difference).all()
 
 
-def test_a_perfect_baseline_leaves_the_score_undefined():
+def test_the_gain_is_of_text_and_model_over_text_and_twins():
+    heights, rng = problem()
+    text = noisy(heights, rng, 1)
+    twins = [noisy(heights, rng, noise) for noise in (2, 3)]
+    models = {"model": noisy(heights, rng, 0.6)}
+    found = compare(models, heights, twins=twins, text={"text": text}, settings=FAST)
+
+    def joint(values: np.ndarray) -> pd.Series:
+        together = {"m": np.concatenate([text, values], axis=-1)}
+        table = compare(together, heights, twins=[], controls=(), settings=FAST).f1
+        return table.set_index(["classifier", "target"]).f1
+
+    apart = joint(models["model"]) - (joint(twins[0]) + joint(twins[1])) / 2
+    gains = found.gains[found.gains.over == "text and twins"]
+    assert len(gains) == 2 * 5
+    for row in gains.itertuples():
+        sign, target = (-1, f"{row.target} bits") if row.measure == "bits" else (1, row.target)
+        np.testing.assert_allclose(row.value, sign * apart[row.classifier, target])
+        assert row.against == 2
+    plain = gains[(gains.classifier == "logistic") & gains.target.isin(["V", "G"])]
+    assert (plain.low > 0).all() and (plain.p < 0.05).all()
+
+
+def test_a_baseline_that_is_nearly_perfect_leaves_the_score_undefined():
     heights, rng = problem()
     found = compare(
         {"model": noisy(heights, rng, 0.4)},
         heights,
-        twins=[noisy(heights, rng, 2)],
-        text={"oracle": noisy(heights, rng, 1e-4)},
+        twins=[noisy(heights, rng, 0.01) for _ in range(2)],
         settings=FAST,
     )
-    over_oracle = found.scores[found.scores.over == "text (oracle)"]
-    assert len(over_oracle) == 3 and over_oracle.value.isna().all()
-    assert over_oracle.note.str.contains("the baseline is perfect").all()
+    scores = found.scores[found.scores.kind == "model"]
+    assert len(scores) == 6 and scores.value.isna().all()
+    assert scores.note.str.startswith("not defined here: the baseline's F1 is 1.0").all()
+    assert (scores.difference < 0).all(), "the difference says it all the same"
+
+
+def test_where_nothing_ever_differs_the_rule_of_three_holds():
+    heights, rng = problem(n=60)
+    found = compare({"good": noisy(heights, rng, 1e-3)}, heights, twins=[], settings=FAST)
+    row = found.f1[(found.f1.source == "good") & (found.f1.target == "V")].iloc[0]
+    assert (row.f1, row.low, row.high) == (1, 1 - 3 / 60, 1)
+
+
+def test_halves_that_have_no_figure_are_counted():
+    values = np.array([0.5, 0.4, 0.6, np.nan, 0.5, 0.7, 0.5])
+    found = from_halves(values, groups=30)
+    assert found.cuts == 2
+    reach = student.ppf(0.975, 2) * np.sqrt((0.2**2 + 0.2**2) / 2 / 4)
+    assert found.high - found.value == pytest.approx(reach)
+    assert np.isnan(from_halves(values[:1], groups=30).low)
+
+
+def test_a_band_is_wider_than_its_points():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(6, 21))
+    alone, together = [from_halves(row, 50) for row in values], band(values, 50)
+    for one, other in zip(alone, together, strict=True):
+        assert one.value == other.value
+        assert 1.2 < (other.high - other.low) / (one.high - one.low) < 2.5
+    same = band(np.repeat(values[:1], 6, axis=0), 50)
+    assert same[0].high - same[0].low < 1.3 * (alone[0].high - alone[0].low)
 
 
 def test_one_height_gives_no_figure_for_heights():
     heights, rng = problem(k=1)
     twins = [rng.normal(size=(*heights.shape, 2))]
     found = compare({"model": noisy(heights, rng, 0.3)}, heights, twins=twins, settings=FAST)
-    assert set(found.f1.target) == {"V"} and set(found.scores.score) == {"S_P1"}
+    assert set(found.f1.target) == {"V", "V bits"} and set(found.scores.score) == {"S_P1"}
 
 
 def test_the_same_seed_gives_the_same_tables():
@@ -226,33 +324,6 @@ def test_the_same_seed_gives_the_same_tables():
     pd.testing.assert_frame_equal(first.scores, again.scores)
     other = compare(*sources, twins=twins, settings=replace(FAST, seed=1))
     assert not first.f1.equals(other.f1)
-
-
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    # The interval is over examples for a probe that is not fitted on them anew, so the truth here
-    # is the accuracy-like F1 of fixed predictions, known from a large sample.
-
-    rng = np.random.default_rng(0)
-    right = np.array([[0.8, 0.2], [0.3, 0.7]])
-
-    def sample(n):
-        """Confusions of n groups of 5 statements whose errors come in clusters."""
-        gold = rng.integers(0, 2, size=(n, 5))
-        hard = rng.random((n, 1)) < 0.3
-        guess = np.where(
-            rng.random((n, 5)) < right[gold, gold] * np.where(hard, 0.6, 1), gold, 1 - gold
-        )
-        return confusions(gold, guess, np.arange(n))
-
-    truth = class_f1(sample(400_000).sum(0)).mean()
-    covered = []
-    for _ in range(200):
-        counts = sample(150)
-        draws = rng.multinomial(150, np.full(150, 1 / 150), size=300)
-        weights = np.vstack([np.ones(150), draws])
-        found = percentile_interval(resampled_f1(counts, weights)[0])
-        covered.append(found.low <= truth <= found.high)
-    assert 0.89 <= np.mean(covered) <= 0.99
 
 
 def test_intervals_grow_when_examples_are_not_independent():
@@ -276,12 +347,14 @@ def test_prefixes_use_the_first_layers_of_model_and_twins():
     twin = rng.normal(size=model.shape)
     found = compare_prefixes({"model": model}, heights, twins=[twin], settings=FAST)
     for layers in (1, 2):
-        alone = compare(
-            {"model": model[..., :layers]}, heights, twins=[twin[..., :layers]], settings=FAST
-        )
-        part = found.scores[found.scores.layers == layers].drop(columns="layers")
-        pd.testing.assert_frame_equal(part, alone.scores)
-    score = found.scores[(found.scores.source == "model") & (found.scores.score == "S_P1")]
+        own, other = {"model": model[..., :layers]}, [twin[..., :layers]]
+        alone = compare(own, heights, twins=other, settings=FAST, classifiers=["kNN"]).scores
+        part = found[found.layers == layers].reset_index(drop=True)
+        alone = alone[alone.kind == "model"].reset_index(drop=True)
+        pd.testing.assert_series_equal(part.value, alone.value)
+        # The band holds for both prefixes at once.
+        assert (part.high - part.low > alone.high - alone.low).all()
+    score = found[found.score == "S_P1"]
     assert abs(score.value.iloc[0]) < 0.2 and score.value.iloc[1] > 0.6
 
 

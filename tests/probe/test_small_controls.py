@@ -20,7 +20,7 @@ def test_dealt_labels_never_stop_a_comparison(n: int, folds: int) -> None:
     heights = alone(n)
     features = np.random.default_rng(0).normal(size=(*heights.shape, 2))
     for seed in range(8):
-        settings = ProbeSettings(1, folds=folds, resamples=4, seed=seed)
+        settings = ProbeSettings(1, folds=folds, halves=2, fold_seeds=1, seed=seed)
         found = compare({"model": features}, heights, twins=[features[::-1]], settings=settings)
         assert set(found.f1.kind) == {"model", "twin", "permuted"} and found.f1.f1.notna().all()
 
@@ -35,5 +35,5 @@ def test_labels_are_dealt_once_where_every_fold_has_some(monkeypatch: pytest.Mon
     monkeypatch.setitem(CONTROLS, "permuted labels", deal)
     heights = alone(10)
     features = np.random.default_rng(0).normal(size=(*heights.shape, 2))
-    compare({"model": features}, heights, twins=[], settings=ProbeSettings(resamples=2))
+    compare({"model": features}, heights, twins=[], settings=ProbeSettings(halves=2))
     assert len(dealt) == 1

@@ -17,7 +17,8 @@ from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
 
 TASK = ProofWriter(cases=("d1 s4", "d2 s8"))
-PROCEDURE = Procedure("proofwriter", twins=2, settings=ProbeSettings(metric_power=1, halves=3, fold_seeds=2))
+SETTINGS = ProbeSettings(metric_power=1, halves=3, fold_seeds=2)
+PROCEDURE = Procedure("proofwriter", twins=2, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")

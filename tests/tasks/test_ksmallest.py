@@ -118,11 +118,12 @@ def test_splits_share_no_draw_and_keep_everything():
     assert (np.concatenate([train, dev, test]) == KSmallest(2).draw(1000, seed=4)).all()
 
 
-def test_the_text_baseline_is_value_and_position_only():
+def test_the_text_shows_value_and_position_and_what_can_be_computed():
     task = KSmallest(2, m=3, pool=11)
-    found = task.text_baseline(np.array([[10, 0, 5]]))
-    assert found["value"].tolist() == [[[1.0], [0.0], [0.5]]]
-    assert found["value and position"].tolist() == [[[1.0, 0.0], [0.0, 0.5], [0.5, 1.0]]]
+    found = task.text_baseline(np.array([[10, 1, 5]]))
+    assert found["text"].tolist() == [[[1.0, 0.0], [0.1, 0.5], [0.5, 1.0]]]
+    computed = [[[1.0, 0.9, 2 / 3], [0.1, 0.0, 0.0], [0.5, 0.4, 1 / 3]]]
+    np.testing.assert_allclose(found["computing text"], computed)
 
 
 def test_the_memory_of_a_draw_does_not_grow_with_the_pool():

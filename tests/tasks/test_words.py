@@ -65,7 +65,7 @@ def test_spaces_between_letters_change_nothing_where_a_script_has_none(
 
 def test_statements_without_a_word_have_features_too() -> None:
     bare = Example(("\U0001f600", "\u202e"), "\ufeff", "yes", TREE)
-    np.testing.assert_array_equal(text_features([bare]), [[[0, 0, 0], [0, 0, 1]]])
+    np.testing.assert_array_equal(text_features([bare]), [[[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]]])
 
 
 def test_a_not_is_a_word() -> None:

@@ -34,8 +34,8 @@ def score_points(scores: pd.DataFrame) -> Figure:
 
 def gain_points(gains: pd.DataFrame) -> Figure:
     """What attention adds to the text over what the twins' adds, in F1, with 95 % intervals."""
-    part = gains[(gains.over == "text and twins") & (gains.measure == "F1")]
-    part = part[part.target.isin(["V", "G"])]
+    part = gains[(gains.over == "text and twins") & gains.target.isin(["V", "G"])]
+    part = part[part.measure == "F1"]
     return _points(part.assign(panel="gain " + part.target, row=part.source), color="classifier")
 
 
