@@ -141,9 +141,10 @@ def measures(trees: Sequence[ReasoningTree], read: np.ndarray) -> pd.DataFrame:
 
     Args:
         trees: the gold trees.
-        read: read heights, shape (examples, statements).
+        read: read heights, shape (examples, statements); there may be more padding than needed.
     """
     gold = stack_labels(trees)
+    read = read[:, : gold.shape[1]]
     useful, found, same = gold > USELESS, read > USELESS, gold == read
     steps = any(tree.edges for tree in trees)
     edges = [

@@ -30,8 +30,8 @@ LOOKS = {
 SHORT = 4
 """Letters of the longest statement that is written into its node."""
 
-LINE = 0.15
-"""Height of a line of the text beside the trees, in inches."""
+LETTERS, LINE = 62, 0.15
+"""Of the text beside the trees: letters in a line, and its height in inches."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ class _Row:
     def lines(self) -> list[tuple[str, str]]:
         """Lines of the text beside the trees, with their colours."""
         x = self.example
-        asked = [(line, "black") for line in _wrapped(f"{x.question} answer: {x.answer}", 4)]
         if self.short:
-            return [*asked, *((line, "grey") for line in _wrapped(" ".join(x.statements), 6))]
+            told = _wrapped(" ".join(x.statements), 6, LETTERS // 2)
+            return [(line, "black") for line in [*told, f"answer: {x.answer}"]]
+        asked = [(line, "black") for line in [*_wrapped(x.question, 4), f"answer: {x.answer}"]]
         for i, (statement, mark) in enumerate(zip(x.statements, self.marks, strict=True), 1):
             said = "" if mark in ("right", "left out") else f"[{mark}] "
             color = "grey" if mark == "left out" else "black"
@@ -78,12 +79,12 @@ class _Row:
     @property
     def height(self) -> float:
         """In inches."""
-        return max(0.9 + 0.42 * len(self.levels), 0.4 + LINE * len(self.lines))
+        return max(1.1 + 0.42 * len(self.levels), 0.4 + LINE * len(self.lines))
 
 
-def _wrapped(text: str, most: int) -> list[str]:
+def _wrapped(text: str, most: int, width: int = LETTERS) -> list[str]:
     """Lines of a text, the last cut off where there would be more."""
-    return wrap(text, 62, max_lines=most, placeholder=" …", subsequent_indent="    ")
+    return wrap(text, width, max_lines=most, placeholder=" …", subsequent_indent="    ")
 
 
 def recovered_trees(
@@ -113,16 +114,20 @@ def recovered_trees(
         _Row(name, examples[i], read[i, : len(examples[i].statements)], max(told) <= SHORT)
         for i, name in names.items()
     ]
-    widths = [max(2.8, 0.34 * max(len(row.columns) for row in rows))] * 2 + [4.6]
+    widths = [max(2.8, 0.34 * max(len(row.columns) for row in rows))] * 2
+    widths.append(2.4 if all(row.short for row in rows) else 4.6)
     heights = [row.height for row in rows]
     figure, axes = panels(len(widths), (sum(widths), sum(heights) + 0.4), len(rows))
-    axes[0].get_gridspec().set_width_ratios(widths)
-    axes[0].get_gridspec().set_height_ratios(heights)
+    figure.set_layout_engine("constrained", h_pad=0.12)
+    grid: Any = axes[0].get_gridspec()
+    grid.set_width_ratios(widths)
+    grid.set_height_ratios(heights)
     for row, (left, right, beside) in zip(rows, _triples(axes), strict=True):
         _gold_tree(left, row)
         _read_tree(right, row)
         _text(beside, row)
     handles = [_handle(mark) for mark in LOOKS if mark != "left out"]
+    handles.append(Line2D([], [], ls="--", color="C3", label="wrong edge"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -133,7 +138,7 @@ def _best_to_worst(examples: Sequence[Example], read: np.ndarray) -> dict[int, s
     score = found[["node F1", "height accuracy"]].to_numpy().mean(axis=1)
     order = np.argsort(-score, kind="stable")
     picked = {"worst": order[-1], "median": order[len(order) // 2], "best": order[0]}
-    names = {int(i): f"{name}: example {i}" for name, i in picked.items()}
+    names = {int(i): f"{name}, example {i}" for name, i in picked.items()}
     return dict(reversed(names.items()))
 
 
@@ -145,7 +150,7 @@ def _gold_tree(axis: Axes, row: _Row) -> None:
     looks = ["left out" if height == USELESS else "right" for height in row.gold]
     lines = [(edge, "-", "grey") for edge in row.example.tree.edges]
     _draw(axis, row, row.gold, looks, lines)
-    axis.set_title(f"{row.name}, gold tree", fontsize="small")
+    axis.set_title(f"{row.name}: gold tree", fontsize="small")
 
 
 def _read_tree(axis: Axes, row: _Row) -> None:
@@ -155,8 +160,9 @@ def _read_tree(axis: Axes, row: _Row) -> None:
     lines = [(edge, "-", "grey") if edge in gold else (edge, "--", "C3") for edge in edges]
     _draw(axis, row, row.read, row.marks, lines)
     (found,) = measures([row.example.tree], row.read[None]).to_dict("records")
-    said = f"node F1 {found['node F1']:.2f}, height accuracy {found['height accuracy']:.2f}"
-    axis.set_title(f"read tree: {said}", fontsize="small")
+    axis.set_title("read tree", fontsize="small")
+    said = "node F1 {node F1:.2f}, height accuracy {height accuracy:.2f}"
+    axis.set_xlabel(said.format(**found), fontsize="x-small")
 
 
 def _draw(
@@ -170,12 +176,13 @@ def _draw(
         axis.plot(*ends, ls=style, color=color, lw=1, zorder=1)
     for i, at in place.items():
         marker, face, edge = LOOKS[looks[i]]
-        axis.scatter(*at, 300, face, marker, edgecolors=edge, linewidths=1.5, zorder=2)
+        axis.scatter(*at, s=300, c=face, marker=marker, edgecolors=edge, linewidths=1.5, zorder=2)
         name = row.example.statements[i] if row.short else str(i + 1)
         color = {"missed": "C3", "left out": "grey"}.get(looks[i], "white")
         look: dict[str, Any] = {"fontsize": "x-small", "parse_math": False, "color": color}
         axis.text(*at, name, ha="center", va="center", **look)
     axis.set(xlim=(-0.6, max(5, len(place)) - 0.4), ylim=(-0.6, len(row.levels) - 0.4), xticks=[])
+    axis.axhline(0.5, color="lightgrey", lw=0.8, ls=":")
     names = ["left out", *(f"height {height}" for height in row.levels if height > USELESS)]
     axis.set_yticks(range(len(names)), names, fontsize="small")
     sns.despine(ax=axis, left=True, bottom=True)
