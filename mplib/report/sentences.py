@@ -146,12 +146,12 @@ def tree_sentences(trees: pd.DataFrame) -> list[str]:
         whole = part[(part.measure == "exact match") & (part["minus"] == "")]
         shares = ", ".join(_say(whole, "{source} ", "{found:.2f}"))
         adds = part[(part.measure == "height accuracy") & (part.source == "joint")]
+        about = {"where": ", ".join(["Whole trees", *key]), "shares": shares}
         lines += _say(
-            adds[adds["minus"] == "text"],
-            f"{', '.join(['Whole trees', *key])}: every statement is right in these shares of the "
-            f"examples: {shares}. Text and attention together place {{found:more|no more, as far "
-            "as can be told,|fewer}} of the tree's statements at their height than the text alone",
-            " ({found:**+.2f}).",
+            adds[adds["minus"] == "text"].assign(**about),
+            "{where}: every statement is right in these shares of the examples: {shares}. Text and "
+            "attention together place {found:more|no more, as far as can be told,|fewer} of the "
+            "tree's statements at their height than the text alone ({found:**+.2f}).",
         )
     return lines
 
