@@ -55,8 +55,8 @@ about = study_about("ksmallest", globals(), reads=1 + twins)
 # %%
 from mplib import KSmallest, attention_features, figures, load_model, report, start_run
 from mplib.models.inference import scale_examples, twin_features
-from mplib.probe import ProbeSettings, published, scores
-from mplib.report.sentences import probe_sentences
+from mplib.probe import ProbeSettings, published, recovered, scores
+from mplib.report.sentences import probe_sentences, tree_sentences
 from mplib.studies.checkpoints import finetuned_models
 
 run = start_run("03_probe_ksmallest", globals())
@@ -128,6 +128,25 @@ run.figure("scores", figures.score_points(found.scores))
 report.show(found.scores)
 
 # %% [markdown]
+# ## Whole trees
+#
+# Both classifiers together make a tree of each list: what is called useful, each at the height that
+# is predicted for it. *Exact match* is the share of lists in which every number is right, *node F1*
+# and *height accuracy* say how much of the tree there is. Edges join numbers of neighbouring heights;
+# *gold heights* is what that rule could reach at best. A classifier that calls nothing useful reads
+# empty trees, of node F1 0: compare with the text, and text and attention together (*joint*) with it.
+
+# %%
+listed, of_text = task.as_examples(numbers), text["text"]
+gold, own = [example.tree for example in listed], features["finetuned"]
+trees = recovered.recover(own, gold, twins=baseline, text=of_text, settings=settings)
+report.show(run.table("trees", trees.table))
+run.figure("trees", figures.recovered_trees(listed, trees.read["model"]))
+
+# %% [markdown]
+# The lists whose trees are read best, in the middle, and worst.
+
+# %% [markdown]
 # ## Layer by layer
 #
 # Scores from the first l layers only, over the twins' own first l layers (Fig 6): where does the tree
@@ -171,5 +190,5 @@ report.show(report.paper_tables("table1", "table4", k=k))
 # ## Summary
 
 # %%
-report.bullets(*probe_sentences(found))
+report.bullets(*probe_sentences(found), *tree_sentences(trees.table))
 run.finish()

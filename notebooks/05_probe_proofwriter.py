@@ -167,6 +167,23 @@ if len(rules):
 report.show(rules)
 
 # %% [markdown]
+# ## Whole trees
+#
+# Both classifiers together make a tree of each example: what is called useful, each at the height that
+# is predicted for it. *Exact match* is the share of examples in which every statement is right, *node F1*
+# and *height accuracy* say how much of the tree there is. Edges join statements of neighbouring heights;
+# *gold heights* is what that rule could reach at best. A classifier that calls nothing useful reads
+# empty trees, of node F1 0: compare with the text, and text and attention together (*joint*) with it.
+
+# %%
+trees, read = tables.tree_tables(readings, procedure)
+report.show(run.table("trees", trees))
+run.figure("trees", figures.recovered_trees(sets[-1].examples, read[-1]))
+
+# %% [markdown]
+# The trees of the last set, those read best, in the middle, and worst.
+
+# %% [markdown]
 # ## Layer by layer
 #
 # Scores from the first l layers over the twin's own first l layers (Fig 7), and V for the useful
@@ -208,5 +225,7 @@ report.show(report.paper_figures("proofwriter", {one.depth for one in sets}))
 # ## Summary
 
 # %%
-report.bullets(*layer_sentences(selection), *language_sentences(answers, scores, gains))
+report.bullets(
+    *layer_sentences(selection), *language_sentences(answers, scores, gains, trees)
+)
 run.finish()

@@ -129,6 +129,23 @@ run.figure("scores", figures.score_points(tables.by_set(scores)))
 report.show(tables.f1_overview(f1))
 
 # %% [markdown]
+# ## Whole trees
+#
+# Both classifiers together make a tree of each example: what is called useful, each at the height that
+# is predicted for it. *Exact match* is the share of examples in which every statement is right, *node F1*
+# and *height accuracy* say how much of the tree there is. Edges join statements of neighbouring heights;
+# *gold heights* is what that rule could reach at best. A classifier that calls nothing useful reads
+# empty trees, of node F1 0: compare with the text, and text and attention together (*joint*) with it.
+
+# %%
+trees, read = tables.tree_tables(readings, procedure)
+report.show(run.table("trees", trees))
+run.figure("trees", figures.recovered_trees(sets[-1].examples, read[-1]))
+
+# %% [markdown]
+# The trees of the last set, those read best, in the middle, and worst.
+
+# %% [markdown]
 # ## Layer by layer
 #
 # Scores from the first l layers over the twin's own first l layers (Fig 8), and V for the useful
@@ -170,6 +187,6 @@ report.show(report.paper_figures("arc", depths))
 # ## Summary
 
 # %%
-sentences = language_sentences(answers, scores, gains)
+sentences = language_sentences(answers, scores, gains, trees)
 report.bullets(probed_sentence(procedure, start), *sentences)
 run.finish()

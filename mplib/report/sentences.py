@@ -163,10 +163,31 @@ def layer_sentences(found: "LayerSelection | None") -> list[str]:
     ]
 
 
+def tree_sentences(trees: pd.DataFrame) -> list[str]:
+    """How often the whole tree is read, and whether attention adds to what the text places.
+
+    Args:
+        trees: the table of recovered trees, of one set or with columns ``set`` and ``subject``.
+    """
+    lines, among = [], ["set", "subject"] if "set" in trees else []
+    for key, part in trees.groupby(among, sort=False) if among else [((), trees)]:
+        whole = part[(part.measure == "exact match") & (part["minus"] == "")]
+        shares = ", ".join(_say(whole, "{source} ", "{found:.2f}"))
+        adds = part[(part.measure == "height accuracy") & (part.source == "joint")]
+        about = {"where": ", ".join(["Whole trees", *key]), "shares": shares}
+        lines += _say(
+            adds[adds["minus"] == "text"].assign(**about),
+            "{where}: every statement is right in these shares of the examples: {shares}. Text and "
+            "attention together place {found:more|no more, as far as can be told,|fewer} of the "
+            "tree's statements at their height than the text alone ({found:**+.2f}).",
+        )
+    return lines
+
+
 def language_sentences(
-    answers: pd.DataFrame, scores: pd.DataFrame, gains: pd.DataFrame
+    answers: pd.DataFrame, scores: pd.DataFrame, gains: pd.DataFrame, trees: pd.DataFrame
 ) -> list[str]:
-    """What the accuracies, gains and scores of sets of examples say."""
+    """What the accuracies, gains, scores and recovered trees of sets of examples say."""
     negation = ', and looking for "not" in the question {:.0%}'
     also = ["" if pd.isna(share) else negation.format(share) for share in answers.by_negation]
     form = "{set}, {subject}: accuracy {found}; a constant guess has {guess:.0%}{also}."
@@ -180,7 +201,7 @@ def language_sentences(
         said += _say(of, "{score} over the {over} ", "{found:.2f}", "{note}")
         where = "" if among == "all statements" else f", among {among}"
         lines.append(f"{name}{where}, {subject}: {'; '.join(said)}.")
-    return lines
+    return lines + tree_sentences(trees)
 
 
 def causal_sentences(

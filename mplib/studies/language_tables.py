@@ -10,6 +10,7 @@ from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.probe import scores
 from mplib.probe.published import compare_published, published_language_f1
+from mplib.probe.recovered import recover
 from mplib.stats import accuracy, constant_guess
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import height_prefixes
@@ -153,6 +154,27 @@ def f1_overview(f1: pd.DataFrame) -> pd.DataFrame:
     rows = ["set", "subject", "among", "target", "classifier"]
     f1 = f1[~f1.target.str.contains("bits")]
     return f1.pivot_table("f1", rows, "kind", aggfunc="mean", sort=False).reset_index()
+
+
+def tree_tables(
+    readings: Sequence[Readings], procedure: Procedure
+) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """How much of each gold tree is read, set by set.
+
+    Returns:
+        The tables of ``mplib.probe.recovered`` with the set in front; of each set the heights read
+        from the model, shape (examples, statements).
+    """
+    tables, read = [], []
+    for one in readings:
+        examples, groups = one.examples.examples, one.examples.groups
+        found = recover(
+            one.model.features, [example.tree for example in examples], twins=one.twins,
+            text=text_features(examples), groups=groups, settings=procedure.settings,
+        )  # fmt: skip
+        tables.append(found.table.assign(**one.about))
+        read.append(found.read["model"])
+    return _front(tables), read
 
 
 def published_table(readings: Sequence[Readings]) -> pd.DataFrame:

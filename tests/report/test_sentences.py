@@ -40,6 +40,31 @@ def test_maps():
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
+    [(0.1, 0.3, "more"), (-0.1, 0.3, "no more, as far as can be told,"), (-0.3, -0.1, "fewer")],
+)
+def test_whole_trees(low, high, verdict):
+    trees = rows(
+        "measure source minus value low high",
+        ("exact match", "model", "", 0.41, 0.37, 0.45),
+        ("exact match", "text", "", 0.08, 0.05, 0.1),
+        ("exact match", "joint", "text", 0.5, 0.4, 0.6),
+        ("height accuracy", "joint", "", 0.8, 0.7, 0.9),
+        ("height accuracy", "joint", "text", 0.2, low, high),
+    )
+    said = (
+        "every statement is right in these shares of the examples: model 0.41 [0.37, 0.45], text "
+        f"0.08 [0.05, 0.10]. Text and attention together place {verdict} of the tree's statements "
+        f"at their height than the text alone (**+0.20** [{low:+.2f}, {high:+.2f}])."
+    )
+    assert sentences.tree_sentences(trees) == [f"Whole trees: {said}"]
+    of_sets = pd.concat([trees.assign(set=name, subject="4-shot") for name in ("d1", "d2")])
+    assert sentences.tree_sentences(of_sets) == [
+        f"Whole trees, {name}, 4-shot: {said}" for name in ("d1", "d2")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
     [
         (0.1, 0.3, "more than"), (-0.3, -0.1, "less than"),
         (-0.1, 0.1, "no more, as far as can be told, than"), (0, 0.2, "no more, as far as"),

@@ -25,3 +25,4 @@ from mplib.report.figures.scores import (
     sweep_curves,
     training_curves,
 )
+from mplib.report.figures.trees import recovered_trees
