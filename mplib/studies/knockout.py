@@ -34,16 +34,24 @@ USEFUL, MATCHED = "useful statements", "useless of equal mass"
 """The set whose edges the answer should need, and the control that takes as much attention."""
 
 
-def edge_sets(heights: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+def edge_sets(
+    heights: np.ndarray,
+    seed: int = 0,
+    mass: np.ndarray | None = None,
+    spans: Sequence[Layers] = (),
+) -> dict[str, np.ndarray]:
     """Statements to which edges are cut, by name; each of shape (examples, statements).
 
     The useful ones, the root alone, the leaves alone, as many useless ones as are useful, drawn at
-    random (all of them where there are fewer), and all useless ones. A set that is empty or equal
-    to the useful statements is left out, such as the leaves of a tree of one statement.
+    random (all of them where there are fewer), useless ones of equal mass, which differ from window
+    to window, shape (windows, examples, statements), and all useless ones. A set that is empty or
+    equal to the useful statements is left out, such as the leaves of a tree of one statement.
 
     Args:
         heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
         seed: of the draw.
+        mass: of ``attention_mass``; no set of equal mass if None.
+        spans: the windows; see ``windows``.
     """
     useful = heights > USELESS
     root = useful & (heights == heights.max(axis=1, keepdims=True))
@@ -55,6 +63,7 @@ def edge_sets(heights: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
         "root alone": root,
         "leaves alone": useful & (heights == 0) & ~root,
         "as many useless": useless & (place < useful.sum(axis=1, keepdims=True)),
+        MATCHED: useless[:0] if mass is None else equal_mass(heights, mass, spans),
         "all useless": useless,
     }
     return {

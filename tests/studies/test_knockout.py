@@ -46,6 +46,9 @@ def test_edge_sets_follow_the_tree():
         "as many useless": [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]],
         "all useless": [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]],
     }
+    mass = np.full((3, 6, 2), 0.1)
+    matched = knockout.edge_sets(heights, 3, mass, [(1, 2)])[knockout.MATCHED]
+    np.testing.assert_array_equal(matched, knockout.equal_mass(heights, mass, [(1, 2)]))
     # One number is the whole tree: nothing else is left to cut but useless ones.
     assert list(knockout.edge_sets(KSmallest(1, m=7).heights(LISTS))) == [
         "useful statements", "as many useless", "all useless",
@@ -174,8 +177,7 @@ def test_windows_slide_over_all_layers():
 def test_changes_are_paired_and_stated_with_their_window_and_mass(gpt2):
     spans, heights = [(2, 2), (1, 3)], TASK.heights(LISTS)
     mass = knockout.attention_mass(gpt2, PROMPTS)
-    sets = knockout.edge_sets(heights)
-    sets[knockout.MATCHED] = knockout.equal_mass(heights, mass, spans)
+    sets = knockout.edge_sets(heights, 0, mass, spans)
     found = knockout.knock_out(gpt2, PROMPTS, sets, spans, mass, resamples=200)
     assert len(found.table) == len(sets) * 2 * 2 * 3
     for (name, span, again), given_up in found.cut.items():
@@ -314,8 +316,7 @@ def test_the_trained_model_needs_the_useful_edges_and_not_the_useless_ones():
     model = AutoModelForCausalLM.from_pretrained(GOLDEN, use_safetensors=True).eval()
     heights, prompts, spans = task.heights(lists), numbers(task, lists), [(1, 2), (2, 2)]
     mass = knockout.attention_mass(model, prompts)
-    sets = knockout.edge_sets(heights)
-    sets[knockout.MATCHED] = knockout.equal_mass(heights, mass, spans)
+    sets = knockout.edge_sets(heights, 0, mass, spans)
     found = knockout.knock_out(model, prompts, sets, spans, mass, batch_size=64)
     assert found.whole.correct.mean() > 0.95
     rows = found.table.set_index(["cut", "last_layer", "first_layer", "renormalised", "measure"])
