@@ -206,7 +206,7 @@ def _layers(table: pd.DataFrame) -> pd.Series:
 def _along(table: pd.DataFrame, form: str, column: str = "value") -> str:
     """A figure of every row with its window: ``0.021 (1), 0.229 (2), 0.005 (1-2)``."""
     pairs = zip(table[column], _layers(table), strict=True)
-    return ", ".join(f"{value:{form}} ({layers})" for value, layers in pairs)
+    return ", ".join(f"{value:{form}} ({layers})".replace("%", " %") for value, layers in pairs)
 
 
 def _beyond_chance(table: pd.DataFrame) -> str:
