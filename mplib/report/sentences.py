@@ -214,7 +214,8 @@ def _beyond_chance(table: pd.DataFrame) -> str:
     sure = table[table.p_fdr < 0.05]
     sides = {"above 0": sure[sure.value > 0], "below 0": sure[sure.value < 0]}
     said = [f"{side} in {', '.join(_layers(part)) or 'none'}" for side, part in sides.items()]
-    return " and ".join(said) + f" of {len(table)} windows (false discovery rate 5 %)"
+    among = "false discovery rate 5 % over all rows of the table"
+    return " and ".join(said) + f" of {len(table)} windows ({among})"
 
 
 def knockout_sentences(
@@ -251,7 +252,11 @@ def knockout_sentences(
     ranks = agreed[agreed.statistic == "Spearman"]
     for probe, table in ranks.groupby("probe", sort=False):
         known, start = table[table.value.notna()], f"Rank correlation of the probe's *{probe}*"
-        said = f"{_along(known, '+.2f')}; {_beyond_chance(known)}" if len(known) else table.note[0]
+        said = (
+            f"{_along(known, '+.2f')}; {_beyond_chance(known)}"
+            if len(known)
+            else table.note.iloc[0]
+        )
         lines.append(f"{start} with the damage of the useful edges' cut: {said}.")
     return lines
 

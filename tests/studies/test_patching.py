@@ -169,6 +169,7 @@ def test_the_golden_checkpoint_takes_its_answer_from_the_root_in_the_second_laye
     content = json.loads((GOLDEN / "golden.json").read_text())
     facts = content["results"]
     task = KSmallest(facts["k0"] + 1, facts["m"], facts["vocab"])
-    lists = flow.without_repeats(np.array(content["lists"]))[:150]
+    lists = flow.without_repeats(np.array(content["lists"]))
     model = AutoModelForCausalLM.from_pretrained(GOLDEN, use_safetensors=True).eval()
-    holds(patching.patch_numbers(model, task, lists, WRITER, resamples=100, batch_size=64))
+    spans = [(1, 1), (2, 2), (1, 2)]
+    holds(patching.patch_numbers(model, task, lists, WRITER, spans, resamples=50, batch_size=64))
