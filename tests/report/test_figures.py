@@ -1,6 +1,7 @@
 """Every figure drawn once, mostly from the tables of the quick profile that are committed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from matplotlib.patches import Polygon
 from mplib.report import figures
 from mplib.report.columns import POOLED
 from mplib.report.figures import Flow
+from mplib.studies.patching import Patched
 
 QUICK = Path(__file__).resolve().parents[2] / "results" / "quick"
 
@@ -308,6 +310,25 @@ def test_knock_out_effects_by_measure_and_window():
     one = found[found.window == 2].assign(renormalised=False)
     other = figures.knock_out_effects(one, guess=0.07)
     assert "is not renormalised" in other.get_suptitle()
+
+
+def test_patching_rates_by_direction_and_kind_of_window():
+    said = np.array([[[1, 1, 9], [2, 2, 2]], [[2, 1, 2], [1, 1, 2]], [[2, 2, 2], [1, 1, 1]]])
+    found = Patched(np.ones(3), np.full(3, 2), said, np.zeros(said.shape), ((2, 2), (1, 2)))
+    same = replace(found, donor=found.clean)
+    tables = [found.table().assign(donor="root"), same.table().assign(donor="useless")]
+    figure = figures.patching_rates(pd.concat(tables, ignore_index=True))
+    assert legend(figure) == ["root: the other's answer", "useless: another answer than before"]
+    values = {
+        axis.get_title(): [[*line.get_ydata()] for line in axis.lines] for axis in figure.axes
+    }
+    assert values == {
+        "each layer alone\ndonor's output in the clean run": [[2 / 3], [2 / 3]],
+        "all from the first layer\ndonor's output in the clean run": [[1], [1]],
+        "each layer alone\nclean output in the donor's run": [[2 / 3], [2 / 3]],
+        "all from the first layer\nclean output in the donor's run": [[1], [1]],
+    }
+    assert ticks(figure.axes[3].get_xticklabels()) == ["1-2"]
 
 
 def test_the_rollout_beside_what_to_compare_it_with():
