@@ -189,7 +189,7 @@ def few_shot(
 
 
 def published_demonstration(example: Problem, context: str, template: str) -> str:
-    """An example as the paper's source demonstrates it.
+    r"""An example as the paper's source demonstrates it.
 
     Args:
         example: the example.
@@ -199,7 +199,7 @@ def published_demonstration(example: Problem, context: str, template: str) -> st
     >>> from collections import namedtuple
     >>> asked = namedtuple("Asked", "question answer")("Bob is big.", "True")
     >>> published_demonstration(asked, "Bob is big. Al is red.", "True or False?")
-    'Bob is big. Al is red. Bob is big.: True or False?True\\n'
+    'Bob is big. Al is red. Bob is big.: True or False?True\n'
     """
     return f"{context} {example.question}{': ' * bool(template)}{template}{example.answer}\n"
 

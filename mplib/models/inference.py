@@ -217,6 +217,7 @@ def published_features(
     with passes(model, prompts, batch_size, "attention") as batches:
         for chosen, batch, ask in batches:
             seen = ask(reduction=Reduction("tokens", question), logits=False).attention
+            assert seen is not None
             values, spans = seen.to("cpu", torch.float32).numpy(), batch.statements
             if not features.size:
                 shape = (*prompts.statements.shape[:2], values.shape[1])

@@ -16,7 +16,13 @@ from mplib.models.inference import Reading, attention_features, read
 from mplib.models.loading import LoadedModel, load_model, random_twins
 from mplib.probe.knn import ProbeSettings
 from mplib.studies.checkpoints import finetuned_models
-from mplib.studies.layers import LayerSelection, parse_layers, select_layers, write_layers
+from mplib.studies.layers import (
+    LayerSelection,
+    parse_layers,
+    published_layers,
+    select_layers,
+    write_layers,
+)
 from mplib.tasks.examples import Example, ExampleSet, joined, unasked
 from mplib.tasks.task import WordTask, template_text
 
@@ -29,11 +35,13 @@ class Subject:
         name: such as ``4-shot`` or ``finetuned (attention)``.
         loaded: the model.
         shots: demonstrations before each question.
+        layers: its layers that are probed, counted from 1; those of the procedure if None.
     """
 
     name: str
     loaded: LoadedModel
     shots: int
+    layers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,12 @@ class Procedure:
         """The demonstrations of each example of a set."""
         n, shared = len(one.examples), self.shared
         return demonstrate(one.train, subject.shots, n, shared=shared, seed=self.seed)
+
+    def places(self, subject: Subject) -> list[int]:
+        """Where the probed layers stand among those whose attention is read."""
+        there = subject.loaded.attention_layers
+        probed = subject.layers or self.layers or [number + 1 for number in there]
+        return [there.index(number - 1) for number in probed]
 
 
 @dataclass(frozen=True)
@@ -120,8 +134,7 @@ def read_sets(
     """
     readings, size = [], procedure.batch_size
     for subject in subjects:
-        whole, there = subject.loaded.model, subject.loaded.attention_layers
-        chosen = [there.index(n - 1) for n in procedure.layers or [n + 1 for n in there]]
+        whole, chosen = subject.loaded.model, procedure.places(subject)
         asked = [procedure.ask(subject, one) for one in sets]
         models = [read(whole, prompts, choices=of, batch_size=size) for prompts, of in asked]
         twins = [
@@ -187,9 +200,19 @@ def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
-    """Whatever was finetuned on these problems, each asked without demonstrations."""
+    """Whatever was finetuned on these problems, each asked without demonstrations.
+
+    With ``layers="published"`` each has the layers of the paper's finetuned model.
+    """
     tuned = finetuned_models(parameters, task, required=False)
-    return [Subject(f"finetuned ({part})", loaded, 0) for part, loaded in tuned.items()]
+    own = parameters["layers"] == "published"
+    return [
+        Subject(
+            f"finetuned ({part})", loaded, 0,
+            published_layers("finetuned", loaded.layers) if own else None,
+        )
+        for part, loaded in tuned.items()
+    ]  # fmt: skip
 
 
 def choose_layers(
@@ -200,7 +223,8 @@ def choose_layers(
     Args:
         subject: the model whose layers they are.
         dev: development examples, needed only for ``selected``.
-        layers: see ``mplib.studies.layers.parse_layers``.
+        layers: ``published`` for the layers of the paper's source, ``published_layers``; else see
+            ``mplib.studies.layers.parse_layers``.
         procedure: how the examples are asked.
 
     Returns:
@@ -209,7 +233,10 @@ def choose_layers(
         are probed.
     """
     readable = tuple(number + 1 for number in subject.loaded.attention_layers)
-    chosen = readable if layers == "all" else parse_layers(layers, subject.loaded.layers)
+    count = subject.loaded.layers
+    if layers == "published":
+        layers = write_layers(published_layers(procedure.template, count))
+    chosen = readable if layers == "all" else parse_layers(layers, count)
     if chosen is not None:
         if others := {*chosen} - {*readable}:
             layer = f"layers={layers!r}: layer {min(others)} of {subject.loaded.name}"

@@ -1,7 +1,7 @@
 """Examples as the paper's source has them: its statements, their order and its labels.
 
 For comparison with the paper's figures only. Of each reasoning the source keeps the first edge: the
-first premise is a leaf, and everything else that is useful has the root's class, other premises too.
+first premise is a leaf, and all else that is useful has the root's class, other premises too.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -27,7 +27,7 @@ def theory(example: Example) -> Published:
         example: its statements in the order of the release, facts before rules.
 
     >>> tree = ReasoningTree.from_edges([(0, 2), (1, 2)], n_statements=4)
-    >>> told = ("Bob is red.", "Bob is big.", "If Bob is red and big then he is nice.", "Al is big.")
+    >>> told = ("Bob is red.", "Bob is big.", "Red, big people are nice.", "Al is big.")
     >>> theory(Example(told, "Bob is nice.", "True", tree)).tree.labels().tolist()
     [0, 1, 1, -1]
     """

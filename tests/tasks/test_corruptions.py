@@ -15,8 +15,8 @@ from mplib.tasks.corruptions import CORRUPTIONS, corrupt, corrupt_all
 from mplib.tasks.examples import Example
 from mplib.tasks.proofwriter import generator
 from mplib.tasks.proofwriter.logic import Rule, read, read_fact, read_theory
-from mplib.tasks.task import TEMPLATES
 from mplib.tasks.proofwriter.release import to_examples
+from mplib.tasks.task import TEMPLATES
 from mplib.tasks.trees import ReasoningTree
 
 KINDS = [

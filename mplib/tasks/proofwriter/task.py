@@ -169,7 +169,8 @@ class ProofWriter(WordTask):
 
     def published_sets(self, n: int) -> list[ExampleSet]:
         """The cases as the paper's source has them: the release's splits together, facts first."""
-        return [theories(one) for one in replace(self, order="given")._sets("test", n, "dev", "train")]
+        given = replace(self, order="given")
+        return list(map(theories, given._sets("test", n, "dev", "train")))
 
     def _sets(self, split: str, n: int, *more: str) -> list[ExampleSet]:
         cases, ours = self.parsed, self.data == "generated"

@@ -1,7 +1,7 @@
 """Science questions as the paper's source has them; for comparison with the paper's figures only.
 
-Every unit but the answer is a statement, the question and the options that are units among them, and
-what stands in any step but the last is useful.
+Every unit but the answer is a statement, be it the question or an option, and what stands in any
+step but the last is useful.
 """
 
 from collections.abc import Iterable, Sequence
