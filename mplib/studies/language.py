@@ -43,6 +43,12 @@ class Subject:
     shots: int
     layers: tuple[int, ...] | None = None
 
+    def places(self, layers: tuple[int, ...] | None) -> list[int]:
+        """Where its probed layers, else these or all, stand among those whose attention is read."""
+        there = self.loaded.attention_layers
+        probed = self.layers or layers or [number + 1 for number in there]
+        return [there.index(number - 1) for number in probed]
+
 
 @dataclass(frozen=True)
 class Procedure:
@@ -75,12 +81,6 @@ class Procedure:
         """The demonstrations of each example of a set."""
         n, shared = len(one.examples), self.shared
         return demonstrate(one.train, subject.shots, n, shared=shared, seed=self.seed)
-
-    def places(self, subject: Subject) -> list[int]:
-        """Where the probed layers stand among those whose attention is read."""
-        there = subject.loaded.attention_layers
-        probed = subject.layers or self.layers or [number + 1 for number in there]
-        return [there.index(number - 1) for number in probed]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def read_sets(
     """
     readings, size = [], procedure.batch_size
     for subject in subjects:
-        whole, chosen = subject.loaded.model, procedure.places(subject)
+        whole, chosen = subject.loaded.model, subject.places(procedure.layers)
         asked = [procedure.ask(subject, one) for one in sets]
         models = [read(whole, prompts, choices=of, batch_size=size) for prompts, of in asked]
         twins = [
@@ -191,12 +191,19 @@ def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
     Raises:
         InputError: there is no such finetuned model.
     """
-    device, part, shots = (parameters[name] for name in ("device", "trainable", "shots"))
     if parameters["finetuned"]:
-        return Subject(f"finetuned ({part})", finetuned_models(parameters, task)[part], 0)
-    name, seed = parameters["model"], parameters["seed"]
-    start = load_model(name, vocabulary=task.vocabulary, device=device, seed=seed)
-    return Subject(f"{shots}-shot", start, shots)
+        part = parameters["trainable"]
+        return _finetuned(part, finetuned_models(parameters, task)[part], parameters)
+    name, shots = parameters["model"], parameters["shots"]
+    loading = {key: parameters[key] for key in ("device", "dtype", "seed")}
+    return Subject(f"{shots}-shot", load_model(name, vocabulary=task.vocabulary, **loading), shots)
+
+
+def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) -> Subject:
+    """A finetuned model, with its own list of layers where the paper's are asked for."""
+    published = parameters["layers"] == "published"
+    layers = published_layers("finetuned", loaded.layers) if published else None
+    return Subject(f"finetuned ({part})", loaded, 0, layers)
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
@@ -205,14 +212,7 @@ def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Su
     With ``layers="published"`` each has the layers of the paper's finetuned model.
     """
     tuned = finetuned_models(parameters, task, required=False)
-    own = parameters["layers"] == "published"
-    return [
-        Subject(
-            f"finetuned ({part})", loaded, 0,
-            published_layers("finetuned", loaded.layers) if own else None,
-        )
-        for part, loaded in tuned.items()
-    ]  # fmt: skip
+    return [_finetuned(part, loaded, parameters) for part, loaded in tuned.items()]
 
 
 def choose_layers(

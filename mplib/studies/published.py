@@ -58,7 +58,7 @@ def read_published(
     """
     readings, size = [], procedure.batch_size
     for subject in subjects:
-        whole, chosen = subject.loaded.model, procedure.places(subject)
+        whole, chosen = subject.loaded.model, subject.places(procedure.layers)
         bare = [ask(subject, one, procedure, 0) for one in sets]
         twins: list[list[np.ndarray]] = [
             [published_features(twin, x, question="mean", batch_size=size) for x in bare]

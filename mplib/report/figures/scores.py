@@ -59,7 +59,12 @@ def _over_baselines(table: pd.DataFrame, width: float, **limits: tuple[float, fl
     colors = {"over the random twin": "C0", "over the text": "C1"}
     plot = plot.scale(color=colors, marker={False: "o", True: "<"})
     size = width, 1.5 + 0.34 * table.row.nunique()
-    return draw(plot, size, zero="x", x="score", y="", title=SCORE_NAMES.get)
+    return draw(plot, size, zero="x", x="score", y="", title=_names(table).get)
+
+
+def _names(table: pd.DataFrame) -> dict[str, str]:
+    """Names of scores: the source prints the root's for numbers, and the macro one for language."""
+    return SCORE_NAMES | ({"S_P2_root": "S_P2 (root)"} if "set" in table else {})
 
 
 def prefix_curves(scores: pd.DataFrame) -> Figure:
@@ -69,7 +74,11 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     plot = curves(part, "layers", "value", "source", so.Band()).facet("score")
     plot = plot.limit(y=(max(-1, part.low.min()) - 0.05, 1.05))
     plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
-    labels = {"x": "first layers used", "y": "score over the random twin", "title": SCORE_NAMES.get}
+    labels = {
+        "x": "first layers used",
+        "y": "score over the random twin",
+        "title": _names(part).get,
+    }
     return draw(plot, (1 + 3.4 * part.score.nunique(), 3.8), zero="y", **labels)
 
 
