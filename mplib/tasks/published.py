@@ -26,6 +26,7 @@ def theory(example: Example) -> Published:
     Args:
         example: its statements in the order of the release, facts before rules.
 
+    >>> from mplib.tasks.trees import ReasoningTree
     >>> tree = ReasoningTree.from_edges([(0, 2), (1, 2)], n_statements=4)
     >>> told = ("Bob is red.", "Bob is big.", "Red, big people are nice.", "Al is big.")
     >>> theory(Example(told, "Bob is nice.", "True", tree)).tree.labels().tolist()
