@@ -98,7 +98,8 @@ report.show(finetune.preview(start, parts.test))
 test, choices = parts.test, parts.choices
 before = accuracy(answers(start.model, test, choices=choices).correct)
 training = finetune.Training.of(run.parameters)
-about = {"task": chosen.identity, "model": model, "lists": count, "dtype": dtype}
+name = model if dtype == "float32" else f"{model} in {dtype}"
+about = {"task": chosen.identity, "model": name, "lists": count}
 folder = checkpoint_folder(task, run.parameters)
 history = finetune.finetune(start, parts.train, parts.dev, training, folder, about)
 run.table("history", history)

@@ -82,18 +82,12 @@ subject = language.chosen_subject(run.parameters, task)
 theories = language.joined_sets(task, "test", examples, [subject.shots])
 dev = task.sets("dev", examples) if layers == "selected" else []
 asking = language.Procedure("proofwriter", shared_shots, seed=seed)
-asking, chosen, _ = language.choose_layers(subject, dev, layers, asking)
-run.table("layers", chosen)
+asking, _, _ = language.choose_layers(subject, dev, layers, asking)
+shown = asking.demonstrate(subject, theories)
+reading = {"layers": asking.layers, "batch_size": batch_size, "seed": seed}
+problems = theories.examples
 asked = corruption.ask(
-    task,
-    theories.examples,
-    subject,
-    corruptions,
-    shown=asking.demonstrate(subject, theories),
-    layers=asking.layers,
-    twins=twins,
-    batch_size=batch_size,
-    seed=seed,
+    task, problems, subject, corruptions, shown=shown, twins=twins, **reading
 )
 report.show(asked.shown)
 
