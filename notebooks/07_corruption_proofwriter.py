@@ -40,6 +40,10 @@ trainable: str = "all"  # finetuning asked;
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
 shots: int = 4  # demonstrations before each question; 0 or more
+shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
+layers: str = "all"  # layers probed: all, selected (greedy, on dev), such as 1-10,12,
+# or published (those of the paper's LLaMA-7B)
+dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 draw_count: int = 2048  # random draws of examples; 1 or more
 draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values;
 # 1 or more
@@ -71,21 +75,19 @@ settings = ProbeSettings(neighbours, 1, folds, seed=seed)
 # ## Corruptions
 #
 # The first example as it is, and after each corruption. *First negated* is what the paper's source does:
-# it means to hit a useless statement but always takes the first.
+# it means to hit a useless statement but always takes the one that is first in its own order, a fact.
 
 # %%
 subject = language.chosen_subject(run.parameters, task)
 theories = language.joined_sets(task, "test", examples, [subject.shots])
-shown = language.Procedure("proofwriter", seed=seed).demonstrate(subject, theories)
+dev = task.sets("dev", examples) if layers == "selected" else []
+asking = language.Procedure("proofwriter", shared_shots, seed=seed)
+asking, _, _ = language.choose_layers(subject, dev, layers, asking)
+shown = asking.demonstrate(subject, theories)
+reading = {"layers": asking.layers, "batch_size": batch_size, "seed": seed}
+problems = theories.examples
 asked = corruption.ask(
-    task,
-    theories.examples,
-    subject,
-    corruptions,
-    shown=shown,
-    twins=twins,
-    batch_size=batch_size,
-    seed=seed,
+    task, problems, subject, corruptions, shown=shown, twins=twins, **reading
 )
 report.show(asked.shown)
 

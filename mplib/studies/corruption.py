@@ -66,6 +66,7 @@ def ask(
     *,
     corruptions: Mapping[str, Corruption] | None = None,
     shown: Sequence[Sequence[Example]] | None = None,
+    layers: tuple[int, ...] | None = None,
     twins: int = 1,
     batch_size: int = 64,
     seed: int = 0,
@@ -84,6 +85,7 @@ def ask(
         names: some of the corruptions; all that are possible if empty.
         corruptions: those of the task, or its own if None.
         shown: demonstrations of each problem.
+        layers: whose attention is kept, counted from 1; those of the model, or all, if None.
         twins: random twins.
         batch_size: examples a forward pass.
         seed: of the corruptions and the twins.
@@ -117,11 +119,15 @@ def ask(
         given = all_answers(model, after, choices=choices, expected=expected, batch_size=batch_size)
         corrupted |= {key: given[key].among(possible) for key in expected}
         rows.append(_shown(name, task, changed))
-    scale = scale_examples if task.scales else lambda features: features
+    chosen = subject.places(layers)
+
+    def scaled(features: np.ndarray) -> np.ndarray:
+        return (scale_examples if task.scales else np.asarray)(features[..., chosen])
+
     twin_values = twin_features(model, prompts, twins, seed, batch_size=batch_size)
     return Asked(
-        clean.answers.among(everyone), corrupted, scale(clean.features),
-        tuple(map(scale, twin_values)), task.heights(problems), task.groups(problems),
+        clean.answers.among(everyone), corrupted, scaled(clean.features),
+        tuple(map(scaled, twin_values)), task.heights(problems), task.groups(problems),
         pd.DataFrame(rows),
     )  # fmt: skip
 

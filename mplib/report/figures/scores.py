@@ -71,7 +71,11 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     plot = curves(part, "layers", "value", "source", so.Band()).facet("score")
     plot = plot.limit(y=(max(-1, part.low.min()) - 0.05, 1.05))
     plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
-    labels = {"x": "first layers used", "y": "score over the random twin", "title": SCORE_NAMES.get}
+    labels = {
+        "x": "first layers used",
+        "y": "score over the random twin",
+        "title": _names(part).get,
+    }
     return draw(plot, (1 + 3.4 * part.score.nunique(), 3.8), zero="y", **labels)
 
 
