@@ -71,7 +71,8 @@ def correlations(
             notes = [few for name in pair if (few := _few(found, name))]
             if not notes:
                 by_half = _fisher(_correlate(*(halves[name] for name in pair)))
-                row["low"], row["high"] = np.tanh(_interval(_fisher(naive.statistic), by_half))
+                ends = _interval(_fisher(naive.statistic), by_half, 1 / (both.sum() - 3))
+                row["low"], row["high"] = np.tanh(ends)
                 notes = [*filter(None, [_left_out(by_half)])]
             if not both.all():
                 notes.append(f"{(~both).sum()} draws left out: one of the two is undefined")
@@ -112,9 +113,15 @@ def _fisher(correlation: np.ndarray) -> Any:
     return np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))
 
 
-def _interval(value: float, again: np.ndarray) -> tuple[float, float]:
-    """95 % interval from the spread of the halves or resamples where they are defined."""
-    error = 1.96 * float(np.std(again[np.isfinite(again)]))
+def _interval(value: float, again: np.ndarray, chance: float = 0) -> tuple[float, float]:
+    """95 % interval from the spread of the halves or resamples where they are defined.
+
+    Args:
+        value: of the whole.
+        again: of the halves or resamples.
+        chance: variance that they have in common, and so do not show.
+    """
+    error = 1.96 * float(np.hypot(np.std(again[np.isfinite(again)]), np.sqrt(chance)))
     return value - error, value + error
 
 
