@@ -262,9 +262,9 @@ def corruption_sentences(effects: pd.DataFrame, drawn: pd.DataFrame, clean: floa
     )
 
 
-def _also(table: pd.DataFrame) -> pd.Series:
+def _also(table: pd.DataFrame) -> list[str]:
     """Each row's note, to stand in brackets at the end of a sentence; nothing without one."""
-    return table.note.map(lambda note: f" ({note})", na_action="ignore").fillna("")
+    return ["" if pd.isna(note) else f" ({note})" for note in table.note]
 
 
 def link_sentences(regressed: pd.DataFrame) -> list[str]:

@@ -126,6 +126,24 @@ def test_bins_hold_every_draw_and_the_largest_score():
     assert (whole.high - whole.low) / 3.92 == pytest.approx(error, rel=0.2)
 
 
+def test_bins_that_differ_are_told_from_flat_ones():
+    rng = np.random.default_rng(0)
+    _, features, heights, twins = probed(n=120, noise=0.2)
+    hard = rng.random(120) < 0.5
+    features[hard] = rng.normal(size=features[hard].shape)
+    clean = outcome(np.ones(120))
+    lost = {"linked": outcome(~hard), "flat": outcome(rng.random(120) < 0.5), "none": clean}
+    found = draw(clean, features, heights, twins=twins, corrupted=lost, count=200, sizes=(30, 60))
+    tables = {name: by_bin(found, name) for name in lost}
+    assert (tables["linked"].q < 0.05).any() and not (tables["flat"].q < 0.05).any()
+    for table in (tables["linked"], tables["flat"]):
+        told = table.p.notna()
+        assert (table.q[told] >= table.p[told]).all() and told.eq(table.draws > 0).all()
+    none = tables["none"]
+    assert none.low.isna().all() and (none.value.dropna() == 0).all()
+    assert "differs in 0 of 120 groups" in none.note[none.draws > 0].iloc[0]
+
+
 def test_empty_bins_and_a_score_that_never_varies():
     clean, features, heights, twins = probed()
     found = draw(
