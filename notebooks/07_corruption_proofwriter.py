@@ -118,7 +118,7 @@ report.show(differences)
 # ## Draws
 #
 # Random draws of examples; accuracy, change in accuracy and both scores of each draw. Correlations are over
-# draws of these examples: draws of examples that are new each time would correlate somewhat more.
+# draws of these examples: draws of examples that are new each time can correlate more.
 
 # %%
 drawn = draws.draws(

@@ -69,7 +69,6 @@ def draws(
     count: int = 2048,
     sizes: tuple[int, int] = (64, 128),
     settings: ProbeSettings = DEFAULT,
-    repeats: int = 1,
     workers: int = 1,
 ) -> Draws:
     """Draws examples without replacement, again and again, and measures each draw for itself.
@@ -89,7 +88,6 @@ def draws(
         count: how many draws.
         sizes: least and most examples of a draw; no draw has more than there are.
         settings: of the classifiers; its seed is that of the draws.
-        repeats: cross-validations of each draw, in other folds each; their counts are added.
         workers: processes, -1 for as many as there are cores; worth their start where examples are
             many.
 
@@ -114,7 +112,7 @@ def draws(
     targets = {name: near(gold) for name, gold in labels.items()}
     blocks = [slice(first, first + _BLOCK) for first in range(0, count, _BLOCK)]
     work = Parallel(n_jobs=workers, return_as="generator")(
-        delayed(_count)(targets, chosen[block], seeds[block], group, most, settings, repeats)
+        delayed(_count)(targets, chosen[block], seeds[block], group, most, settings)
         for block in blocks
     )
     found = [*tqdm(work, "draws", len(blocks), unit="draw", unit_scale=_BLOCK)]
@@ -210,7 +208,7 @@ def _nearest(
 
 def _count(
     targets: Mapping[str, _Target], chosen: Sequence[np.ndarray], seeds: Sequence[int],
-    group: np.ndarray, most: int, settings: ProbeSettings, repeats: int,
+    group: np.ndarray, most: int, settings: ProbeSettings,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Confusion counts of a few draws; see ``Draws.counts``."""
     counts = {}
@@ -220,13 +218,12 @@ def _count(
         counts[name] = np.zeros(shape, dtype=np.float32)
         told = np.isin(np.arange(len(group)), target.example)
         for found, drawn, seed in zip(counts[name], chosen, seeds, strict=True):
-            for each in range(seed, seed + repeats):
-                fold = _folds(drawn[told[drawn]], group, each, settings.folds)[target.example]
-                rows = np.flatnonzero(fold >= 0)
-                place = np.searchsorted(drawn, target.example[rows])
-                for source in range(len(target.sources)):
-                    guess = _classify(target, source, rows, fold, settings.neighbours)
-                    np.add.at(found[:, source], (place, target.label[rows], guess), 1)
+            fold = _folds(drawn[told[drawn]], group, seed, settings.folds)[target.example]
+            rows = np.flatnonzero(fold >= 0)
+            place = np.searchsorted(drawn, target.example[rows])
+            for source in range(len(target.sources)):
+                guess = _classify(target, source, rows, fold, settings.neighbours)
+                np.add.at(found[:, source], (place, target.label[rows], guess), 1)
     return counts
 
 

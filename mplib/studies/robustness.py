@@ -29,18 +29,24 @@ def correlations(
 ) -> pd.DataFrame:
     """Pearson's correlations over the draws (Table 3), with two 95 % intervals.
 
-    The *naive* one is Fisher's, as if every draw held new examples. But all draws come from the
-    same examples. More draws only tell more exactly how the draws of these examples correlate, not
-    how those of others would; the naive interval shrinks all the same.
+    All draws come from the same examples, and overlap: a correlation is one *of these examples'
+    draws* (column ``over``), and more draws only tell it more exactly. The *naive* interval is
+    Fisher's, as if every draw held new examples; it shrinks all the same.
 
-    The other one asks how far the correlation moves with the examples. A random half of the groups
-    is kept, in all draws at once; every draw's accuracy and scores are computed from its kept
-    examples, and correlated. A half differs from the whole as much as the whole does from the truth
-    (McCarthy 1969; Shao and Wu 1989: the jackknife that deletes half), so the standard error is the
-    spread of the halves' correlations, on Fisher's scale. Halves and no bootstrap: over draws an
-    example counts by the square of how often it is kept, and only 0 and 1 are their own squares.
-    Predictions stay those made in the whole draw, as in ``probe.compare``. With fewer than about a
-    hundred examples the interval is a little narrow.
+    The other one holds what the draws of as many other examples would give. A random half of the
+    groups is kept, in all draws at once; every draw's accuracy and scores are computed from its
+    kept examples, and correlated. A half differs from the whole as much as the whole does from the
+    truth (McCarthy 1969; Shao and Wu 1989: the jackknife that deletes half), so the standard error
+    is the spread of the halves' correlations, on Fisher's scale, with the naive one added: the
+    halves have their draws in common. Halves and no bootstrap: over draws an example counts by the
+    square of how often it is kept, and only 0 and 1 are their own squares. Predictions stay those
+    made in the whole draw, as in ``probe.compare``.
+
+    In 40 simulated pools with a true link the interval held its own target 37, 37 and 38 times with
+    64 examples (800 draws; accuracy with S_P1, with S_P2, and both scores), 38, 38 and 36 times with
+    256 (500 draws). It is not made for draws that never share an example. Their correlation can be
+    larger, since what folds add by chance counts for more where draws are alike: with 64 examples
+    .46, .33, .36 for .39, .32, .29, and held 37, 37 and 31 times.
 
     Args:
         found: the draws.
@@ -49,7 +55,8 @@ def correlations(
         seed: of the halves.
 
     Returns:
-        A row for each pair; without a value, and with a note, where one of the two does not vary.
+        A row for each pair; with a note, without a value where one of the two does not vary, and
+        without an interval where fewer than ten groups differ from the rest in one of them.
     """
     for name in measures:
         one_of("measure", name, _columns(found))
@@ -137,7 +144,9 @@ def by_bin(
     """Mean change in accuracy of the draws in bins of a score (Fig 10).
 
     Bins are equally wide, from the smallest to the largest score; the last holds the largest, which
-    the paper's source leaves out. Intervals as in ``correlations``; draws stay in their bins.
+    the paper's source leaves out. Intervals by halves as in ``correlations``; draws stay in their
+    bins. ``p`` asks whether a bin differs from the mean of all draws, by the halves' spread of that
+    difference; ``q`` is ``p`` after false discovery control over the bins.
 
     Args:
         found: the draws.
@@ -148,7 +157,8 @@ def by_bin(
         seed: of the halves.
 
     Returns:
-        A row for each bin; without a value, and with a note, where it is empty.
+        A row for each bin; without a value, and with a note, where it is empty; without interval
+        and ``p`` where fewer than ten groups change, or fewer than ten do not.
     """
     column = change(corruption)
     one_of("corruption", column, _columns(found))
