@@ -22,11 +22,15 @@ class _Found(Estimate):
     """A row's value with its interval, as a sentence shows it."""
 
     def __format__(self, form: str) -> str:
-        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero."""
+        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero.
+
+        Without an interval, the figure alone.
+        """
         if "|" in form:
             return form.split("|")[1 - (self.low > 0) + (self.high < 0)]
         figure, interval = super().__format__(form.strip("*")).rsplit(" [", 1)
-        return f"**{figure}** [{interval}" if "*" in form else f"{figure} [{interval}"
+        figure = f"**{figure}**" if "*" in form else figure
+        return figure if np.isnan(self.low) else f"{figure} [{interval}"
 
 
 def _say(table: pd.DataFrame, start: str, known: str = "", unknown: str = "{note}.") -> list[str]:
@@ -365,15 +369,39 @@ def corruption_sentences(effects: pd.DataFrame, drawn: pd.DataFrame, clean: floa
     """
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
-    form = "Change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples."
+    form = "Change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
     lines = [f"Accuracy on the clean examples: {clean * 100:.1f} %."]
-    lines += _say(changes.assign(minus=minus), form)
+    lines += _say(changes.assign(minus=minus, also=_also(changes)), form)
     return lines + _say(
-        drawn,
+        drawn.assign(also=_also(drawn)),
         "Correlation of {first} and {second}",
-        " over the draws: {found:**+.2f}; taking draws for independent, as the paper does, one "
-        "would say [{naive_low:+.2f}, {naive_high:+.2f}].",
+        " over {over}: {found:**+.2f}; taking draws for independent, as the paper does, one would "
+        "say [{naive_low:+.2f}, {naive_high:+.2f}]{also}.",
         ": {note}.",
+    )
+
+
+def _also(table: pd.DataFrame) -> list[str]:
+    """Each row's note, to stand in brackets at the end of a sentence; nothing without one."""
+    return ["" if pd.isna(note) else f" ({note})" for note in table.note]
+
+
+def link_sentences(regressed: pd.DataFrame) -> list[str]:
+    """Which outcomes go with the probe's correctness, example by example.
+
+    Args:
+        regressed: of ``robustness.per_example``.
+    """
+    tested = regressed[regressed.p.notna()]
+    lines = [
+        f"Example by example, {len(tested)} of {len(regressed)} links to the probe's correctness "
+        f"can be tested; {(tested.q < 0.05).sum()} remain after false discovery control at 5 %."
+    ]
+    return lines + _say(
+        tested[tested.q < 0.05],
+        "*{outcome}* goes with *{measure}*: ",
+        "log-odds {found:**+.2f} for one standard deviation, p = {p:.3f}.",
+        "p = {p:.3f}; {note}.",
     )
 
 

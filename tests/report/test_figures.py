@@ -380,3 +380,5 @@ def test_changes_by_bin_leave_out_empty_bins():
     line = axis.lines[names.index("leaf replaced")]
     part = kept[kept.corruption == "leaf replaced"]
     np.testing.assert_allclose(line.get_xdata(), (part["from"] + part["to"]) / 2)
+    few = binned.assign(low=np.nan, high=np.nan)
+    assert len(figures.change_by_bin(few).axes[0].lines) == len(axis.lines), "too few for a band"

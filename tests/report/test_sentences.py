@@ -244,26 +244,53 @@ def test_rollout():
 
 
 def test_corruption():
+    rare = "0 of 64 groups differ from the rest: interval of rare events"
     effects = rows(
-        "corruption minus measure value low high examples",
-        ("root replaced", "", "change in accuracy", -0.9, -1, -0.8, 256),
-        ("root replaced", "", "accuracy", 0.01, 0, 0.02, 256),
-        ("root replaced", "useless replaced", "change in accuracy", -0.5, -0.6, -0.4, 256),
-        ("leaf replaced", "", "change in accuracy", *[np.nan] * 3, 0),
+        "corruption minus measure value low high examples note",
+        ("root replaced", "", "change in accuracy", -0.9, -1, -0.8, 256, None),
+        ("root replaced", "", "accuracy", 0.01, 0, 0.02, 256, None),
+        ("root replaced", "useless replaced", "change in accuracy", -0.5, -0.6, -0.4, 256, None),
+        ("useless replaced", "", "change in accuracy", 0, -0.042, 0.042, 64, rare),
+        ("leaf replaced", "", "change in accuracy", *[np.nan] * 3, 0, "undefined"),
     )
+    few = "no interval: accuracy differs in 3 of 256 groups from the rest; 10 are needed"
+    over = "draws of these 256 examples"
     correlations = rows(
-        "first second value low high naive_low naive_high note",
-        ("accuracy", "S_P1", 0.14, -0.01, 0.2, 0.1, 0.19, None),
-        ("accuracy", "S_P2", *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
+        "first second over value low high naive_low naive_high note",
+        ("accuracy", "S_P1", over, 0.14, -0.01, 0.2, 0.1, 0.19, None),
+        ("S_P1", "S_P2", over, 0.2, np.nan, np.nan, 0.1, 0.3, few),
+        ("accuracy", "S_P2", over, *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
     )
     assert sentences.corruption_sentences(effects, correlations, 0.98828125) == [
         "Accuracy on the clean examples: 98.8 %.",
         "Change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
         "Change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
         "[-0.600, -0.400], 256 examples.",
-        "Correlation of accuracy and S_P1 over the draws: **+0.14** [-0.01, +0.20]; taking draws "
-        "for independent, as the paper does, one would say [+0.10, +0.19].",
+        "Change in accuracy by *useless replaced*: **+0.000** [-0.042, +0.042], 64 examples (0 of "
+        "64 groups differ from the rest: interval of rare events).",
+        "Correlation of accuracy and S_P1 over draws of these 256 examples: **+0.14** [-0.01, "
+        "+0.20]; taking draws for independent, as the paper does, one would say [+0.10, +0.19].",
+        "Correlation of S_P1 and S_P2 over draws of these 256 examples: **+0.20**; taking draws "
+        "for independent, as the paper does, one would say [+0.10, +0.30] (no interval: accuracy "
+        "differs in 3 of 256 groups from the rest; 10 are needed).",
         "Correlation of accuracy and S_P2: undefined: accuracy is the same in every draw.",
+    ]
+
+
+def test_links():
+    regressed = rows(
+        "outcome measure value low high p q note",
+        ("answers rightly", "tree", 0.5, 0.2, 0.8, 0.001, 0.003, None),
+        ("answers rightly", "share", 0.1, -0.2, 0.4, 0.4, 0.4, None),
+        ("loses", "tree", *[np.nan] * 3, 0.002, 0.003, "no value: it tells them apart"),
+        ("loses", "share", *[np.nan] * 5, "undefined: 1 groups have the outcome"),
+    )
+    assert sentences.link_sentences(regressed) == [
+        "Example by example, 3 of 4 links to the probe's correctness can be tested; 2 remain after "
+        "false discovery control at 5 %.",
+        "*answers rightly* goes with *tree*: log-odds **+0.50** [+0.20, +0.80] for one standard "
+        "deviation, p = 0.001.",
+        "*loses* goes with *tree*: p = 0.002; no value: it tells them apart.",
     ]
 
 

@@ -74,7 +74,7 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     labels = {
         "x": "first layers used",
         "y": "score over the random twin",
-        "title": _names(part).get,
+        "title": SCORE_NAMES.get,
     }
     return draw(plot, (1 + 3.4 * part.score.nunique(), 3.8), zero="y", **labels)
 
