@@ -286,7 +286,8 @@ def test_sweeps_stand_beside_the_papers_curves():
     figure = figures.sweep_curves(swept, "k", paper)
     assert titles(figure) == [
         "accuracy", "gain G, over the text and twins", "gain V, over the text and twins",
-        "S_P1, over the random twin", "S_P2, over the random twin", "S_P2_root, over the random twin",
+        "S_P1, over the random twin", "S_P2, over the random twin",
+        "S_P2_root, over the random twin",
     ]  # fmt: skip
     accuracy, *_, gain, twin, _, _ = figure.axes
     assert legend(figure)[0] == "k-th smallest of 16, finetuned"

@@ -176,7 +176,8 @@ def test_curves_beside_the_papers(profile: str) -> None:
     titles = [axis.get_title() for axis in drawn.axes if axis.get_visible()]
     assert titles == [
         "accuracy", "gain G, over the text and twins", "gain V, over the text and twins",
-        "S_P1, over the random twin", "S_P2, over the random twin", "S_P2_root, over the random twin",
+        "S_P1, over the random twin", "S_P2, over the random twin",
+        "S_P2_root, over the random twin",
     ]  # fmt: skip
     paper_too = [
         title
