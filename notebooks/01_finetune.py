@@ -51,6 +51,8 @@ warmup_steps: int = 100  # steps of linear warm-up; 0 or more
 schedule: str = "constant_with_warmup"  # of the learning rate;
 # one of constant, constant_with_warmup, linear, cosine, cosine_with_restarts,
 # polynomial, inverse_sqrt
+dtype: str = "float32"  # of the weights; the other two lose small steps;
+# one of float32, bfloat16, float16
 precision: str = "auto"  # of autocast; one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
 evaluations: int = 20  # how often to measure the dev accuracy and save the state;
@@ -81,7 +83,8 @@ chosen = task_of(run.parameters)
 # Three problems as the model reads them, and the answer it should give.
 
 # %%
-start = load_model(model, vocabulary=chosen.vocabulary, seed=seed, device=device)
+loading = {"dtype": dtype, "device": device}
+start = load_model(model, vocabulary=chosen.vocabulary, seed=seed, **loading)
 count = lists if task == "ksmallest" else theory_questions
 parts = finetune.split_prompts(chosen, start, count, seed)
 report.show(finetune.preview(start, parts.test))
@@ -95,7 +98,8 @@ report.show(finetune.preview(start, parts.test))
 test, choices = parts.test, parts.choices
 before = accuracy(answers(start.model, test, choices=choices).correct)
 training = finetune.Training.of(run.parameters)
-about = {"task": chosen.identity, "model": model, "lists": count}
+name = model if dtype == "float32" else f"{model} in {dtype}"
+about = {"task": chosen.identity, "model": name, "lists": count}
 folder = checkpoint_folder(task, run.parameters)
 history = finetune.finetune(start, parts.train, parts.dev, training, folder, about)
 run.table("history", history)
@@ -106,7 +110,7 @@ run.figure("training", figures.training_curves(history))
 # accuracy is the one that is kept.
 
 # %%
-finetuned = load_model(str(folder), device=device)
+finetuned = load_model(str(folder), **loading)
 after = accuracy(answers(finetuned.model, test, choices=choices).correct)
 found = {"before": before, "finetuned": after}
 rows = [{"model": name, **each.columns("accuracy")} for name, each in found.items()]

@@ -17,9 +17,10 @@
 #
 # What a probe reads in the attention need not be what the model works with. Here the model is
 # changed and asked again: heads are switched off, those first that look at certain places or at
-# certain ranks of size; and the last token's attention to the gold tree's own statements is cut.
+# certain ranks of size; the last token's attention to the gold tree's own statements is cut; and what
+# its attention gives it is taken from another list.
 #
-# **Cost.** Two minutes on two CPU cores for a small model; on a GPU some minutes for GPT-2 small. Most
+# **Cost.** Three minutes on two CPU cores for a small model; on a GPU some minutes for GPT-2 small. Most
 # of it goes into switching heads off at random, several times over.
 
 # %% tags=["parameters"]
@@ -47,7 +48,10 @@ flow_percentage: int = 40  # of heads, of smallest position entropy, off in the 
 smallest_at: int = 8  # position of the smallest number in the arranged lists; 0 or more
 second_at: int = 12  # position of the second smallest; 0 or more
 window_sizes: list[int] = [1, 2]  # layers cut at once; 1 value or more; 1 or more
-renormalise: bool = True  # does the attention that is left sum to one again?
+renormalise: bool = True  # what is drawn and told: cuts after which the attention that
+# is left sums to one again, or those after which it does not; the tables hold both
+queries: str = "question"  # from which tokens edges are cut: the last one, or all that
+# stand behind the number; one of question, all
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
 resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
@@ -59,14 +63,15 @@ from mplib.studies.about import study_about
 
 # Half a pass for each pruned model: the layers below the first change are shared.
 reads = 4 + (2 + draws) * len(percentages) / 2
-about = study_about("ksmallest", globals(), reads, by_layer=5 * len(window_sizes))
+# Six sets of edges, cut in two ways, in each window; patches and their two donors.
+about = study_about("ksmallest", globals(), reads, by_layer=12 * len(window_sizes) + 8)
 
 # %%
 from mplib import KSmallest, Reduction, attention_features, figures, report, start_run
 from mplib.models.inference import scale_examples
 from mplib.probe import ProbeSettings, predict
 from mplib.report.sentences import causal_sentences
-from mplib.studies import flow, heads, knockout
+from mplib.studies import flow, heads, knockout, patching
 from mplib.studies.checkpoints import finetuned_models
 
 run = start_run("04_causal", globals())
@@ -85,9 +90,8 @@ lm, numbers = loaded.model, task.splits(lists, seed)[2][:examples]
 prompts, _ = task.prompts(numbers, loaded)
 arranged = flow.arrange(flow.without_repeats(numbers), [smallest_at, second_at])
 windows = knockout.windows(loaded.layers, window_sizes)
-by_head = attention_features(
-    lm, prompts, reduction=Reduction(heads="keep"), batch_size=batch_size
-)
+reduction, size = Reduction(heads="keep"), {"batch_size": batch_size}
+by_head = attention_features(lm, prompts, reduction=reduction, **size)
 entropies = heads.head_entropies(by_head, task.order(numbers))
 run.table("entropies", entropies.table())
 run.figure("entropies", figures.entropy_maps(entropies.maps))
@@ -102,9 +106,8 @@ run.figure("entropies", figures.entropy_maps(entropies.maps))
 # %%
 orders = heads.pruning_orders(entropies, draws, seed)
 change = heads.ablation(lm, prompts, ablation, batch_size)
-counting = {"published": published, "batch_size": batch_size}
-pruned = heads.prune(lm, prompts, orders, percentages, change=change, **counting)
-run.table("pruning", pruned)
+counting = {"change": change, "published": published, **size}
+pruned = run.table("pruning", heads.prune(lm, prompts, orders, percentages, **counting))
 averaged = run.table("pruning_averaged", heads.average_draws(pruned))
 run.figure("pruning", figures.pruning_curves(averaged))
 
@@ -149,39 +152,63 @@ figures.attention_flow_page(flows)
 # ## The tree's own edges cut
 #
 # The last token's attention to some of the list's numbers is cut in a few neighbouring layers: to the
-# useful ones, to the root or the leaves alone, or to as many useless ones drawn at random. All else
-# stays as it is, so a number may still reach the last token through another. Intervals are 95 %
-# (Wilson for accuracy, paired bootstrap over lists for changes); the dotted line is the accuracy of
-# always giving the most frequent answer.
+# useful ones, to the root or the leaves alone; and, as controls, to as many useless ones drawn at
+# random, to useless ones that together get as much attention as the useful ones in that window and
+# list, as nearly as can be, and to all useless ones. All else stays as it is, so a number may still
+# reach the last token through another, unless `queries` is `all`. Intervals are 95 % (Wilson for
+# accuracy, paired bootstrap over lists for changes); the dotted line is the accuracy of always giving
+# the most frequent answer.
 
 # %%
-heights = task.heights(numbers)
-cuts = knockout.edge_sets(heights, seed)
+heights, attention = task.heights(numbers), by_head.mean(axis=-1)
+cuts = knockout.edge_sets(heights, seed, attention, windows)
 resampling = {"resamples": resamples, "seed": seed}
-cutting = {"renormalise": renormalise, "batch_size": batch_size, **resampling}
-found = knockout.knock_out(lm, prompts, cuts, windows, **cutting)
+asking = {"queries": queries, **size, **resampling}
+found = knockout.knock_out(lm, prompts, cuts, windows, attention, **asking)
 run.table("knock_out", found.table, summary="changes")
-run.figure("knock_out", figures.knock_out_effects(found.table, found.guess))
+shown = found.table[found.table.renormalised == renormalise]
+run.figure("knock_out", figures.knock_out_effects(shown, found.guess))
+contrasts = run.table("contrasts", knockout.contrasts(found, **resampling))
 
 # %% [markdown]
-# Layers in which the useful edges matter and as many useless ones do not are the layers in which the
-# answer is put together from the tree. Without it the model may do worse than a guess, since it then
-# answers from numbers among which the right one is not.
+# Layers in which the useful edges matter, and useless ones of equal attention do not, are the layers in
+# which the answer is put together from the tree. Where even all useless ones get less attention than
+# the useful ones, the column `mass` of the table says by how much. Where useless ones matter too, the
+# layer compares numbers, and a cut, which also takes away what the model relies on to rule others out,
+# does not tell one from the other. The table `contrasts` has the paired differences in every window,
+# with p-values corrected for their number. Without the useful edges the model may do worse than a
+# guess, since it then answers from numbers among which the right one is not.
+
+# %% [markdown]
+# ## The answer taken from another list
+#
+# What the last token's heads give, before the output projection, is taken from the same layer's run on
+# another list: one in which the root alone is replaced, so that the answer is another, or, as a
+# control, a useless number alone, so that it is the same; both keep their rank. A model that puts the
+# answer together in a layer then gives the other list's. Once outputs of the other list come into the
+# clean run (noising), once clean ones into the other list's (denoising).
+
+# %%
+swaps = patching.patch_numbers(lm, task, numbers, loaded, **size, **resampling)
+run.figure("patching", figures.patching_rates(run.table("patching", swaps)))
+
+# %% [markdown]
+# Unlike a cut, a patch gives the layers above something that they know, and says what it was: a layer
+# that only prepares the answer may break when cut, and yet not carry the answer when patched.
 
 # %% [markdown]
 # ## Is what the probe reads what the model uses?
 #
 # For each list: was its tree read rightly by the probe, and how much of the answer's log-probability
 # does the model lose when the useful edges are cut? If the probe reads what the model works with, the
-# lists that it reads better should lose more.
+# lists that it reads better should lose more. Every window is shown; since that asks often, `p_fdr`
+# is the p-value after control of the false discovery rate over all rows of the table.
 
 # %%
 settings = ProbeSettings(neighbours, folds=folds, seed=seed)
-simplified = scale_examples(by_head.mean(axis=-1))
-predicted = predict(simplified, heights, settings=settings)
+predicted = predict(scale_examples(attention), heights, settings=settings)
 correctness = knockout.probe_correctness(heights, predicted)
-agreed = knockout.agreement(correctness, found, **resampling)
-run.table("agreement", agreed)
+agreed = run.table("agreement", knockout.agreement(correctness, found, **resampling))
 report.show(agreed[agreed.statistic == "Spearman"])
 
 # %% [markdown]
@@ -193,12 +220,12 @@ report.show(agreed[agreed.statistic == "Spearman"])
 
 # %%
 rolled = flow.rollout_table(flow.rollout(lm, prompts, batch_size), heights)
-run.table("rollout", rolled)
-run.figure("rollout", figures.rollout_curve(rolled))
+run.figure("rollout", figures.rollout_curve(run.table("rollout", rolled)))
 
 # %% [markdown]
 # ## Summary
 
 # %%
-report.bullets(*causal_sentences(entropies, averaged, found, agreed, rolled))
+cut, rest = (found, contrasts, agreed), {"renormalised": renormalise}
+report.bullets(*causal_sentences(entropies, averaged, *cut, swaps, rolled, **rest))
 run.finish()

@@ -44,9 +44,11 @@ shared_shots: bool = True  # the same demonstrations for all, or drawn anew for 
 shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared;
 # 0 or more
 shot_examples: int = 64  # questions of each case asked for that; 1 or more
-layers: str = "all"  # layers probed: all, selected (greedy, on dev), or such as 1-10,12
+layers: str = "all"  # layers probed: all, selected (greedy, on dev), such as 1-10,12,
+# or published (those of the paper's LLaMA-7B)
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 partial_attention: bool = False  # read a hybrid model in part, its attention alone
+published: bool = False  # ask, read and label as the paper's source does, too
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole theories in each; 2 or more
@@ -59,7 +61,7 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("proofwriter", globals(), reads=1 + twins)
+about = study_about("proofwriter", globals(), reads=(1 + twins) * (1 + published))
 
 # %%
 from mplib import ProofWriter, figures, load_model, report, start_run
@@ -71,6 +73,7 @@ from mplib.report.sentences import (
 )
 from mplib.studies import language
 from mplib.studies import language_tables as tables
+from mplib.studies.published import read_published
 
 run = start_run("05_probe_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
@@ -208,12 +211,18 @@ report.show(by_shots)
 # %% [markdown]
 # ## The published protocol
 #
-# Folds over statements, so that one theory stands on both sides of a cut. For comparison with the
-# paper's tables only.
+# Folds over statements, so that one theory stands on both sides of a cut; for comparison with the
+# paper's tables only. With `published=True` a second part has all of the source's ways: facts before
+# rules, its prompts, the question's rows pooled before a statement's tokens, only the first premise of a
+# step labelled a leaf, and a baseline that is asked without demonstrations. Columns say which labels,
+# pooling and prompts a row has.
 
 # %%
-published = run.table("published", tables.published_table(readings))
-report.show(published)
+source = []
+if published:
+    source = read_published(subjects, task.published_sets(examples), procedure)
+both = run.table("published", tables.published_table(readings, source))
+report.show(both)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on the official data (Tables 2 and 8).

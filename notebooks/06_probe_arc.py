@@ -28,8 +28,10 @@
 # GPU.
 
 # %% tags=["parameters"]
-questions: str = "science"  # ours, or a file: STREET, EntailmentBank, your own
-train_questions: str = ""  # file for demonstrations; empty to hold some out
+questions: str = "science"  # ours, STREET's folder, or a file: STREET,
+# EntailmentBank, your own
+train_questions: str = ""  # file for demonstrations; empty to hold some out, or for
+# the folder's own
 depths: list[int] = [1, 2]  # depths of the trees; 1 value or more; 0 or more
 conclusions: bool = True  # are intermediate conclusions shown as statements?
 distractors: bool = True  # are statements shown that do not lead to the answer?
@@ -42,9 +44,11 @@ shared_shots: bool = True  # the same demonstrations for all, or drawn anew for 
 shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared;
 # 0 or more
 shot_examples: int = 64  # questions of each set asked for that; 1 or more
-layers: str = "all"  # layers probed: all, or such as 1-10,12
+layers: str = "all"  # layers probed: all, such as 1-10,12, or published (those of
+# the paper's LLaMA-7B)
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 partial_attention: bool = False  # read a hybrid model in part, its attention alone
+published: bool = False  # ask, read and label as the paper's source does, too
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole questions in each; 2 or more
@@ -56,7 +60,7 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("science", globals(), reads=1 + twins)
+about = study_about("science", globals(), reads=(1 + twins) * (1 + published))
 
 # %%
 from mplib import Science, figures, load_model, report, start_run
@@ -64,6 +68,7 @@ from mplib.probe import ProbeSettings
 from mplib.report.sentences import language_sentences, probed_sentence
 from mplib.studies import language
 from mplib.studies import language_tables as tables
+from mplib.studies.published import read_published
 
 run = start_run("06_probe_arc", globals())
 told = {"conclusions": conclusions, "distractors": distractors, "order": order}
@@ -170,12 +175,18 @@ report.show(by_shots)
 # %% [markdown]
 # ## The published protocol
 #
-# Folds over statements, so that one question stands on both sides of a cut. For comparison with the
-# paper's tables only.
+# Folds over statements, so that one question stands on both sides of a cut; for comparison with the
+# paper's tables only. With `published=True` a second part has all of the source's ways: the questions of
+# all files together, every unit a statement, its prompts, the question's rows pooled before a statement's
+# tokens, only the first premise of a step labelled a leaf, and a baseline that is asked without
+# demonstrations. Columns say which labels, pooling and prompts a row has.
 
 # %%
-published = run.table("published", tables.published_table(readings))
-report.show(published)
+source = []
+if published:
+    source = read_published([subject], task.published_sets(examples), procedure)
+both = run.table("published", tables.published_table(readings, source))
+report.show(both)
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on ARC (Tables 2 and 8).

@@ -20,8 +20,9 @@
 # the differences are paired. Then the paper's question: over random draws of examples, do accuracy and its
 # change go with the probe's scores (section 6, Table 3, Fig 10)?
 #
-# Draws share examples, so they are no independent measurements: the intervals here respect that, and the
-# interval that does not is shown beside.
+# Draws share examples, so they are no independent measurements: a correlation over them is one of *these*
+# examples' draws. Its interval moves with the examples; the one that takes draws for independent is shown
+# beside. Where fewer than ten answers differ from the rest, a link is not told.
 #
 # **Cost.** Quick profile: about a minute on two CPU cores, 2,048 draws included.
 
@@ -59,7 +60,7 @@ about = study_about("ksmallest", globals(), reads=8 + twins)
 # %%
 from mplib import KSmallest, figures, report, start_run
 from mplib.probe import ProbeSettings, draws, predict
-from mplib.report.sentences import corruption_sentences
+from mplib.report.sentences import corruption_sentences, link_sentences
 from mplib.studies import corruption, knockout, language, robustness
 from mplib.studies.checkpoints import finetuned_models
 
@@ -115,7 +116,8 @@ report.show(differences)
 # %% [markdown]
 # ## Draws
 #
-# Random draws of examples; accuracy, change in accuracy and both scores of each draw.
+# Random draws of examples; accuracy, change in accuracy and both scores of each draw. Correlations are over
+# draws of these examples: draws of examples that are new each time can correlate more.
 
 # %%
 drawn = draws.draws(
@@ -142,7 +144,8 @@ report.show(report.paper_table("table3"))
 # %% [markdown]
 # ## Change in accuracy by S_P2
 #
-# As Fig 10, for every corruption. The intervals move with the examples, not only with the draws.
+# As Fig 10, for every corruption. The intervals move with the examples, not only with the draws; `q` says
+# whether a bin differs from the mean of all draws, after false discovery control over the bins.
 
 # %%
 binned = robustness.all_bins(drawn, asked.corrupted, bins=bins, seed=seed)
@@ -153,7 +156,9 @@ run.figure("bins", figures.change_by_bin(binned))
 # ## Example by example
 #
 # Without any draws: does an example whose tree the probe reads rightly get the right answer, and does it
-# lose it by a corruption? Logistic regression, log-odds for one standard deviation.
+# lose it by a corruption? Logistic regression, log-odds for one standard deviation; `p` by permutation of
+# whole groups, `q` after false discovery control over the table. An outcome needs ten groups of examples
+# that have it and ten that have not.
 
 # %%
 predicted = predict(asked.features, asked.heights, asked.groups, settings)
@@ -169,5 +174,7 @@ report.show(regressed)
 
 # %%
 accuracy = asked.clean.correct.mean()
-report.bullets(*corruption_sentences(effects, correlations, accuracy))
+report.bullets(
+    *corruption_sentences(effects, correlations, accuracy), *link_sentences(regressed)
+)
 run.finish()

@@ -20,8 +20,9 @@
 # the differences are paired. Then the paper's question: over random draws of examples, do accuracy and its
 # change go with the probe's scores (section 6, Table 3, Fig 10)?
 #
-# Draws share examples, so they are no independent measurements: the intervals here respect that, and the
-# interval that does not is shown beside.
+# Draws share examples, so they are no independent measurements: a correlation over them is one of *these*
+# examples' draws. Its interval moves with the examples; the one that takes draws for independent is shown
+# beside. Where fewer than ten answers differ from the rest, a link is not told.
 #
 # **Cost.** Quick profile: about two minutes on two CPU cores, 2,048 draws included.
 
@@ -40,6 +41,10 @@ trainable: str = "all"  # finetuning asked;
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
 shots: int = 4  # demonstrations before each question; 0 or more
+shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
+layers: str = "all"  # layers probed: all, selected (greedy, on dev), such as 1-10,12,
+# or published (those of the paper's LLaMA-7B)
+dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 draw_count: int = 2048  # random draws of examples; 1 or more
 draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values;
 # 1 or more
@@ -60,7 +65,7 @@ about = study_about("proofwriter", globals(), reads=8 + twins)
 # %%
 from mplib import ProofWriter, figures, report, start_run
 from mplib.probe import ProbeSettings, draws, predict
-from mplib.report.sentences import corruption_sentences
+from mplib.report.sentences import corruption_sentences, link_sentences
 from mplib.studies import corruption, knockout, language, robustness
 
 run = start_run("07_corruption_proofwriter", globals())
@@ -71,21 +76,19 @@ settings = ProbeSettings(neighbours, 1, folds, seed=seed)
 # ## Corruptions
 #
 # The first example as it is, and after each corruption. *First negated* is what the paper's source does:
-# it means to hit a useless statement but always takes the first.
+# it means to hit a useless statement but always takes the one that is first in its own order, a fact.
 
 # %%
 subject = language.chosen_subject(run.parameters, task)
 theories = language.joined_sets(task, "test", examples, [subject.shots])
-shown = language.Procedure("proofwriter", seed=seed).demonstrate(subject, theories)
+dev = task.sets("dev", examples) if layers == "selected" else []
+asking = language.Procedure("proofwriter", shared_shots, seed=seed)
+asking, _, _ = language.choose_layers(subject, dev, layers, asking)
+shown = asking.demonstrate(subject, theories)
+reading = {"layers": asking.layers, "batch_size": batch_size, "seed": seed}
+problems = theories.examples
 asked = corruption.ask(
-    task,
-    theories.examples,
-    subject,
-    corruptions,
-    shown=shown,
-    twins=twins,
-    batch_size=batch_size,
-    seed=seed,
+    task, problems, subject, corruptions, shown=shown, twins=twins, **reading
 )
 report.show(asked.shown)
 
@@ -116,7 +119,8 @@ report.show(differences)
 # %% [markdown]
 # ## Draws
 #
-# Random draws of examples; accuracy, change in accuracy and both scores of each draw.
+# Random draws of examples; accuracy, change in accuracy and both scores of each draw. Correlations are over
+# draws of these examples: draws of examples that are new each time can correlate more.
 
 # %%
 drawn = draws.draws(
@@ -143,7 +147,8 @@ report.show(report.paper_table("table3"))
 # %% [markdown]
 # ## Change in accuracy by S_P2
 #
-# As Fig 10, for every corruption. The intervals move with the examples, not only with the draws.
+# As Fig 10, for every corruption. The intervals move with the examples, not only with the draws; `q` says
+# whether a bin differs from the mean of all draws, after false discovery control over the bins.
 
 # %%
 binned = robustness.all_bins(drawn, asked.corrupted, bins=bins, seed=seed)
@@ -154,7 +159,9 @@ run.figure("bins", figures.change_by_bin(binned))
 # ## Example by example
 #
 # Without any draws: does an example whose tree the probe reads rightly get the right answer, and does it
-# lose it by a corruption? Logistic regression, log-odds for one standard deviation.
+# lose it by a corruption? Logistic regression, log-odds for one standard deviation; `p` by permutation of
+# whole groups, `q` after false discovery control over the table. An outcome needs ten groups of examples
+# that have it and ten that have not.
 
 # %%
 predicted = predict(asked.features, asked.heights, asked.groups, settings)
@@ -170,5 +177,7 @@ report.show(regressed)
 
 # %%
 accuracy = asked.clean.correct.mean()
-report.bullets(*corruption_sentences(effects, correlations, accuracy))
+report.bullets(
+    *corruption_sentences(effects, correlations, accuracy), *link_sentences(regressed)
+)
 run.finish()

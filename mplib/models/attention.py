@@ -51,6 +51,8 @@ class Intervention:
         cut: True where a query must not look at a key, shape (examples, queries, keys).
         cut_layers: the layers where ``cut`` holds; all if None.
         renormalise: whether the remaining attention of a cut row sums to one again.
+        sources: the example of the same batch from which each takes its last token's head outputs,
+            before the output projection; itself where it keeps its own. Shape (layers, examples).
 
     >>> off = torch.tensor([[True, False], [False, False]])  # the first head of the first layer
     >>> Intervention(heads_off=off).cuts(layer=0)
@@ -62,6 +64,7 @@ class Intervention:
     cut: Tensor | None = None
     cut_layers: frozenset[int] | None = None
     renormalise: bool = True
+    sources: Tensor | None = None
 
     def cuts(self, layer: int) -> bool:
         """Whether edges are cut in this layer."""
@@ -162,6 +165,9 @@ def _attention(
         session.outputs[layer] = output.masked_fill(~session.real, 0).sum(dim=0)
     if change.heads_off is not None:
         output = _replace_heads(output, layer, change)
+    if change.sources is not None:
+        # The index makes a copy first, so that two examples can take each other's.
+        output[:, -1] = output[change.sources[layer].to(output.device), -1]
     return output, None
 
 

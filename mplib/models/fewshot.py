@@ -6,14 +6,14 @@ for its random twin (the paper's source differs in both).
 
 import random
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import accumulate, cycle, islice
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from mplib.errors import InputError
-from mplib.models.prompts import Prompts, Span, encode, tokenize
+from mplib.models.prompts import Prompts, Span, encode, stack, tokenize
 
 Asked = tuple[Prompts, np.ndarray | None]
 """Prompts, and the token ids among which the answer is looked for; None for all there are."""
@@ -186,3 +186,54 @@ def few_shot(
         among = None
     prompts = encode(tokenizer, texts, statements, questions, answers, max_tokens)
     return prompts.share_prefix(), among
+
+
+def published_demonstration(example: Problem, context: str, template: str) -> str:
+    r"""An example as the paper's source demonstrates it.
+
+    Args:
+        example: the example.
+        context: what tells its statements there.
+        template: what asks for the answer, behind a colon; may be empty.
+
+    >>> from collections import namedtuple
+    >>> asked = namedtuple("Asked", "question answer")("Bob is big.", "True")
+    >>> published_demonstration(asked, "Bob is big. Al is red.", "True or False?")
+    'Bob is big. Al is red. Bob is big.: True or False?True\n'
+    """
+    return f"{context} {example.question}{': ' * bool(template)}{template}{example.answer}\n"
+
+
+def published_prompts(
+    tokenizer: PreTrainedTokenizerBase, examples: Problems, before: Sequence[str], template: str,
+    max_tokens: int | None = None,
+) -> Prompts:  # fmt: skip
+    """Prompts as the paper's source reads their attention, with the spans that it takes.
+
+    Statements stand without anything between them. Each is as long as it is when tokenized alone,
+    counted on from the demonstrations, and the first begins one token late; what comes behind them
+    is the question, the template included. There are no special tokens.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        examples: the examples.
+        before: demonstrations of each example as one text; empty for none.
+        template: what asks for the answer; may be empty.
+        max_tokens: the model's number of positions.
+
+    Raises:
+        InputError: a prompt that is too long.
+    """
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    tokens, statements, questions = [], [], []
+    for one, shown in zip(examples, before, strict=True):
+        asked = f" {one.question}" + f" {template}" * bool(template)
+        tokens.append(ids("".join([shown, *one.statements, asked])))
+        ends = [*accumulate(len(ids(text)) for text in (shown, *one.statements))]
+        starts = [ends[0] + 1, *ends[1:]]
+        statements.append([*zip(starts, ends[1:], strict=False)])
+        questions.append((ends[-1], len(tokens[-1])))
+    return stack(tokenizer, tokens, statements, questions, [0] * len(tokens), max_tokens)

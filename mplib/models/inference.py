@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -197,6 +197,35 @@ def attention_features(
     (5, 4, 2)
     """
     return read(model, prompts, reduction=reduction, answers=False, batch_size=batch_size).features
+
+
+def published_features(
+    model: PreTrainedModel, prompts: Prompts, *, question: Literal["max", "mean"] = "max",
+    batch_size: int = 64,
+) -> np.ndarray:  # fmt: skip
+    """Attention of every statement in the order in which the paper's source pools it.
+
+    First over the rows of the question, for each token by itself, then over heads, then the mean
+    over a statement's tokens. The paper has the statement's tokens first, as ``attention_features``
+    does. Arguments are those of it; the source takes the maximum over the rows with demonstrations
+    and the mean without.
+
+    Returns:
+        float32, shape (examples, statements, layers); NaN where an example has no such statement.
+    """
+    features = np.empty(0, dtype=np.float32)
+    with passes(model, prompts, batch_size, "attention") as batches:
+        for chosen, batch, ask in batches:
+            seen = ask(reduction=Reduction("tokens", question), logits=False).attention
+            assert seen is not None
+            values, spans = seen.to("cpu", torch.float32).numpy(), batch.statements
+            if not features.size:
+                shape = (*prompts.statements.shape[:2], values.shape[1])
+                features = np.full(shape, np.nan, dtype=np.float32)
+            for i, j in zip(*np.nonzero(spans[..., 0] < spans[..., 1]), strict=True):
+                start, end = spans[i, j]
+                features[chosen[i], j] = values[i, :, start:end].mean(axis=-1)
+    return features
 
 
 def full_attention(model: PreTrainedModel, prompts: Prompts) -> np.ndarray:

@@ -150,30 +150,55 @@ def encode(
     Raises:
         InputError: the tokenizer has no offset mapping, or a prompt is longer than ``max_tokens``.
     """
-    encoded = [tokenize(tokenizer, text) for text in texts]
-    longest = max(len(ids) for ids, _ in encoded)
+    ids, spans, questioned = [], [], []
+    for text, told, asked in zip(texts, statements, questions, strict=True):
+        tokens, offsets = tokenize(tokenizer, text)
+        ids.append(tokens)
+        spans.append([_token_span(text, offsets, span) for span in told])
+        questioned.append(_token_span(text, offsets, asked))
+    return stack(tokenizer, ids, spans, questioned, answers, max_tokens)
+
+
+def stack(
+    tokenizer: PreTrainedTokenizerBase, tokens: Sequence[Sequence[int]],
+    statements: Sequence[Sequence[Span]], questions: Sequence[Span], answers: Sequence[int],
+    max_tokens: int | None = None,
+) -> Prompts:  # fmt: skip
+    """Puts prompts of different lengths together, padded on the left.
+
+    Args:
+        tokenizer: whose padding is taken.
+        tokens: ids of each prompt.
+        statements: token spans of each example's statements, counted from its first token.
+        questions: token span of each example's question, likewise.
+        answers: id of each example's answer token.
+        max_tokens: the model's number of positions, if it is limited.
+
+    Raises:
+        InputError: a prompt is longer than ``max_tokens``.
+    """
+    longest = max(map(len, tokens))
     if max_tokens is not None and longest > max_tokens:
         raise InputError(
             f"a prompt has {longest} tokens, but the model has {max_tokens} positions: use fewer "
             "demonstrations, shorter examples or another model"
         )
-    n = len(texts)
+    n = len(tokens)
     input_ids = np.full((n, longest), tokenizer.pad_token_id or 0, dtype=np.int64)
     mask = np.zeros((n, longest), dtype=bool)
     spans = np.zeros((n, max(map(len, statements)), 2), dtype=np.int64)
     question = np.zeros((n, 2), dtype=np.int64)
-    for i, (ids, offsets) in enumerate(encoded):
+    for i, ids in enumerate(tokens):
         pad = longest - len(ids)
         input_ids[i, pad:] = ids
         mask[i, pad:] = True
-        for j, span in enumerate(statements[i]):
-            spans[i, j] = _token_span(texts[i], offsets, span, pad)
-        question[i] = _token_span(texts[i], offsets, questions[i], pad)
+        spans[i, : len(statements[i])] = np.array(statements[i]) + pad
+        question[i] = np.array(questions[i]) + pad
     return Prompts(input_ids, mask, spans, question, np.asarray(answers, dtype=np.int64))
 
 
-def _token_span(text: str, offsets: Sequence[Span], span: Span, pad: int) -> Span:
-    """Token range of a character span, shifted by the padding on the left."""
+def _token_span(text: str, offsets: Sequence[Span], span: Span) -> Span:
+    """Token range of a character span."""
     start, end = span
     start += len(text[start:end]) - len(text[start:end].lstrip())
     end -= len(text[start:end]) - len(text[start:end].rstrip())
@@ -181,7 +206,7 @@ def _token_span(text: str, offsets: Sequence[Span], span: Span, pad: int) -> Spa
               if a < end and b > start and text[max(a, start) : min(b, end)].strip()]  # fmt: skip
     if not inside:
         raise InputError(f"no token covers {text[span[0] : span[1]]!r}: the span is empty")
-    return inside[0] + pad, inside[-1] + 1 + pad
+    return inside[0], inside[-1] + 1
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from mplib.probe.knn import useful_heights, usefulness
 from mplib.tasks.trees import PADDING, USELESS
 
 
@@ -40,33 +39,40 @@ def _mean_f1(rows: np.ndarray, labels: np.ndarray, cut: int | None, power: int =
     """Mean macro-F1 of two folds, on either side of a cut, or of five where there is no cut."""
     sides = np.split(np.arange(len(rows)), [cut or 0])
     near = KNeighborsClassifier(8, weights="distance", p=power)
-    macro = make_scorer(f1_score, average="macro", zero_division=0)
+    macro = make_scorer(f1_score, average="macro", pos_label=None, zero_division=0)
     folds = 5 if cut is None else [sides, sides[::-1]]
     found = cross_val_score(near, rows, labels, cv=folds, scoring=macro, error_score="raise")
     return float(found.mean())
 
 
-def published_language_f1(features: np.ndarray, heights: np.ndarray) -> dict[str, float]:
+def published_language_f1(
+    features: np.ndarray, heights: np.ndarray, order: Sequence[Sequence[int]] | None = None
+) -> dict[str, float]:
     """The two F1s that the paper's source prints for language: five folds over statements.
 
     Statements of one example, and examples of one theory, stand on both sides of a cut; the rows
-    are not shuffled; the F1s of the folds are averaged. The source's labels lose every premise of a
-    step but the first (it becomes a root); the labels here are the whole tree's.
+    are not shuffled; the F1s of the folds are averaged. Where all are of one class, an F1 is 1.
 
     Args:
         features: shape (examples, statements, layers).
-        heights: gold heights, shape (examples, statements).
+        heights: labels, shape (examples, statements): the whole tree's, or the source's own, which
+            ``mplib.tasks.published`` gives.
+        order: of each example's useful statements in G. The source's is that of a Python set,
+            which differs from one process to the next; as they are told if None.
 
     Returns:
-        ``V`` and ``G``; NaN for ``G`` where a fold would have one height only.
+        ``V`` and ``G``; NaN where the source finds too few statements for its classifier.
     """
-    labels = {"V": usefulness(heights), "G": useful_heights(heights)}
+    if order is None:
+        order = [np.flatnonzero(row > USELESS).tolist() for row in heights]
+    useful = np.array([(i, j) for i, js in enumerate(order) for j in js], int).reshape(-1, 2)
     found = {}
-    for target, gold in labels.items():
-        rows, classes = features[gold != PADDING], gold[gold != PADDING]
-        counts = np.unique(classes, return_counts=True)[1]
-        # Eight neighbours of the Manhattan distance, as the source has them.
-        few = counts.min() < 5 or len(counts) < 2
+    for target, gold, places in (
+        ("V", heights != USELESS, np.nonzero(heights != PADDING)), ("G", heights, tuple(useful.T)),
+    ):  # fmt: skip
+        rows, classes = features[places], gold[places].astype(int)
+        # Five folds, eight neighbours of the Manhattan distance, as the source has them.
+        few = len(rows) < 10 or np.bincount(classes).max() < 5
         found[target] = np.nan if few else _mean_f1(rows, classes, None, power=1)
     return found
 

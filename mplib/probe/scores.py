@@ -24,6 +24,7 @@ from mplib.probe.knn import (
     useful_heights,
     usefulness,
 )
+from mplib.probe.permutation import permutation_p, permuted
 from mplib.stats import band, from_halves, group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -52,7 +53,8 @@ class Comparison:
     """F1s, scores and gains of several sources over the same examples.
 
     Attributes:
-        f1: a row for each source, target and classifier: macro-F1 with its 95 % interval.
+        f1: a row for each source, target and classifier: macro-F1 with its 95 % interval; for
+            models ``p_permuted``, see ``permutation_p``.
         scores: a row for each model, score and classifier, with its 95 % interval, and the
             difference of the F1s behind it with its own.
         gains: a row for each model, target, measure, classifier and what it is over.
@@ -65,21 +67,9 @@ class Comparison:
     predictions: dict[str, Predictions] = field(default_factory=dict)
 
 
-def permuted_labels(heights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same labels, dealt anew among the statements of each example.
-
-    Not among all: how many statements an example has tells how many of them are useful.
-    """
-    shuffled = heights.copy()
-    for row in shuffled:
-        real = row != PADDING
-        row[real] = rng.permutation(row[real])
-    return shuffled
-
-
 Control = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
-CONTROLS: dict[str, Control] = {"permuted labels": permuted_labels}
+CONTROLS: dict[str, Control] = {"permuted labels": permuted}
 """Controls by name: heights in, the labels that the first model's features are probed for out.
 
 What the classifiers reach without any information. The first word of the name is its kind.
@@ -217,7 +207,13 @@ def compare(
         one = _Found(found, plan.groups)
         for name, rows in (("f1", one.f1()), ("scores", one.scores()), ("gains", one.gains())):
             parts[name] += [row | {"classifier": classifier} for row in rows]
-    return Comparison(**{n: pd.DataFrame(p) for n, p in parts.items()}, predictions=predictions)
+    tables = {name: pd.DataFrame(rows) for name, rows in parts.items()}
+    tables["f1"]["p_permuted"] = np.nan
+    for name, values in models.items() if "permuted labels" in controls else ():
+        of = tables["f1"][["source", "classifier"]].eq([name, "logistic"]).all(axis=1)
+        p = permutation_p(values, heights, groups, settings)
+        tables["f1"].loc[of, "p_permuted"] = tables["f1"].target[of].map(p)
+    return Comparison(**tables, predictions=predictions)
 
 
 def _dealt(

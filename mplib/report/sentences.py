@@ -22,11 +22,15 @@ class _Found(Estimate):
     """A row's value with its interval, as a sentence shows it."""
 
     def __format__(self, form: str) -> str:
-        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero."""
+        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero.
+
+        Without an interval, the figure alone.
+        """
         if "|" in form:
             return form.split("|")[1 - (self.low > 0) + (self.high < 0)]
         figure, interval = super().__format__(form.strip("*")).rsplit(" [", 1)
-        return f"**{figure}** [{interval}" if "*" in form else f"{figure} [{interval}"
+        figure = f"**{figure}**" if "*" in form else figure
+        return figure if np.isnan(self.low) else f"{figure} [{interval}"
 
 
 def _say(table: pd.DataFrame, start: str, known: str = "", unknown: str = "{note}.") -> list[str]:
@@ -202,12 +206,13 @@ def language_sentences(
 
 
 def causal_sentences(
-    entropies: "Entropies", pruned: pd.DataFrame, found: "Knockout", agreed: pd.DataFrame,
-    rolled: pd.DataFrame,
+    entropies: "Entropies", pruned: pd.DataFrame, found: "Knockout", contrasted: pd.DataFrame,
+    agreed: pd.DataFrame, patched: pd.DataFrame, rolled: pd.DataFrame, *, renormalised: bool = True,
 ) -> list[str]:  # fmt: skip
-    """What the whole causal study says: entropies, heads off, edges cut, roll-out."""
+    """What the whole causal study says: entropies, heads off, edges cut, patches, roll-out."""
     lines = entropy_sentences(entropies) + pruning_sentences(pruned)
-    return lines + knockout_sentences(found, agreed) + rollout_sentences(rolled)
+    lines += knockout_sentences(found, contrasted, agreed, renormalised)
+    return lines + patching_sentences(patched) + rollout_sentences(rolled)
 
 
 def entropy_sentences(found: "Entropies", small: float = 0.7) -> list[str]:
@@ -248,33 +253,96 @@ def pruning_sentences(averaged: pd.DataFrame) -> list[str]:
     return lines
 
 
-def knockout_sentences(found: "Knockout", agreed: pd.DataFrame) -> list[str]:
-    """What a knock-out and the probe's agreement with it say."""
+def _layers(table: pd.DataFrame) -> pd.Series:
+    """The window of each row: ``2``, ``1-2``, or ``untouched``."""
+    first, last = table.first_layer.astype(str), table.last_layer.astype(str)
+    return first.where(first == last, first + "-" + last).replace("0", "untouched")
+
+
+def _along(table: pd.DataFrame, form: str, column: str = "value") -> str:
+    """A figure of every row with its window: ``0.021 (1), 0.229 (2), 0.005 (1-2)``."""
+    pairs = zip(table[column], _layers(table), strict=True)
+    return ", ".join(f"{value:{form}} ({layers})".replace("%", " %") for value, layers in pairs)
+
+
+def _beyond_chance(table: pd.DataFrame) -> str:
+    """In which windows figures differ from 0 when that is asked so often."""
+    sure = table[table.p_fdr < 0.05]
+    sides = {"above 0": sure[sure.value > 0], "below 0": sure[sure.value < 0]}
+    said = [f"{side} in {', '.join(_layers(part)) or 'none'}" for side, part in sides.items()]
+    among = "false discovery rate 5 % over all rows of the table"
+    return " and ".join(said) + f" of {len(table)} windows ({among})"
+
+
+def knockout_sentences(
+    found: "Knockout", contrasted: pd.DataFrame, agreed: pd.DataFrame, renormalised: bool = True
+) -> list[str]:
+    """What a knock-out in every window says, and the probe's agreement with it.
+
+    Args:
+        found: the knock-out.
+        contrasted: of its useful edges with useless ones.
+        agreed: of the probe with it.
+        renormalised: which of the cuts are told: those after which the rest sums to one again.
+    """
     lines = [
         f"The whole model answers {accuracy(found.whole.correct)} of the examples; always giving "
         f"the most frequent answer would be right in {found.guess * 100:.1f} %."
     ]
-    useful = found.worst("useful statements")
-    for cut, table in found.table.groupby("cut", sort=False):
-        # The control is looked at where the useful edges matter most, not where it does itself.
-        control = cut == "as many useless"
-        first, last = useful if control else found.worst(cut)
-        span = f"layer {first}" if first == last else f"layers {first} to {last}"
-        place = "in the same place" if control else "where that hurts most"
-        there = table[(table.first_layer == first) & (table.last_layer == last)].itertuples()
-        by = {row.measure: _Found(row.value, row.low, row.high) for row in there}
-        lines.append(
-            f"Attention to *{cut}* cut in {span}, {place}: accuracy {by['accuracy']:**.3f}, "
-            f"log-probability of the answer {by['change in log-probability']:+.2f}."
-        )
-    rows = agreed[(agreed.first_layer == useful[0]) & (agreed.last_layer == useful[1])]
-    return lines + _say(
-        rows[rows.statistic == "Spearman"],
-        "Rank correlation of the probe's *{probe}* with the damage of the useful edges' cut there",
-        ": {found:**.2f}, so examples that the probe reads better lose {found:more than others|"
-        "as much as others, as far as can be told|less}.",
-        ": {note}.",
+    told, contrasted, agreed = (
+        table[table.renormalised == renormalised] if len(table) else table
+        for table in (found.table, contrasted, agreed)
     )
+    for cut, table in told[told.measure == "accuracy"].groupby("cut", sort=False):
+        lines.append(
+            f"Edges to *{cut}* cut: accuracy (layers) {_along(table, '.3f')}; share of the "
+            f"question's attention that they get {_along(table, '.2f', 'mass')}."
+        )
+    if len(contrasted):
+        changes = contrasted[contrasted.measure == "change in accuracy"]
+        for minus, table in changes.groupby("minus", sort=False):
+            lines.append(
+                f"Change in accuracy by the cut of the useful edges minus that of *{minus}*: "
+                f"{_along(table, '+.3f')}; {_beyond_chance(table)}."
+            )
+    ranks = agreed[agreed.statistic == "Spearman"]
+    for probe, table in ranks.groupby("probe", sort=False):
+        known, start = table[table.value.notna()], f"Rank correlation of the probe's *{probe}*"
+        said = (
+            f"{_along(known, '+.2f')}; {_beyond_chance(known)}"
+            if len(known)
+            else table.note.iloc[0]
+        )
+        lines.append(f"{start} with the damage of the useful edges' cut: {said}.")
+    return lines
+
+
+def patching_sentences(table: pd.DataFrame) -> list[str]:
+    """What becomes of the answers when the last token's attention output comes from a donor."""
+    lines = []
+    for donor, rows in table.groupby("donor", sort=False):
+        start = f"Last token's attention output from lists with *{donor}*"
+        pairs = f"({rows.pairs.iloc[0]} pairs)"
+        by = dict(list(rows.groupby(["direction", "measure"])))
+        if ("noising", "donor's answer") in by:
+            answers = _along(by["noising", "donor's answer"], ".1%")
+            logits = _along(by["noising", "logit difference"], "+.1f")
+            restored = _along(by["denoising", "clean answer"], ".1%")
+            lines += [
+                f"{start} {pairs}: the donor's answer in {answers}; logit of the clean answer "
+                f"minus that of the donor's: {logits}.",
+                f"The other way round, clean outputs in the donor's run: the clean answer in "
+                f"{restored}.",
+            ]
+        else:
+            changed = rows[rows.measure == "answers changed"]
+            most = changed.loc[changed.value.idxmax()]
+            estimate = Estimate(most.value, most.low, most.high)
+            lines.append(
+                f"{start}, whose answer is the same {pairs}: at most "
+                f"{estimate} of the answers change, in any window and direction."
+            )
+    return lines
 
 
 def rollout_sentences(table: pd.DataFrame) -> list[str]:
@@ -298,15 +366,39 @@ def corruption_sentences(effects: pd.DataFrame, drawn: pd.DataFrame, clean: floa
     """
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
-    form = "Change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples."
+    form = "Change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
     lines = [f"Accuracy on the clean examples: {clean * 100:.1f} %."]
-    lines += _say(changes.assign(minus=minus), form)
+    lines += _say(changes.assign(minus=minus, also=_also(changes)), form)
     return lines + _say(
-        drawn,
+        drawn.assign(also=_also(drawn)),
         "Correlation of {first} and {second}",
-        " over the draws: {found:**+.2f}; taking draws for independent, as the paper does, one "
-        "would say [{naive_low:+.2f}, {naive_high:+.2f}].",
+        " over {over}: {found:**+.2f}; taking draws for independent, as the paper does, one would "
+        "say [{naive_low:+.2f}, {naive_high:+.2f}]{also}.",
         ": {note}.",
+    )
+
+
+def _also(table: pd.DataFrame) -> list[str]:
+    """Each row's note, to stand in brackets at the end of a sentence; nothing without one."""
+    return ["" if pd.isna(note) else f" ({note})" for note in table.note]
+
+
+def link_sentences(regressed: pd.DataFrame) -> list[str]:
+    """Which outcomes go with the probe's correctness, example by example.
+
+    Args:
+        regressed: of ``robustness.per_example``.
+    """
+    tested = regressed[regressed.p.notna()]
+    lines = [
+        f"Example by example, {len(tested)} of {len(regressed)} links to the probe's correctness "
+        f"can be tested; {(tested.q < 0.05).sum()} remain after false discovery control at 5 %."
+    ]
+    return lines + _say(
+        tested[tested.q < 0.05],
+        "*{outcome}* goes with *{measure}*: ",
+        "log-odds {found:**+.2f} for one standard deviation, p = {p:.3f}.",
+        "p = {p:.3f}; {note}.",
     )
 
 

@@ -48,12 +48,13 @@ def _sets(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Changes in accuracy by corruption, or by the edges cut, in the window where most is lost."""
+    """Changes in accuracy by corruption, or by the edges cut, in every window, renormalised."""
     table = table[table.measure == "change in accuracy"].rename(columns={"measure": "quantity"})
     if "corruption" in table:
         return table[table.minus.isna()].rename(columns={"corruption": "setting"})
-    table = table.sort_values("value").drop_duplicates("cut").sort_index()
-    return table.assign(setting=table.cut + " cut, worst window")
+    table = table[table.renormalised]
+    span = table.first_layer.astype(str) + "-" + table.last_layer.astype(str)
+    return table.assign(setting=table.cut + " cut in layers " + span)
 
 
 READERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

@@ -185,5 +185,5 @@ def finetuned_models(
         return {}
     for folder in (present or folders).values():
         require_checkpoint(folder, task)
-    device = parameters["device"]
-    return {part: load_model(str(folder), device=device) for part, folder in present.items()}
+    loading = {key: parameters[key] for key in ("device", "dtype") if key in parameters}
+    return {part: load_model(str(folder), **loading) for part, folder in present.items()}

@@ -12,7 +12,15 @@ import pandas as pd
 from mplib.errors import InputError
 from mplib.models.inference import Answers, all_answers, read, scale_examples, twin_features
 from mplib.probe.draws import change
-from mplib.stats import example_weights, group_numbers, weighted_mean
+from mplib.stats import (
+    CHANGE,
+    SHARE,
+    Estimate,
+    example_weights,
+    group_numbers,
+    mean_of_outcomes,
+    weighted_mean,
+)
 from mplib.studies.language import Subject
 from mplib.tasks.corruptions import Impossible
 from mplib.tasks.examples import Example
@@ -66,6 +74,7 @@ def ask(
     *,
     corruptions: Mapping[str, Corruption] | None = None,
     shown: Sequence[Sequence[Example]] | None = None,
+    layers: tuple[int, ...] | None = None,
     twins: int = 1,
     batch_size: int = 64,
     seed: int = 0,
@@ -84,6 +93,7 @@ def ask(
         names: some of the corruptions; all that are possible if empty.
         corruptions: those of the task, or its own if None.
         shown: demonstrations of each problem.
+        layers: whose attention is kept, counted from 1; those of the model, or all, if None.
         twins: random twins.
         batch_size: examples a forward pass.
         seed: of the corruptions and the twins.
@@ -117,11 +127,15 @@ def ask(
         given = all_answers(model, after, choices=choices, expected=expected, batch_size=batch_size)
         corrupted |= {key: given[key].among(possible) for key in expected}
         rows.append(_shown(name, task, changed))
-    scale = scale_examples if task.scales else lambda features: features
+    chosen = subject.places(layers)
+
+    def scaled(features: np.ndarray) -> np.ndarray:
+        return (scale_examples if task.scales else np.asarray)(features[..., chosen])
+
     twin_values = twin_features(model, prompts, twins, seed, batch_size=batch_size)
     return Asked(
-        clean.answers.among(everyone), corrupted, scale(clean.features),
-        tuple(map(scale, twin_values)), task.heights(problems), task.groups(problems),
+        clean.answers.among(everyone), corrupted, scaled(clean.features),
+        tuple(map(scaled, twin_values)), task.heights(problems), task.groups(problems),
         pd.DataFrame(rows),
     )  # fmt: skip
 
@@ -144,7 +158,8 @@ def effects(
     """What each corruption does to the answers, and how much more one does than another.
 
     Clean and corrupted answers are those of the same examples, the ones where the corruption was
-    possible; a difference of two changes is taken where both were.
+    possible; a difference of two changes is taken where both were. Accuracies and their changes
+    have an interval too where no answer differs, or nearly none; see ``stats.mean_of_outcomes``.
 
     Args:
         clean: answers to the clean examples.
@@ -156,7 +171,8 @@ def effects(
 
     Returns:
         A row for each corruption and measure; in those that compare two corruptions, ``minus``
-        names the second.
+        names the second. ``note`` says where an interval is one of rare events, is missing, or
+        leaves resamples out.
 
     Raises:
         InputError: answers of differently many examples.
@@ -178,9 +194,14 @@ def effects(
             changes = [measure for measure in one if measure.startswith("change")]
             measures[first, second] = {name: one[name] - other[name] for name in changes}
     rows = [
-        {"corruption": first, "minus": second, "measure": measure, **_mean(values, weights)}
+        {
+            "corruption": first,
+            "minus": second,
+            "measure": name,
+            **_mean(name, values, member, weights),
+        }
         for (first, second), by_measure in measures.items()
-        for measure, values in by_measure.items()
+        for name, values in by_measure.items()
     ]
     columns = ["corruption", "minus", "measure", "value", "low", "high", "examples", "note"]
     return pd.DataFrame(rows, columns=columns)
@@ -202,10 +223,25 @@ def same_examples(
     return group_numbers(n, groups)
 
 
-def _mean(values: np.ndarray, weights: np.ndarray) -> dict[str, object]:
-    """Mean over the examples that have a value, with its 95 % percentile interval."""
+def _mean(
+    measure: str, values: np.ndarray, member: np.ndarray, weights: np.ndarray
+) -> dict[str, object]:
+    """Mean over the examples that have a value, with its 95 % interval; see ``effects``."""
     known = ~np.isnan(values)
     if not known.any():
         return {"examples": 0, "note": "undefined: possible in no example"}
-    found = weighted_mean(values[known], weights[:, known])
-    return {**found.columns(), "examples": int(known.sum())}
+    values, member, weights = values[known], member[known], weights[:, known]
+    if measure.endswith("accuracy"):
+        added = CHANGE if measure.startswith("change") else SHARE
+        found, note = mean_of_outcomes(values, member, weights, added)
+    elif np.ptp(member):
+        found, note = weighted_mean(values, weights), None
+    else:
+        found, note = (
+            Estimate(float(values.mean()), np.nan, np.nan),
+            "no interval: there is one group",
+        )
+    if empty := (weights.sum(axis=1) == 0).sum():
+        left_out = f"{empty} of {len(weights) - 1} resamples hold no such example"
+        note = "; ".join(filter(None, [note, left_out]))
+    return {**found.columns(), "examples": len(values), "note": note}

@@ -1,20 +1,21 @@
 """Which edges the answer needs: attention to the gold tree's statements cut, layers at a time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata
+from scipy.stats import false_discovery_control, norm, rankdata
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from mplib import stats
-from mplib.errors import InputError
-from mplib.models.attention import Intervention
-from mplib.models.inference import Answers, all_answers, answers
+from mplib.errors import InputError, one_of
+from mplib.models.attention import Intervention, Reduction
+from mplib.models.inference import Answers, all_answers, answers, attention_features
 from mplib.models.prompts import Prompts
 from mplib.probe.knn import Predictions, useful_heights, usefulness
 from mplib.stats import Estimate
@@ -23,17 +24,34 @@ from mplib.tasks.trees import PADDING, USELESS
 Layers = tuple[int, int]
 """A window of layers, first and last, counted from 1."""
 
+Case = tuple[str, Layers, bool]
+"""A knock-out: the set of statements, the window, and whether what is left sums to one again."""
 
-def edge_sets(heights: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+Queries = Literal["question", "all"]
+"""From which tokens edges are cut: the question's, or all that stand behind the statement."""
+
+USEFUL, MATCHED = "useful statements", "useless of equal mass"
+"""The set whose edges the answer should need, and the control that takes as much attention."""
+
+
+def edge_sets(
+    heights: np.ndarray,
+    seed: int = 0,
+    mass: np.ndarray | None = None,
+    spans: Sequence[Layers] = (),
+) -> dict[str, np.ndarray]:
     """Statements to which edges are cut, by name; each of shape (examples, statements).
 
-    The useful ones, the root alone, the leaves alone, and as many useless ones as are useful,
-    drawn at random (all of them where there are fewer). A set that is empty or equal to the useful
-    statements is left out, such as the leaves of a tree of one statement.
+    The useful ones, the root alone, the leaves alone, as many useless ones as are useful, drawn at
+    random (all of them where there are fewer), useless ones of equal mass, which differ from window
+    to window, shape (windows, examples, statements), and all useless ones. A set that is empty or
+    equal to the useful statements is left out, such as the leaves of a tree of one statement.
 
     Args:
         heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
         seed: of the draw.
+        mass: of ``attention_mass``; no set of equal mass if None.
+        spans: the windows; see ``windows``.
     """
     useful = heights > USELESS
     root = useful & (heights == heights.max(axis=1, keepdims=True))
@@ -41,10 +59,12 @@ def edge_sets(heights: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     chance = np.random.default_rng(seed).random(heights.shape)
     place = np.where(useless, chance, np.inf).argsort(axis=1).argsort(axis=1)
     sets = {
-        "useful statements": useful,
+        USEFUL: useful,
         "root alone": root,
         "leaves alone": useful & (heights == 0) & ~root,
         "as many useless": useless & (place < useful.sum(axis=1, keepdims=True)),
+        MATCHED: useless[:0] if mass is None else equal_mass(heights, mass, spans),
+        "all useless": useless,
     }
     return {
         name: chosen
@@ -53,33 +73,78 @@ def edge_sets(heights: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-def cut_edges(prompts: Prompts, statements: np.ndarray) -> Tensor:
-    """The edges from the question to the chosen statements, shape (examples, tokens, tokens).
+def attention_mass(model: PreTrainedModel, prompts: Prompts, batch_size: int = 256) -> np.ndarray:
+    """Share of the question's attention that each statement gets in each layer.
+
+    Returns:
+        The sum over the statement's tokens, the mean over the question's and over heads, shape
+        (examples, statements, layers); zero where an example has no such statement.
+    """
+    per_token = attention_features(
+        model, prompts, reduction=Reduction(question="mean"), batch_size=batch_size
+    )
+    tokens = prompts.statements[..., 1] - prompts.statements[..., 0]
+    return np.nan_to_num(per_token) * tokens[..., None]
+
+
+def mass_in(mass: np.ndarray, spans: Sequence[Layers]) -> np.ndarray:
+    """The mean over the layers of each window, shape (windows, examples, statements)."""
+    return np.stack([mass[..., first - 1 : last].mean(axis=-1) for first, last in spans])
+
+
+def equal_mass(heights: np.ndarray, mass: np.ndarray, spans: Sequence[Layers]) -> np.ndarray:
+    """Useless statements that together get about as much attention as the useful ones.
+
+    Chosen for each window and example: from the one that gets most to the one that gets least, each
+    is taken that brings the sum nearer. Where all useless ones get less, that is all of them.
+
+    Args:
+        heights: gold heights, shape (examples, statements).
+        mass: of ``attention_mass``, in the untouched model.
+        spans: windows of layers.
+
+    Returns:
+        True for those chosen, shape (windows, examples, statements).
+    """
+    shares = mass_in(mass, spans)
+    wanting = np.where(heights > USELESS, shares, 0).sum(axis=-1, keepdims=True)
+    offered = np.where(heights == USELESS, shares, 0)
+    chosen = np.zeros(offered.shape, dtype=bool)
+    for place in np.split(np.argsort(-offered, axis=-1), offered.shape[-1], axis=-1):
+        share = np.take_along_axis(offered, place, axis=-1)
+        nearer = wanting > share / 2
+        np.put_along_axis(chosen, place, nearer, axis=-1)
+        wanting = wanting - share * nearer
+    return chosen & (heights == USELESS)
+
+
+def cut_edges(prompts: Prompts, statements: np.ndarray, queries: Queries = "question") -> Tensor:
+    """The edges to the chosen statements that are cut, shape (examples, tokens, tokens).
 
     Rows are the question's tokens and all behind them, so that nothing between the question and
-    the answer can look in its place; for lists of numbers that is the last token.
+    the answer can look in its place; for lists of numbers that is the last token. With ``all``
+    every token behind a statement is a row too, so that nothing else can hand on what it says.
 
     Args:
         prompts: a batch.
         statements: True for the chosen ones, shape (examples, statements).
+        queries: from which tokens edges are cut.
     """
+    one_of("queries", queries, get_args(Queries))
     tokens = np.arange(prompts.input_ids.shape[1])
     start, end = prompts.statements[..., :1], prompts.statements[..., 1:]
-    keys = ((tokens >= start) & (tokens < end) & statements[..., None]).any(axis=1)
-    queries = tokens >= prompts.question[:, :1]
-    return torch.from_numpy(queries[:, :, None] & keys[:, None, :])
+    first = np.broadcast_to(prompts.question[:, :1, None], end.shape)
+    looking = tokens >= (first if queries == "question" else np.minimum(first, end))
+    seen = (tokens >= start) & (tokens < end) & statements[..., None]
+    pairs = (torch.from_numpy(part).float() for part in (looking.swapaxes(1, 2), seen))
+    return torch.bmm(*pairs) > 0
 
 
 def answer_without(
-    model: PreTrainedModel,
-    prompts: Prompts,
-    statements: np.ndarray,
-    layers: Layers | None = None,
-    *,
-    renormalise: bool = True,
-    choices: np.ndarray | None = None,
+    model: PreTrainedModel, prompts: Prompts, statements: np.ndarray, layers: Layers | None = None,
+    *, renormalise: bool = True, queries: Queries = "question", choices: np.ndarray | None = None,
     batch_size: int = 256,
-) -> Answers:
+) -> Answers:  # fmt: skip
     """Answers every example, the edges to chosen statements cut in a window of layers.
 
     Args:
@@ -88,13 +153,14 @@ def answer_without(
         statements: to which edges are cut, shape (examples, statements).
         layers: the window; all layers if None.
         renormalise: whether the remaining attention of a cut row sums to one again.
+        queries: from which tokens edges are cut; see ``cut_edges``.
         choices: token ids among which the answer is looked for; the whole vocabulary if None.
         batch_size: examples a forward pass.
     """
     window = None if layers is None else frozenset(range(layers[0] - 1, layers[1]))
 
     def changes(chosen: np.ndarray, batch: Prompts) -> list[tuple[str, Intervention]]:
-        cut = cut_edges(batch, statements[chosen]).to(model.device)
+        cut = cut_edges(batch, statements[chosen], queries).to(model.device)
         return [("", Intervention(cut=cut, cut_layers=window, renormalise=renormalise))]
 
     given = all_answers(model, prompts, changes=changes, choices=choices, batch_size=batch_size)
@@ -120,24 +186,28 @@ class Knockout:
     """What cutting edges does to the answers.
 
     Attributes:
-        table: a row for each set of statements, window and measure, with its 95 % interval.
-        damage: drop of the right answer's log-probability in each example, by set and window.
+        table: a row for each set of statements, window, measure, and with and without what is left
+            summing to one again; with how many statements were cut and what share of the question's
+            attention they get in the untouched model (``mass``), both means over examples.
+        cut: the answers by case.
         whole: the answers of the whole model.
         guess: accuracy of always giving the most frequent answer.
     """
 
     table: pd.DataFrame
-    damage: dict[tuple[str, Layers], np.ndarray]
+    cut: dict[Case, Answers]
     whole: Answers
     guess: float
 
-    def damages(self, cut: str) -> list[tuple[Layers, np.ndarray]]:
-        """Windows in which one set of edges was cut, each with the damage in every example."""
-        return [(span, damage) for (name, span), damage in self.damage.items() if name == cut]
+    def damages(self, name: str) -> Iterator[tuple[Layers, bool, np.ndarray]]:
+        """What the cuts of one set did to the right answer's log-probability.
 
-    def worst(self, cut: str) -> Layers:
-        """The window in which cutting these edges costs the right answer most."""
-        return max(self.damages(cut), key=lambda case: case[1].mean())[0]
+        Yields:
+            The window, whether what was left summed to one again, the drop in every example.
+        """
+        for (cut, span, renormalised), given in self.cut.items():
+            if cut == name:
+                yield span, renormalised, self.whole.log_probability - given.log_probability
 
 
 def knock_out(
@@ -145,22 +215,28 @@ def knock_out(
     prompts: Prompts,
     sets: Mapping[str, np.ndarray],
     spans: Sequence[Layers],
+    mass: np.ndarray,
     *,
-    renormalise: bool = True,
+    renormalise: Sequence[bool] = (True, False),
+    queries: Queries = "question",
     choices: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     resamples: int = 1000,
     seed: int = 0,
     batch_size: int = 256,
 ) -> Knockout:
-    """Cuts the question's edges to each set of statements in each window of layers.
+    """Cuts the edges to each set of statements in each window of layers.
 
     Args:
         model: any decoder that uses transformers' attention interface.
         prompts: the examples.
-        sets: statements by name, each of shape (examples, statements); see ``edge_sets``.
+        sets: statements by name, each of shape (examples, statements), or (windows, examples,
+            statements) where windows have their own; see ``edge_sets`` and ``equal_mass``.
         spans: windows of layers; see ``windows``.
-        renormalise: whether the remaining attention of a cut row sums to one again.
+        mass: of ``attention_mass``.
+        renormalise: whether the remaining attention of a cut row sums to one again; both by
+            default.
+        queries: from which tokens edges are cut; see ``cut_edges``.
         choices: token ids among which the answer is looked for; the whole vocabulary if None.
         groups: group of each example, drawn together by the bootstrap; each its own if None.
         resamples: bootstrap resamples behind each interval of a change.
@@ -168,30 +244,90 @@ def knock_out(
         batch_size: examples a forward pass.
     """
     whole = answers(model, prompts, choices=choices, batch_size=batch_size)
-    cases = [(name, span) for name in sets for span in spans]
     weights = stats.example_weights(len(prompts), groups, resamples, seed)
-    rows, damage = [], {}
-    for name, span in tqdm(cases, desc="knock-out", unit="cut"):
-        cut = answer_without(
-            model, prompts, sets[name], span, renormalise=renormalise, choices=choices,
-            batch_size=batch_size,
+    shares, rows = mass_in(mass, spans), []
+    cases = {
+        (name, span, again): (statements, (statements * share).sum(axis=-1).mean())
+        for name, chosen in sets.items()
+        for span, share, statements in zip(
+            spans, shares, np.broadcast_to(chosen, shares.shape), strict=True
+        )
+        for again in renormalise
+    }
+    given = {}
+    for case, (statements, share) in tqdm(cases.items(), desc="knock-out", unit="cut"):
+        name, span, again = case
+        given[case] = cut = answer_without(
+            model, prompts, statements, span, renormalise=again, queries=queries,
+            choices=choices, batch_size=batch_size,
         )  # fmt: skip
-        damage[name, span] = whole.log_probability - cut.log_probability
-        lost = whole.correct - cut.correct.astype(float)
-        found = {
-            "accuracy": stats.accuracy(cut.correct),
-            "change in accuracy": stats.weighted_mean(-lost, weights),
-            "change in log-probability": stats.weighted_mean(-damage[name, span], weights),
+        found = {"accuracy": stats.accuracy(cut.correct), **_changes(cut, whole, weights)}
+        about = {
+            "cut": name, "window": span[1] - span[0] + 1, "first_layer": span[0],
+            "last_layer": span[1], "renormalised": again, "queries": queries,
+            "statements": statements.sum(axis=-1).mean(), "mass": share, "examples": len(prompts),
+        }  # fmt: skip
+        rows += [about | {"measure": key, **value.columns()} for key, value in found.items()]
+    return Knockout(pd.DataFrame(rows), given, whole, stats.constant_guess(prompts.answers))
+
+
+def _changes(cut: Answers, whole: Answers, weights: np.ndarray) -> dict[str, Estimate]:
+    """Paired changes from some answers to others, with their 95 % intervals."""
+    right = cut.correct.astype(float) - whole.correct
+    return {
+        "change in accuracy": stats.weighted_mean(right, weights),
+        "change in log-probability": stats.weighted_mean(
+            cut.log_probability - whole.log_probability, weights
+        ),
+    }
+
+
+def contrasts(
+    found: Knockout, *, groups: np.ndarray | None = None, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """How much more the cut of the useful edges costs than that of each useless set.
+
+    Args:
+        found: a knock-out.
+        groups: group of each example, drawn together by the bootstrap; each its own if None.
+        resamples: bootstrap resamples behind each interval.
+        seed: of the resamples.
+
+    Returns:
+        A row for each useless set (``minus``), window and measure: the paired difference with its
+        95 % interval and p-values, see ``with_p``.
+    """
+    weights = stats.example_weights(len(found.whole.correct), groups, resamples, seed)
+    rows = [
+        {
+            "cut": USEFUL, "minus": name, "first_layer": span[0], "last_layer": span[1],
+            "renormalised": again, "measure": measure, **estimate.columns(),
         }
-        rows += [
-            {
-                "cut": name, "window": span[1] - span[0] + 1, "first_layer": span[0],
-                "last_layer": span[1], "measure": measure, **estimate.columns(),
-                "renormalised": renormalise, "examples": len(prompts),
-            }
-            for measure, estimate in found.items()
-        ]  # fmt: skip
-    return Knockout(pd.DataFrame(rows), damage, whole, stats.constant_guess(prompts.answers))
+        for (name, span, again), control in found.cut.items() if "useless" in name
+        for measure, estimate in _changes(found.cut[USEFUL, span, again], control, weights).items()
+    ]  # fmt: skip
+    return with_p(pd.DataFrame(rows)) if rows else pd.DataFrame()
+
+
+def with_p(table: pd.DataFrame, correlations: bool = False) -> pd.DataFrame:
+    """A table of figures with the p-values of "it is 0", each alone and among all of its rows.
+
+    ``p`` is that of a normal with the interval's width (Altman and Bland 2011); a correlation is
+    taken after Fisher's transformation. ``p_fdr`` is corrected for the rows being many: of the rows
+    below 0.05, 5 % are expected to be false (Benjamini and Hochberg 1995). Both are NaN where there
+    is no figure, or no width.
+
+    Args:
+        table: with columns value, low and high.
+        correlations: whether the figures are correlations.
+    """
+    figures = table[["value", "low", "high"]].astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, low, high = (np.arctanh(figures) if correlations else figures).to_numpy().T
+        p = 2 * norm.sf(np.abs(value) * 2 * norm.ppf(0.975) / (high - low))
+    p_fdr, known = p.copy(), ~np.isnan(p)
+    p_fdr[known] = false_discovery_control(p[known])
+    return table.assign(p=p, p_fdr=p_fdr)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -224,7 +360,7 @@ def probe_correctness(heights: np.ndarray, predictions: Predictions) -> dict[str
 def agreement(
     correctness: Mapping[str, np.ndarray],
     found: Knockout,
-    cut: str = "useful statements",
+    cut: str = USEFUL,
     *,
     groups: np.ndarray | None = None,
     resamples: int = 1000,
@@ -244,12 +380,13 @@ def agreement(
         seed: of the resamples.
 
     Returns:
-        A row for each window, measure and statistic; without a value, and with a note, where one
-        side does not vary.
+        A row for each window, with and without what is left summing to one again, measure and
+        statistic, with p-values (see ``with_p``); without a value, and with a note, where one side
+        does not vary.
     """
     weights = stats.example_weights(len(found.whole.correct), groups, resamples, seed)
     rows = []
-    for span, damage in found.damages(cut):
+    for span, again, damage in found.damages(cut):
         for measure, right in correctness.items():
             cases = {"Spearman": (rankdata(right), rankdata(damage))}
             if len(np.unique(right)) == 2:
@@ -262,7 +399,8 @@ def agreement(
                     note = f"undefined: {constant} is the same in every example"
                 else:
                     estimate = stats.percentile_interval(values)
-                rows.append((*span, measure, statistic, *astuple(estimate), note))
-    return pd.DataFrame(rows, columns=[
-        "first_layer", "last_layer", "probe", "statistic", "value", "low", "high", "note"
-    ])  # fmt: skip
+                rows.append({
+                    "first_layer": span[0], "last_layer": span[1], "renormalised": again,
+                    "probe": measure, "statistic": statistic, **estimate.columns(), "note": note,
+                })  # fmt: skip
+    return with_p(pd.DataFrame(rows), correlations=True)

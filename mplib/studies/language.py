@@ -16,7 +16,13 @@ from mplib.models.inference import Reading, attention_features, read
 from mplib.models.loading import LoadedModel, load_model, random_twins
 from mplib.probe.knn import ProbeSettings
 from mplib.studies.checkpoints import finetuned_models
-from mplib.studies.layers import LayerSelection, parse_layers, select_layers, write_layers
+from mplib.studies.layers import (
+    LayerSelection,
+    parse_layers,
+    published_layers,
+    select_layers,
+    write_layers,
+)
 from mplib.tasks.examples import Example, ExampleSet, joined, unasked
 from mplib.tasks.task import WordTask, template_text
 
@@ -29,11 +35,19 @@ class Subject:
         name: such as ``4-shot`` or ``finetuned (attention)``.
         loaded: the model.
         shots: demonstrations before each question.
+        layers: its layers that are probed, counted from 1; those of the procedure if None.
     """
 
     name: str
     loaded: LoadedModel
     shots: int
+    layers: tuple[int, ...] | None = None
+
+    def places(self, layers: tuple[int, ...] | None) -> list[int]:
+        """Where its probed layers, else these or all, stand among those whose attention is read."""
+        there = self.loaded.attention_layers
+        probed = self.layers or layers or [number + 1 for number in there]
+        return [there.index(number - 1) for number in probed]
 
 
 @dataclass(frozen=True)
@@ -120,8 +134,7 @@ def read_sets(
     """
     readings, size = [], procedure.batch_size
     for subject in subjects:
-        whole, there = subject.loaded.model, subject.loaded.attention_layers
-        chosen = [there.index(n - 1) for n in procedure.layers or [n + 1 for n in there]]
+        whole, chosen = subject.loaded.model, subject.places(procedure.layers)
         asked = [procedure.ask(subject, one) for one in sets]
         models = [read(whole, prompts, choices=of, batch_size=size) for prompts, of in asked]
         twins = [
@@ -178,18 +191,28 @@ def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
     Raises:
         InputError: there is no such finetuned model.
     """
-    device, part, shots = (parameters[name] for name in ("device", "trainable", "shots"))
     if parameters["finetuned"]:
-        return Subject(f"finetuned ({part})", finetuned_models(parameters, task)[part], 0)
-    name, seed = parameters["model"], parameters["seed"]
-    start = load_model(name, vocabulary=task.vocabulary, device=device, seed=seed)
-    return Subject(f"{shots}-shot", start, shots)
+        part = parameters["trainable"]
+        return _finetuned(part, finetuned_models(parameters, task)[part], parameters)
+    name, shots = parameters["model"], parameters["shots"]
+    loading = {key: parameters[key] for key in ("device", "dtype", "seed")}
+    return Subject(f"{shots}-shot", load_model(name, vocabulary=task.vocabulary, **loading), shots)
+
+
+def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) -> Subject:
+    """A finetuned model, with its own list of layers where the paper's are asked for."""
+    published = parameters["layers"] == "published"
+    layers = published_layers("finetuned", loaded.layers) if published else None
+    return Subject(f"finetuned ({part})", loaded, 0, layers)
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
-    """Whatever was finetuned on these problems, each asked without demonstrations."""
+    """Whatever was finetuned on these problems, each asked without demonstrations.
+
+    With ``layers="published"`` each has the layers of the paper's finetuned model.
+    """
     tuned = finetuned_models(parameters, task, required=False)
-    return [Subject(f"finetuned ({part})", loaded, 0) for part, loaded in tuned.items()]
+    return [_finetuned(part, loaded, parameters) for part, loaded in tuned.items()]
 
 
 def choose_layers(
@@ -200,7 +223,8 @@ def choose_layers(
     Args:
         subject: the model whose layers they are.
         dev: development examples, needed only for ``selected``.
-        layers: see ``mplib.studies.layers.parse_layers``.
+        layers: ``published`` for the layers of the paper's source, ``published_layers``; else see
+            ``mplib.studies.layers.parse_layers``.
         procedure: how the examples are asked.
 
     Returns:
@@ -209,7 +233,10 @@ def choose_layers(
         are probed.
     """
     readable = tuple(number + 1 for number in subject.loaded.attention_layers)
-    chosen = readable if layers == "all" else parse_layers(layers, subject.loaded.layers)
+    count = subject.loaded.layers
+    if layers == "published":
+        layers = write_layers(published_layers(procedure.template, count))
+    chosen = readable if layers == "all" else parse_layers(layers, count)
     if chosen is not None:
         if others := {*chosen} - {*readable}:
             layer = f"layers={layers!r}: layer {min(others)} of {subject.loaded.name}"

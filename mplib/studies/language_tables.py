@@ -19,6 +19,9 @@ from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
 from mplib.tasks.words import words
 
+SOURCES = dict.fromkeys(("labels", "pooling", "prompts"), "the source's")
+"""What the published protocol takes from the paper's source, where all of it is."""
+
 
 def preview(sets: Sequence[ExampleSet]) -> pd.DataFrame:
     """The first example of each set: what is told and asked, and what is useful.
@@ -177,18 +180,25 @@ def tree_tables(
     return _front(tables), read
 
 
-def published_table(readings: Sequence[Readings]) -> pd.DataFrame:
-    """F1s and scores by the published protocol: folds over statements, not over theories."""
+def published_table(readings: Sequence[Readings], source: Sequence[Readings] = ()) -> pd.DataFrame:
+    """F1s and scores by the published protocol: folds over statements, not over theories.
+
+    Args:
+        readings: of our prompts and pooling, probed for the whole tree.
+        source: of the source's prompts and pooling, probed for its labels, from
+            ``mplib.studies.published``.
+    """
+    ours = {"labels": "whole tree", "pooling": "the paper's", "prompts": "ours"}
     tables = []
-    for one in readings:
+    for one, about in [*((x, ours) for x in readings), *((x, SOURCES) for x in source)]:
         models, heights = {one.subject: one.model.features}, one.examples.heights
         found = compare_published(models, one.twins, heights, published_language_f1)
-        tables.append(found.assign(**one.about))
+        tables.append(found.assign(**one.about, **about))
     return _front(tables)
 
 
 def _front(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """One table, what identifies a row first."""
     table = pd.concat(tables, ignore_index=True)
-    first = [name for name in ("set", "subject", "among", "layers") if name in table]
+    first = [name for name in ("set", "subject", "among", "layers", *SOURCES) if name in table]
     return table[[*first, *(name for name in table if name not in first)]]

@@ -128,6 +128,32 @@ def _kept_below(layer: int) -> frozenset[int]:
     return frozenset({layer - isqrt(2 * layer)})
 
 
+LEFT_OUT = {
+    "proofwriter": "18,19,21-28,30-32", "arc": "18-32", "finetuned": "9,13,17-32",
+}  # fmt: skip
+"""Layers of LLaMA-7B that the paper does not probe, counted from 1.
+
+By the template of the 4-shot model, as its source has them (on theories it keeps layers 20 and 29,
+though the text speaks of the top 13), and of the finetuned one, by its text (appendix C.2).
+"""
+
+
+def published_layers(name: str, total: int) -> tuple[int, ...]:
+    """Layers that the paper probes, as far as a model of ``total`` layers has them.
+
+    Raises:
+        InputError: it has no such list.
+
+    >>> write_layers(published_layers("proofwriter", 32))
+    '1-17,20,29'
+    """
+    if name not in LEFT_OUT:
+        known = f"the paper leaves out layers for {', '.join(LEFT_OUT)}"
+        raise InputError(f"layers='published' for {name!r}: {known}; write 'all'")
+    left_out = {*(parse_layers(LEFT_OUT[name], 32) or ())}
+    return tuple(n for n in range(1, total + 1) if n not in left_out)
+
+
 def parse_layers(text: str, total: int) -> tuple[int, ...] | None:
     """The layers that a notebook's parameter ``layers`` names, counted from 1, ascending.
 

@@ -118,7 +118,7 @@ def _paraphrases(example: Example) -> Wordings:
 CORRUPTIONS: dict[str, Callable[[Example, random.Random], Corrupted | None]] = {
     "useful negated": lambda e, rng: _reword(e, _denials(e, _useful(e)), rng),
     "useless negated": lambda e, rng: _reword(e, _denials(e, _useless(e)), rng),
-    "first negated": lambda e, rng: _reword(e, _denials(e, [0]), rng),
+    "first negated": lambda e, rng: _reword(e, _denials(e, [e.first]), rng),
     "useful removed": lambda e, rng: _remove(e, _useful(e), rng),
     "useless removed": lambda e, rng: _remove(e, _useless(e), rng),
     "conclusion negated": lambda e, rng: _reword(e, _negated_conclusions(e), rng),
@@ -127,6 +127,7 @@ CORRUPTIONS: dict[str, Callable[[Example, random.Random], Corrupted | None]] = {
 }
 """Corruptions of statements in words; ``first negated`` is what the paper's source does.
 
+First is what comes first in the source's order, a fact before all rules, wherever it stands here.
 ``conclusion negated`` and ``paraphrased`` hit a useful rule and need ProofWriter's English; the
 latter keeps the meaning. Of one example and seed, the negated useful statement is the one that is
 removed, so that the two can be compared; likewise the useless one.

@@ -25,6 +25,7 @@ class Example:
         group: examples of one group (one theory, say) never stand in two folds of a probe.
         choices: the answers among which the model's is looked for; empty for any token.
         kinds: kind of each statement (``fact`` or ``rule``), where the task knows it.
+        first: index of the statement that its source tells first.
     """
 
     statements: tuple[str, ...]
@@ -34,6 +35,7 @@ class Example:
     group: str = ""
     choices: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    first: int = 0
 
     def __post_init__(self) -> None:
         """Checks that tree, kinds and answer fit the statements and choices."""
@@ -62,7 +64,8 @@ class Example:
         tree = ReasoningTree(len(places), heights, edges, new.get(self.tree.root, highest))
         statements = tuple(self.statements[i] for i in places)
         kinds = tuple(self.kinds[i] for i in places if self.kinds)
-        return replace(self, statements=statements, kinds=kinds, tree=tree)
+        first = new.get(self.first, 0)
+        return replace(self, statements=statements, kinds=kinds, tree=tree, first=first)
 
 
 def ordered(n: int, order: str, seed: str) -> list[int]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 from sklearn.metrics import f1_score, log_loss
+from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from mplib.errors import InputError
@@ -22,7 +23,7 @@ from mplib.probe.knn import (
     usefulness,
 )
 from mplib.probe.neighbours import MANY, Neighbours
-from mplib.probe.published import compare_published, published_f1
+from mplib.probe.published import compare_published, published_f1, published_language_f1
 from mplib.probe.scores import compare, compare_prefixes, discoveries, tidy_predictions
 from mplib.stats import band, from_halves
 from mplib.tasks.ksmallest import KSmallest
@@ -440,6 +441,25 @@ def test_the_published_protocol_is_the_sources_own():
     v, g = published_in_loops(features, heights)
     np.testing.assert_allclose([found["V"], found["G"]], [v, g])
     np.testing.assert_allclose(found["G_root"], 2 * g - 1)
+
+
+def test_the_published_protocol_of_language_takes_rows_as_they_come():
+    rng = np.random.default_rng(0)
+    heights = np.tile([0, 1, USELESS, PADDING], (20, 1))
+    features = rng.normal(size=(*heights.shape, 2))
+    rows, gold = features[:, :2].reshape(-1, 2), heights[:, :2].ravel()
+    near = KNeighborsClassifier(8, weights="distance", p=1)
+    wanted = cross_val_score(near, rows, gold, cv=5, scoring="f1_macro").mean()
+    assert published_language_f1(features, heights)["G"] == pytest.approx(wanted, rel=1e-12)
+    turned = published_language_f1(features, heights, [[1, 0]] * 20)["G"]
+    wanted = cross_val_score(
+        near, features[:, [1, 0]].reshape(-1, 2), heights[:, [1, 0]].ravel(), cv=5,
+        scoring="f1_macro",
+    ).mean()  # fmt: skip
+    assert turned == pytest.approx(wanted, rel=1e-12)
+    # One class alone is always right, and what the classifier cannot take is unknown.
+    assert published_language_f1(features, np.where(heights == 1, 0, heights))["G"] == 1
+    assert np.isnan(published_language_f1(features[:4], heights[:4])["G"])
 
 
 def test_the_published_table_normalises_by_the_twins_mean():

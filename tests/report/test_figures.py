@@ -1,6 +1,7 @@
 """Every figure drawn once: scores from planted trees, others from the committed quick tables."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from planted import comparison, prefixes
 from mplib.report import figures
 from mplib.report.columns import POOLED
 from mplib.report.figures import Flow
+from mplib.studies.patching import Patched
 
 QUICK = Path(__file__).resolve().parents[2] / "results" / "quick"
 
@@ -345,6 +347,25 @@ def test_knock_out_effects_by_measure_and_window():
     assert "is not renormalised" in other.get_suptitle()
 
 
+def test_patching_rates_by_direction_and_kind_of_window():
+    said = np.array([[[1, 1, 9], [2, 2, 2]], [[2, 1, 2], [1, 1, 2]], [[2, 2, 2], [1, 1, 1]]])
+    found = Patched(np.ones(3), np.full(3, 2), said, np.zeros(said.shape), ((2, 2), (1, 2)))
+    same = replace(found, donor=found.clean)
+    tables = [found.table().assign(donor="root"), same.table().assign(donor="useless")]
+    figure = figures.patching_rates(pd.concat(tables, ignore_index=True))
+    assert legend(figure) == ["root: the other's answer", "useless: another answer than before"]
+    values = {
+        axis.get_title(): [[*line.get_ydata()] for line in axis.lines] for axis in figure.axes
+    }
+    assert values == {
+        "each layer alone\ndonor's output in the clean run": [[2 / 3], [2 / 3]],
+        "all from the first layer\ndonor's output in the clean run": [[1], [1]],
+        "each layer alone\nclean output in the donor's run": [[2 / 3], [2 / 3]],
+        "all from the first layer\nclean output in the donor's run": [[1], [1]],
+    }
+    assert ticks(figure.axes[3].get_xticklabels()) == ["1-2"]
+
+
 def test_the_rollout_beside_what_to_compare_it_with():
     figure = figures.rollout_curve(table("04_causal/rollout"))
     (axis,) = figure.axes
@@ -392,3 +413,5 @@ def test_changes_by_bin_leave_out_empty_bins():
     line = axis.lines[names.index("leaf replaced")]
     part = kept[kept.corruption == "leaf replaced"]
     np.testing.assert_allclose(line.get_xdata(), (part["from"] + part["to"]) / 2)
+    few = binned.assign(low=np.nan, high=np.nan)
+    assert len(figures.change_by_bin(few).axes[0].lines) == len(axis.lines), "too few for a band"

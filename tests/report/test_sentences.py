@@ -226,41 +226,73 @@ def test_pruning_counts_the_shares_at_which_one_order_hurts_more():
     ]
 
 
-def test_the_control_of_a_knockout_is_looked_at_where_the_useful_edges_matter_most():
-    damage = {
-        ("useful statements", (1, 1)): 1.0, ("useful statements", (1, 2)): 3.0,
-        ("as many useless", (1, 1)): 0.5, ("as many useless", (1, 2)): 0.1,
-    }  # fmt: skip
-    measures = (("accuracy", 0.5), ("change in log-probability", 0))
-    table = pd.DataFrame([
-        {
-            "cut": cut, "first_layer": first, "last_layer": last, "measure": measure,
-            "value": base - drop / 10, "low": base - drop / 10 - 0.05, "high": base,
-        }
-        for (cut, (first, last)), drop in damage.items() for measure, base in measures
-    ])  # fmt: skip
-    whole = SimpleNamespace(correct=np.arange(100) > 0)
-    found = Knockout(table, {case: np.array([drop]) for case, drop in damage.items()}, whole, 0.07)
+def test_every_window_of_a_knockout_is_told():
+    table = rows(
+        "cut first_layer last_layer renormalised mass measure value",
+        ("useful statements", 1, 1, True, 0.32, "accuracy", 0.4),
+        ("useful statements", 1, 1, False, 0.32, "accuracy", 0.9),
+        ("useful statements", 1, 1, True, 0.32, "change in accuracy", -0.5),
+        ("useful statements", 1, 2, True, 0.5, "accuracy", 0.2),
+        ("useless of equal mass", 1, 1, True, 0.335, "accuracy", 0.65),
+        ("useless of equal mass", 1, 2, True, 0.4, "accuracy", 0.9),
+    )
+    contrasted = rows(
+        "minus first_layer last_layer renormalised measure value p_fdr",
+        ("useless of equal mass", 1, 1, True, "change in accuracy", -0.25, 0.06),
+        ("useless of equal mass", 1, 2, True, "change in accuracy", -0.7, 0.001),
+        ("useless of equal mass", 1, 2, False, "change in accuracy", 0.1, 0.001),
+        ("useless of equal mass", 1, 2, True, "change in log-probability", -3, 0.001),
+    )
     agreed = rows(
-        "first_layer last_layer probe statistic value low high note",
-        (1, 1, "tree", "Spearman", 0.9, 0.8, 1.0, None),
-        (1, 2, "tree", "Spearman", 0.2, 0.1, 0.3, None),
-        (1, 2, "tree", "point-biserial", 0.5, 0.4, 0.6, None),
-        (1, 2, "share", "Spearman", *[np.nan] * 3, "undefined: the damage is the same"),
+        "first_layer last_layer renormalised probe statistic value p_fdr note",
+        (1, 1, True, "tree", "Spearman", 0.9, 0.01, None),
+        (1, 2, True, "tree", "Spearman", -0.2, 0.04, None),
+        (1, 2, False, "tree", "Spearman", 0.8, 0.04, None),
+        (1, 2, True, "tree", "point-biserial", 0.5, 0.01, None),
+        (1, 2, True, "share", "Spearman", np.nan, np.nan, "undefined: the damage is the same"),
     )
-    whole_said, useful, useless, tree, share = sentences.knockout_sentences(found, agreed)
-    assert whole_said.startswith("The whole model answers 99.0 % [94.6, 99.8] of the examples;")
-    assert useful == (
-        "Attention to *useful statements* cut in layers 1 to 2, where that hurts most: accuracy "
-        "**0.200** [0.150, 0.500], log-probability of the answer -0.30 [-0.35, +0.00]."
+    whole = SimpleNamespace(correct=np.arange(100) > 0)
+    found = Knockout(table, {}, whole, 0.07)
+    said = sentences.knockout_sentences(found, contrasted, agreed)
+    assert said[0].startswith("The whole model answers 99.0 % [94.6, 99.8] of the examples;")
+    among = "of 2 windows (false discovery rate 5 % over all rows of the table)."
+    assert said[1:] == [
+        "Edges to *useful statements* cut: accuracy (layers) 0.400 (1), 0.200 (1-2); share of the "
+        "question's attention that they get 0.32 (1), 0.50 (1-2).",
+        "Edges to *useless of equal mass* cut: accuracy (layers) 0.650 (1), 0.900 (1-2); share of "
+        "the question's attention that they get 0.34 (1), 0.40 (1-2).",
+        "Change in accuracy by the cut of the useful edges minus that of *useless of equal mass*: "
+        f"-0.250 (1), -0.700 (1-2); above 0 in none and below 0 in 1-2 {among}",
+        "Rank correlation of the probe's *tree* with the damage of the useful edges' cut: +0.90 "
+        f"(1), -0.20 (1-2); above 0 in 1 and below 0 in 1-2 {among}",
+        "Rank correlation of the probe's *share* with the damage of the useful edges' cut: "
+        "undefined: the damage is the same.",
+    ]
+    alone = sentences.knockout_sentences(found, pd.DataFrame(), agreed[:0], renormalised=False)
+    assert alone[1].startswith("Edges to *useful statements* cut: accuracy (layers) 0.900 (1);")
+    assert len(alone) == 2
+
+
+def test_patches_are_told_window_by_window_beside_the_useless_donor():
+    table = rows(
+        "donor direction first_layer last_layer measure value low high pairs",
+        ("root replaced", "noising", 0, 0, "donor's answer", 0.002, 0, 0.01, 984),
+        ("root replaced", "noising", 1, 2, "donor's answer", 0.9, 0.8, 0.95, 984),
+        ("root replaced", "noising", 1, 2, "logit difference", -6.6, -7, -6, 984),
+        ("root replaced", "denoising", 2, 2, "clean answer", 0.717, 0.7, 0.75, 984),
+        ("useless replaced", "noising", 1, 1, "answers changed", 0.001, 0, 0.006, 1000),
+        ("useless replaced", "denoising", 1, 2, "answers changed", 0.012, 0.01, 0.02, 1000),
+        ("useless replaced", "noising", 1, 1, "clean answer", 0.98, 0.9, 1, 1000),
     )
-    assert (
-        "*as many useless* cut in layers 1 to 2, in the same place: accuracy **0.490**" in useless
-    )
-    assert tree.endswith(
-        "**0.20** [0.10, 0.30], so examples that the probe reads better lose more than others."
-    )
-    assert share.endswith("cut there: undefined: the damage is the same.")
+    assert sentences.patching_sentences(table) == [
+        "Last token's attention output from lists with *root replaced* (984 pairs): the donor's "
+        "answer in 0.2 % (untouched), 90.0 % (1-2); logit of the clean answer minus that of the "
+        "donor's: -6.6 (1-2).",
+        "The other way round, clean outputs in the donor's run: the clean answer in 71.7 % (2).",
+        "Last token's attention output from lists with *useless replaced*, whose answer is the "
+        "same (1000 pairs): at most 1.2 % [1.0, 2.0] of the answers change, in any window and "
+        "direction.",
+    ]
 
 
 def test_rollout():
@@ -276,26 +308,53 @@ def test_rollout():
 
 
 def test_corruption():
+    rare = "0 of 64 groups differ from the rest: interval of rare events"
     effects = rows(
-        "corruption minus measure value low high examples",
-        ("root replaced", "", "change in accuracy", -0.9, -1, -0.8, 256),
-        ("root replaced", "", "accuracy", 0.01, 0, 0.02, 256),
-        ("root replaced", "useless replaced", "change in accuracy", -0.5, -0.6, -0.4, 256),
-        ("leaf replaced", "", "change in accuracy", *[np.nan] * 3, 0),
+        "corruption minus measure value low high examples note",
+        ("root replaced", "", "change in accuracy", -0.9, -1, -0.8, 256, None),
+        ("root replaced", "", "accuracy", 0.01, 0, 0.02, 256, None),
+        ("root replaced", "useless replaced", "change in accuracy", -0.5, -0.6, -0.4, 256, None),
+        ("useless replaced", "", "change in accuracy", 0, -0.042, 0.042, 64, rare),
+        ("leaf replaced", "", "change in accuracy", *[np.nan] * 3, 0, "undefined"),
     )
+    few = "no interval: accuracy differs in 3 of 256 groups from the rest; 10 are needed"
+    over = "draws of these 256 examples"
     correlations = rows(
-        "first second value low high naive_low naive_high note",
-        ("accuracy", "S_P1", 0.14, -0.01, 0.2, 0.1, 0.19, None),
-        ("accuracy", "S_P2", *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
+        "first second over value low high naive_low naive_high note",
+        ("accuracy", "S_P1", over, 0.14, -0.01, 0.2, 0.1, 0.19, None),
+        ("S_P1", "S_P2", over, 0.2, np.nan, np.nan, 0.1, 0.3, few),
+        ("accuracy", "S_P2", over, *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
     )
     assert sentences.corruption_sentences(effects, correlations, 0.98828125) == [
         "Accuracy on the clean examples: 98.8 %.",
         "Change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
         "Change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
         "[-0.600, -0.400], 256 examples.",
-        "Correlation of accuracy and S_P1 over the draws: **+0.14** [-0.01, +0.20]; taking draws "
-        "for independent, as the paper does, one would say [+0.10, +0.19].",
+        "Change in accuracy by *useless replaced*: **+0.000** [-0.042, +0.042], 64 examples (0 of "
+        "64 groups differ from the rest: interval of rare events).",
+        "Correlation of accuracy and S_P1 over draws of these 256 examples: **+0.14** [-0.01, "
+        "+0.20]; taking draws for independent, as the paper does, one would say [+0.10, +0.19].",
+        "Correlation of S_P1 and S_P2 over draws of these 256 examples: **+0.20**; taking draws "
+        "for independent, as the paper does, one would say [+0.10, +0.30] (no interval: accuracy "
+        "differs in 3 of 256 groups from the rest; 10 are needed).",
         "Correlation of accuracy and S_P2: undefined: accuracy is the same in every draw.",
+    ]
+
+
+def test_links():
+    regressed = rows(
+        "outcome measure value low high p q note",
+        ("answers rightly", "tree", 0.5, 0.2, 0.8, 0.001, 0.003, None),
+        ("answers rightly", "share", 0.1, -0.2, 0.4, 0.4, 0.4, None),
+        ("loses", "tree", *[np.nan] * 3, 0.002, 0.003, "no value: it tells them apart"),
+        ("loses", "share", *[np.nan] * 5, "undefined: 1 groups have the outcome"),
+    )
+    assert sentences.link_sentences(regressed) == [
+        "Example by example, 3 of 4 links to the probe's correctness can be tested; 2 remain after "
+        "false discovery control at 5 %.",
+        "*answers rightly* goes with *tree*: log-odds **+0.50** [+0.20, +0.80] for one standard "
+        "deviation, p = 0.001.",
+        "*loses* goes with *tree*: p = 0.002; no value: it tells them apart.",
     ]
 
 

@@ -166,9 +166,40 @@ def test_effects_are_paired_where_the_corruption_was_possible():
     none = ("useful negated", "change in accuracy", "paraphrased")
     for case in (none, ("never", "accuracy")):
         assert np.isnan(value(table, *case)) and "undefined" in value(table, *case, column="note")
-    assert table.value.isna().eq(table.note.notna()).all()
     assert ("useful removed", "useless removed") in DIFFERENCES
     assert not table.minus.eq("useless removed").any()
+
+
+def test_what_never_changes_may_yet_change():
+    right = outcome(np.ones(64))
+    row = effects(right, {"any": right}).set_index("measure").loc["change in accuracy"]
+    assert (row.value, row.low, row.high) == (0, pytest.approx(-0.042, abs=1e-3), -row.low)
+    assert row.note == "0 of 64 groups differ from the rest: interval of rare events"
+    # Four copies of 16 examples tell as much as 16.
+    copies = effects(right, {"any": right}, groups=np.repeat(np.arange(16), 4))
+    few = effects(right[:16], {"any": right[:16]})
+    case = ("any", "change in accuracy", "", "high")
+    assert value(copies, *case) == pytest.approx(value(few, *case)) and row.high < 0.1 < value(
+        few, *case
+    )
+    # All wrong afterwards, and accuracies at their ends.
+    table = effects(right, {"any": outcome(np.zeros(64))}).set_index("measure")
+    assert (table.low[:3] < table.high[:3]).all() and table.low["change in accuracy"] == -1
+    assert table.high["clean accuracy"] == 1 and table.low["accuracy"] == 0
+    often = outcome(np.arange(64) % 3 > 0)
+    row = effects(right, {"any": often}).set_index("measure").loc["change in accuracy"]
+    assert row.low < -22 / 64 < row.high and row.isna().note
+
+
+def test_resamples_without_an_example_are_counted():
+    nan = np.full(18, np.nan)
+    one = effects(outcome(np.ones(20)), {"any": outcome([1, 0, *nan])}, resamples=200)
+    (note,) = set(one.note[one.measure == "change in log-probability"])
+    without = int(note.split(" of 200 resamples hold no such example")[0])
+    assert 0.05 < without / 200 < 0.25  # (18/20)^20 is 0.12
+    alone = effects(outcome([1, 1]), {"any": outcome([0, np.nan])}, resamples=20)
+    row = alone[alone.measure == "change in log-probability"].iloc[0]
+    assert np.isnan(row.low) and row.note.startswith("no interval: there is one group")
 
 
 def test_the_difference_is_surer_than_its_parts_and_groups_less_sure_than_examples():

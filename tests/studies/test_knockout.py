@@ -10,12 +10,13 @@ import torch
 from conftest import GOLDEN, VOCABULARY, make_prompts, needs_golden, numbers, predicted_tokens
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import pointbiserialr, spearmanr
+from scipy.stats import norm, pointbiserialr, spearmanr, ttest_1samp
 from transformers import AutoModelForCausalLM
 
 from mplib.errors import InputError
+from mplib.models.attention import Intervention
 from mplib.models.facts import backend
-from mplib.models.inference import Answers, answers
+from mplib.models.inference import Answers, answers, full_attention
 from mplib.models.passes import forward
 from mplib.probe.knn import Predictions
 from mplib.studies import flow, knockout
@@ -43,20 +44,26 @@ def test_edge_sets_follow_the_tree():
         "root alone": [[0, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]],
         "leaves alone": [[1, 0, 0, 0, 0, 1], [0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 0]],
         "as many useless": [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]],
+        "all useless": [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, 0]],
     }
+    mass = np.full((3, 6, 2), 0.1)
+    matched = knockout.edge_sets(heights, 3, mass, [(1, 2)])[knockout.MATCHED]
+    np.testing.assert_array_equal(matched, knockout.equal_mass(heights, mass, [(1, 2)]))
     # One number is the whole tree: nothing else is left to cut but useless ones.
     assert list(knockout.edge_sets(KSmallest(1, m=7).heights(LISTS))) == [
-        "useful statements", "as many useless",
+        "useful statements", "as many useless", "all useless",
     ]  # fmt: skip
 
 
 @given(st.integers(0, 50), st.integers(1, 7))
 def test_the_useless_ones_are_as_many_and_drawn_anew(seed, k):
     heights = KSmallest(k, m=7, pool=VOCABULARY).heights(LISTS)
-    drawn = knockout.edge_sets(heights, seed).get("as many useless")
+    sets = knockout.edge_sets(heights, seed)
+    drawn, every = sets.get("as many useless"), sets.get("all useless")
     if k == 7:
-        assert drawn is None
+        assert drawn is None and every is None
         return
+    np.testing.assert_array_equal(every, heights == USELESS)
     assert (drawn.sum(axis=1) == min(k, 7 - k)).all()
     assert (heights[drawn] == USELESS).all()
     assert k > 3 or (drawn[0] != drawn).any()
@@ -74,6 +81,66 @@ def test_edges_are_cut_from_the_question_on_to_the_statements_tokens():
     np.testing.assert_array_equal(cut, expected)
     last = knockout.cut_edges(PROMPTS[:1], np.eye(7, dtype=bool)[2:3])
     assert last.nonzero().tolist() == [[0, 6, 2]]
+
+
+def test_edges_from_all_tokens_are_those_behind_the_statement_too():
+    prompts = make_prompts([9, 6], [[(0, 2), (2, 5)], [(1, 3)]], [(6, 8), (4, 6)])
+    cut = knockout.cut_edges(prompts, np.array([[True, True], [True, False]]), "all").int().numpy()
+    expected = np.zeros((2, 9, 9), dtype=int)
+    expected[0, 2:, 0:2] = expected[0, 5:, 2:5] = 1
+    expected[1, 6:, 4:6] = 1
+    np.testing.assert_array_equal(cut, expected)
+    # The last number is the question: what it gives itself is cut as well.
+    last = knockout.cut_edges(PROMPTS[:1], np.eye(7, dtype=bool)[6:], "all")
+    assert last.nonzero().tolist() == [[0, 6, 6]]
+    with pytest.raises(InputError, match="queries"):
+        knockout.cut_edges(PROMPTS, LISTS > 0, "some")
+
+
+def test_mass_is_the_attention_that_a_statement_gets_in_all(llama, batch):
+    mass, weights = knockout.attention_mass(llama, batch), full_attention(llama, batch)
+    assert mass.shape == (4, 3, 3) and (mass[1, 1:] == 0).all()
+    for i, (rows, spans) in enumerate(zip(batch.question, batch.statements, strict=True)):
+        seen = weights[i][:, :, slice(*rows)].mean(axis=(1, 2))  # layers, keys
+        for j, span in enumerate(spans):
+            np.testing.assert_allclose(mass[i, j], seen[:, slice(*span)].sum(axis=-1), atol=1e-5)
+    windowed = knockout.mass_in(mass, [(2, 2), (1, 3)])
+    np.testing.assert_allclose(windowed, [mass[..., 1], mass.mean(axis=-1)])
+
+
+def test_equal_mass_takes_the_useless_statements_that_come_nearest():
+    heights = np.array([[1, USELESS, USELESS, USELESS, 0, USELESS, PADDING]] * 2)
+    mass = np.array([
+        [[0.2, 0.7], [0.25, 0.0], [0.1, 0.1], [0.02, 0.1], [0.1, 0.1], [0.33, 0.0], [9, 9]],
+        [[0.0, 0.1], [0.5, 0.1], [0.1, 0.3], [0.1, 0.1], [0.0, 0.1], [0.3, 0.2], [9, 9]],
+    ])  # fmt: skip
+    chosen = knockout.equal_mass(heights, mass, [(1, 1), (2, 2), (1, 2)]).astype(int)
+    # .30 is wanted: .33 is nearer than none, and all that follows would lead away.
+    assert chosen[0, 0].tolist() == [0, 0, 0, 0, 0, 1, 0]
+    assert chosen[0, 1].tolist() == [0, 0, 0, 0, 0, 0, 0], "nothing where nothing is wanted"
+    # .80 is wanted where .20 is all there is; .20 where .30 comes before .20 and .10.
+    assert chosen[1, 0, [2, 3]].tolist() == [1, 1] and chosen[1, 0, [0, 4, 6]].sum() == 0
+    assert chosen[1, 1].tolist() == [0, 0, 1, 0, 0, 0, 0]
+    # Means over both layers: .55 is wanted of .125, .1, .06 and .165, all of them.
+    assert chosen[2, 0].tolist() == [0, 1, 1, 1, 0, 1, 0]
+
+
+@given(st.integers(0, 50))
+def test_equal_mass_is_off_by_half_a_statement_at_most(seed):
+    rng = np.random.default_rng(seed)
+    heights = TASK.heights(LISTS)
+    mass = rng.dirichlet(np.ones(7), size=40)[..., None]
+    chosen = knockout.equal_mass(heights, mass, [(1, 1)])[0]
+    assert (heights[chosen] == USELESS).all()
+    shares = mass[..., 0]
+    wanted, found, offered = (
+        np.where(which, shares, 0).sum(axis=1) for which in (heights > USELESS, chosen, heights < 0)
+    )
+    largest = np.where(heights < 0, shares, 0).max(axis=1)
+    gap = np.abs(wanted - found)
+    np.testing.assert_array_less(
+        gap, np.where(wanted > offered, wanted - offered, largest / 2) + 1e-9
+    )
 
 
 def test_cutting_nothing_changes_no_answer(gpt2):
@@ -107,23 +174,91 @@ def test_windows_slide_over_all_layers():
             knockout.windows(3, [size])
 
 
-def test_changes_are_paired_and_stated_with_their_window(gpt2):
-    sets = knockout.edge_sets(TASK.heights(LISTS))
-    found = knockout.knock_out(
-        gpt2, PROMPTS, sets, [(2, 2), (1, 3)], renormalise=False, resamples=200
-    )
-    assert len(found.table) == len(sets) * 2 * 3 and not found.table.renormalised.any()
-    for (name, span), damage in found.damage.items():
-        cut = answer_without(gpt2, PROMPTS, sets[name], span, renormalise=False)
-        np.testing.assert_allclose(damage, found.whole.log_probability - cut.log_probability)
+def test_changes_are_paired_and_stated_with_their_window_and_mass(gpt2):
+    spans, heights = [(2, 2), (1, 3)], TASK.heights(LISTS)
+    mass = knockout.attention_mass(gpt2, PROMPTS)
+    sets = knockout.edge_sets(heights, 0, mass, spans)
+    found = knockout.knock_out(gpt2, PROMPTS, sets, spans, mass, resamples=200)
+    assert len(found.table) == len(sets) * 2 * 2 * 3
+    for (name, span, again), given_up in found.cut.items():
+        chosen = np.broadcast_to(sets[name], (2, *heights.shape))[spans.index(span)]
+        cut = answer_without(gpt2, PROMPTS, chosen, span, renormalise=again)
+        np.testing.assert_array_equal(given_up.log_probability, cut.log_probability)
         rows = found.table[(found.table.cut == name) & (found.table.first_layer == span[0])]
-        rows = rows.set_index("measure")
+        rows = rows[rows.renormalised == again].set_index("measure")
         assert rows.loc["accuracy", "value"] == cut.correct.mean()
+        damage = found.whole.log_probability - cut.log_probability
         row = rows.loc["change in log-probability"]
         assert row.value == pytest.approx(-damage.mean(), abs=1e-5)
         assert row.low <= row.value <= row.high
         # The bootstrap of a mean is close to its normal interval.
         assert row.high - row.low == pytest.approx(3.92 * damage.std() / 40**0.5, rel=0.35)
+        assert (rows.statements == chosen.sum(axis=1).mean()).all()
+        share = mass[..., span[0] - 1 : span[1]].mean(axis=-1)
+        assert row.mass == pytest.approx((share * chosen).sum(axis=1).mean())
+    np.testing.assert_array_equal(
+        [damage for _, _, damage in found.damages("root alone")],
+        [found.whole.log_probability - cut.log_probability
+         for (name, *_), cut in found.cut.items() if name == "root alone"],
+    )  # fmt: skip
+    by_mass = found.table.groupby("cut").mass.mean()
+    assert by_mass["all useless"] + by_mass["useful statements"] == pytest.approx(1, abs=1e-5)
+
+
+def test_edges_from_all_tokens_cost_more_than_the_questions(gpt2):
+    spans, mass = [(1, 1)], knockout.attention_mass(gpt2, PROMPTS)
+    sets = {"all": np.ones(LISTS.shape, dtype=bool)}
+    damage = {}
+    for queries in ("question", "all"):
+        found = knockout.knock_out(
+            gpt2, PROMPTS, sets, spans, mass, renormalise=[False], queries=queries, resamples=50
+        )
+        assert (found.table.queries == queries).all()
+        damage[queries] = found.cut["all", (1, 1), False].log_probability
+    cut = knockout.cut_edges(PROMPTS, sets["all"], "all")
+    with backend(gpt2):
+        change = Intervention(cut=cut, cut_layers=frozenset({0}), renormalise=False)
+        scores = forward(gpt2, PROMPTS, intervention=change).logits.log_softmax(-1)
+    expected = scores[torch.arange(40), torch.from_numpy(PROMPTS.answers)]
+    np.testing.assert_allclose(damage["all"], expected, rtol=1e-4)
+    assert np.abs(damage["all"] - damage["question"]).max() > 0.01
+
+
+def test_contrasts_are_paired_differences_from_each_useless_set(gpt2):
+    mass = knockout.attention_mass(gpt2, PROMPTS)
+    sets = knockout.edge_sets(TASK.heights(LISTS))
+    found = knockout.knock_out(gpt2, PROMPTS, sets, [(1, 1), (1, 3)], mass, resamples=50)
+    table = knockout.contrasts(found)
+    assert list(table.minus.unique()) == ["as many useless", "all useless"]
+    assert len(table) == 2 * 2 * 2 * 2
+    rows = table.set_index(["minus", "last_layer", "renormalised", "measure"])
+    row = rows.loc["all useless", 3, True, "change in log-probability"]
+    useful, useless = (
+        found.cut[name, (1, 3), True] for name in ("useful statements", "all useless")
+    )
+    gap = useful.log_probability - useless.log_probability
+    assert row.value == pytest.approx(gap.mean(), abs=1e-5)
+    assert row.p == pytest.approx(ttest_1samp(gap, 0).pvalue, rel=0.5, abs=0.02)
+    without = knockout.Knockout(
+        found.table, {("useful statements", (1, 1), True): useful}, useful, 0
+    )
+    assert knockout.contrasts(without).empty
+
+
+def test_p_values_are_those_of_the_intervals_and_corrected_for_many():
+    table = pd.DataFrame({
+        "value": [0.0, 1.96, -2.5758, np.nan, 1.0], "low": [-1, 0, -4.5358, np.nan, 1],
+        "high": [1, 3.92, -0.6158, np.nan, 1],
+    })  # fmt: skip
+    found = knockout.with_p(table)
+    np.testing.assert_allclose(found.p, [1, 0.05, 0.01, np.nan, 0], atol=1e-4)
+    np.testing.assert_allclose(found.p_fdr, [1, 0.2 / 3, 0.02, np.nan, 0], atol=1e-4)
+    # A correlation of .5 in 28 examples, with its Fisher interval.
+    half = 1.96 / 25**0.5
+    low, high = np.tanh(np.arctanh(0.5) + np.array([-half, half]))
+    row = pd.DataFrame({"value": [0.5], "low": [low], "high": [high]})
+    expected = 2 * norm.sf(np.arctanh(0.5) * 5)
+    assert knockout.with_p(row, correlations=True).p[0] == pytest.approx(expected, rel=1e-3)
 
 
 # The probe and the damage
@@ -132,7 +267,8 @@ def test_changes_are_paired_and_stated_with_their_window(gpt2):
 def knocked_out(damage: np.ndarray) -> knockout.Knockout:
     """A knock-out in one window with a given damage."""
     whole = Answers(np.ones(len(damage), dtype=bool), np.zeros(len(damage)))
-    return knockout.Knockout(pd.DataFrame(), {("useful statements", (1, 2)): damage}, whole, 0.1)
+    cut = {("useful statements", (1, 2), True): Answers(whole.correct, -damage)}
+    return knockout.Knockout(pd.DataFrame(), cut, whole, 0.1)
 
 
 def test_agreement_is_the_correlation_and_states_where_there_is_none():
@@ -147,11 +283,12 @@ def test_agreement_is_the_correlation_and_states_where_there_is_none():
     assert rows.loc[("tree", "Spearman"), "value"] == pytest.approx(spearmanr(right, damage)[0])
     row = rows.loc[("tree", "point-biserial")]
     assert row.value == pytest.approx(pointbiserialr(right, damage)[0])
-    assert 0 < row.low < row.value < row.high
+    assert 0 < row.low < row.value < row.high and row.p < row.p_fdr < 0.05 and row.renormalised
     assert rows.loc[("share", "Spearman"), "value"] == pytest.approx(spearmanr(share, damage)[0])
     assert ("share", "point-biserial") not in rows.index
     none = rows.loc[("same", "Spearman")]
-    assert np.isnan(none.value) and "undefined: the probe's correctness" in none.note
+    assert np.isnan([none.value, none.p, none.p_fdr]).all()
+    assert "undefined: the probe's correctness" in none.note
     flat = knockout.agreement({"tree": right}, knocked_out(np.zeros(200)))
     assert flat.value.isna().all() and flat.note.str.contains("undefined: the damage").all()
 
@@ -177,17 +314,23 @@ def test_the_trained_model_needs_the_useful_edges_and_not_the_useless_ones():
     task = KSmallest(facts["k0"] + 1, facts["m"], facts["vocab"])
     lists = flow.without_repeats(np.array(about["lists"]))[:200]
     model = AutoModelForCausalLM.from_pretrained(GOLDEN, use_safetensors=True).eval()
-    heights = task.heights(lists)
-    sets = knockout.edge_sets(heights)
+    heights, prompts, spans = task.heights(lists), numbers(task, lists), [(1, 2), (2, 2)]
+    mass = knockout.attention_mass(model, prompts)
+    sets = knockout.edge_sets(heights, 0, mass, spans)
+    found = knockout.knock_out(model, prompts, sets, spans, mass, batch_size=64)
+    assert found.whole.correct.mean() > 0.95
+    rows = found.table.set_index(["cut", "last_layer", "first_layer", "renormalised", "measure"])
     for renormalise in (True, False):
-        found = knockout.knock_out(
-            model, numbers(task, lists), sets, [(1, 2)], renormalise=renormalise, batch_size=64
+        useful, useless = (
+            {m: rows.loc[cut, 2, 1, renormalise, m] for m in found.table.measure.unique()}
+            for cut in ("useful statements", "as many useless")
         )
-        rows = found.table.set_index(["cut", "measure"])
-        useful = rows.loc[("useful statements", "accuracy")]
-        useless = rows.loc[("as many useless", "accuracy")]
-        assert found.whole.correct.mean() > 0.95
-        assert useful.high < found.guess + 0.05 and useless.low > 0.9
-        assert rows.loc[("useful statements", "change in log-probability"), "high"] < -3
-        assert rows.loc[("as many useless", "change in log-probability"), "low"] > -0.5
-        assert rows.loc[("root alone", "accuracy"), "value"] < 0.5
+        assert useful["accuracy"].high < found.guess + 0.05 and useless["accuracy"].low > 0.9
+        assert useful["change in log-probability"].high < -3
+        assert useless["change in log-probability"].low > -0.5
+        assert rows.loc[("root alone", 2, 1, renormalise, "accuracy"), "value"] < 0.5
+        # In layer 2 the root is looked up: no useless edges are needed there, not all of them.
+        for cut in ("all useless", knockout.MATCHED):
+            assert rows.loc[(cut, 2, 2, renormalise, "accuracy"), "low"] > 0.9
+    table = knockout.contrasts(found).set_index(["minus", "first_layer", "measure"])
+    assert (table.loc[(knockout.MATCHED, 2, "change in accuracy"), "p_fdr"] < 0.001).all()

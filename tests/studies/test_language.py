@@ -11,9 +11,11 @@ from mplib.models.inference import Answers, Reading, attention_features
 from mplib.models.loading import load_model, random_twin
 from mplib.probe.knn import ProbeSettings
 from mplib.report.columns import gained
-from mplib.studies import language, language_tables
+from mplib.studies import language, language_tables, layers
 from mplib.studies.finetune import Training, finetune, split_prompts
 from mplib.studies.language import Procedure, Readings, Subject
+from mplib.studies.layers import published_layers
+from mplib.studies.published import ask, read_published
 from mplib.tasks.examples import ExampleSet
 from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
@@ -149,6 +151,40 @@ def test_layers_are_chosen_by_number_or_left_alone_where_the_answers_say_nothing
     assert chosen.layers is None and len(table) == 2 and not found.meaningful
     with pytest.raises(InputError, match="layers='9'"):
         language.choose_layers(subject, [], "9", PROCEDURE)
+
+
+def test_the_published_protocol_asks_and_reads_in_the_sources_way(loaded):
+    subjects = [Subject("2-shot", loaded, 2, (2,)), Subject("finetuned (all)", loaded, 0)]
+    theories = TASK.published_sets(12)
+    asked = theories[0].examples[0]
+    assert [kind == "rule" for kind in asked.kinds] == sorted(k == "rule" for k in asked.kinds)
+    prompts = ask(subjects[0], theories[0], PROCEDURE, 2).whole()
+    text = loaded.tokenizer.decode(prompts.input_ids[0][prompts.attention_mask[0]])
+    assert text.count("True or False ?") == 3 and text.endswith("True or False ?")
+    start, end = prompts.question[0]
+    told = loaded.tokenizer.decode(prompts.input_ids[0][start:end])
+    assert told.split() == f"{asked.question[:-1]} . True or False ?".split()
+    shots, tuned = read_published(subjects, theories[:1], PROCEDURE)
+    assert shots.model.features.shape == (12, 4, 1) and tuned.model.features.shape == (12, 4, 2)
+    # The baseline is asked without demonstrations, all its layers read, whoever the model is.
+    assert len(shots.twins) == 2 and shots.twins[0].shape == (12, 4, 2)
+    np.testing.assert_array_equal(shots.twins[0], tuned.twins[0])
+    ours = replace(shots, model=planted(theories[0]).model)
+    table = language_tables.published_table([planted(theories[0])], [ours])
+    assert set(table.labels) == {"whole tree", "the source's"}
+    assert set(table.pooling) == {"the paper's", "the source's"}
+
+
+def test_the_papers_layers_are_taken_by_name(loaded, monkeypatch):
+    assert published_layers("arc", 30) == tuple(range(1, 18))
+    assert published_layers("finetuned", 32) == (*range(1, 9), 10, 11, 12, 14, 15, 16)
+    subject = Subject("2-shot", loaded, 2)
+    assert language.choose_layers(subject, [], "published", PROCEDURE)[0].layers is None
+    monkeypatch.setitem(layers.LEFT_OUT, "proofwriter", "1,9-30")
+    chosen, table, _ = language.choose_layers(subject, [], "published", PROCEDURE)
+    assert chosen.layers == (2,) and list(table.layer) == [2]
+    with pytest.raises(InputError, match="layers='published' for 'plain'"):
+        language.choose_layers(subject, [], "published", replace(PROCEDURE, template="plain"))
 
 
 def test_the_vocabulary_of_words_covers_every_theory(loaded):

@@ -84,7 +84,9 @@ def test_draws_without_a_value_are_left_out_and_counted():
     assert missing.any()
     row = correlations(found, ["accuracy", change(NAME)]).iloc[0]
     assert row.draws == 60 - missing.sum()
-    assert row.note == f"{missing.sum()} draws left out: one of the two is undefined"
+    assert row.note.endswith(f"; {missing.sum()} draws left out: one of the two is undefined")
+    assert f"{NAME} differs in 2 of 10 groups from the rest; 10 are needed" in row.note
+    assert np.isnan(row.low) and row.over == "draws of these 40 examples"
     kept = found.table[~missing]
     assert row.value == pytest.approx(pearsonr(kept.accuracy, kept[change(NAME)])[0])
 
@@ -103,7 +105,7 @@ def test_without_scores_there_is_no_correlation():
 def test_bins_hold_every_draw_and_the_largest_score():
     clean, features, heights, twins = probed(n=60)
     rng = np.random.default_rng(1)
-    worse = outcome(clean.correct * (rng.random(60) < 0.8))
+    worse = outcome(clean.correct * (rng.random(60) < 0.6))
     found = draw(
         clean, features, heights, twins=twins, count=200, sizes=(20, 40), corrupted={NAME: worse}
     )
@@ -122,6 +124,24 @@ def test_bins_hold_every_draw_and_the_largest_score():
     whole = by_bin(found, NAME, bins=1).iloc[0]
     error = (worse.correct - clean.correct).std() / np.sqrt(60)
     assert (whole.high - whole.low) / 3.92 == pytest.approx(error, rel=0.2)
+
+
+def test_bins_that_differ_are_told_from_flat_ones():
+    rng = np.random.default_rng(0)
+    _, features, heights, twins = probed(n=120, noise=0.2)
+    hard = rng.random(120) < 0.5
+    features[hard] = rng.normal(size=features[hard].shape)
+    clean = outcome(np.ones(120))
+    lost = {"linked": outcome(~hard), "flat": outcome(rng.random(120) < 0.5), "none": clean}
+    found = draw(clean, features, heights, twins=twins, corrupted=lost, count=200, sizes=(30, 60))
+    tables = {name: by_bin(found, name) for name in lost}
+    assert (tables["linked"].q < 0.05).any() and not (tables["flat"].q < 0.05).any()
+    for table in (tables["linked"], tables["flat"]):
+        told = table.p.notna()
+        assert (table.q[told] >= table.p[told]).all() and told.eq(table.draws > 0).all()
+    none = tables["none"]
+    assert none.low.isna().all() and (none.value.dropna() == 0).all()
+    assert "differs in 0 of 120 groups" in none.note[none.draws > 0].iloc[0]
 
 
 def test_empty_bins_and_a_score_that_never_varies():
@@ -159,7 +179,9 @@ def test_a_measure_that_foretells_the_answer_is_told_from_one_that_does_not():
     loses = table.loc[f"loses the right answer, {NAME}"]
     assert abs(loses.value["telling"]) < 0.5 < right.value["telling"]
     assert (loses.examples == ((clean.correct == 1) & ~np.isnan(lost.correct)).sum()).all()
-    assert loses.note["noise"] == "undefined: the measure tells the outcomes apart without fail"
+    assert loses.note["noise"] == "no value: the measure tells the outcomes apart without fail"
+    assert loses.p["noise"] < 0.01 < 0.05 < right.p["noise"], "an exact test needs no finite value"
+    assert (table.q >= table.p).all() and right.q["telling"] < 0.01
     doubled = per_example(
         {"telling": np.repeat(telling, 2)}, outcome(np.repeat(clean.correct, 2)), {},
         groups=np.repeat(np.arange(400), 2), resamples=80,
@@ -175,8 +197,9 @@ def test_what_no_regression_can_tell_is_said():
     wrong = outcome(np.zeros(20))
     table = per_example(measures, wrong, {NAME: wrong}).set_index(["outcome", "measure"])
     assert table.value.isna().all()
-    assert "the outcome is the same" in table.note["answers rightly", "share"]
-    assert "there is no such example" in table.note[f"loses the right answer, {NAME}", "share"]
+    counts = "undefined: {} groups have the outcome, {} have not; 10 of each are needed"
+    assert table.note["answers rightly", "share"] == counts.format(0, 20)
+    assert table.note[f"loses the right answer, {NAME}", "share"] == counts.format(0, 0)
     mixed = per_example(measures, outcome(np.arange(20) % 2), {}).set_index("measure")
     assert mixed.note["whole"] == "undefined: the measure is the same in every example"
     assert mixed.low["share"] < mixed.value["share"] < mixed.high["share"]

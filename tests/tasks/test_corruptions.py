@@ -15,6 +15,7 @@ from mplib.tasks.corruptions import CORRUPTIONS, corrupt, corrupt_all
 from mplib.tasks.examples import Example
 from mplib.tasks.proofwriter import generator
 from mplib.tasks.proofwriter.logic import Rule, read, read_fact, read_theory
+from mplib.tasks.proofwriter.release import to_examples
 from mplib.tasks.task import TEMPLATES
 from mplib.tasks.trees import ReasoningTree
 
@@ -95,7 +96,20 @@ def test_a_negation_has_the_papers_words(drawn, name):
     if found := corrupt(example, name):
         said = example.statements[found.hit]
         assert found.example.statements[found.hit] == f"That {said[:-1]} is false."
-        assert found.hit == 0 or name != "first negated"
+        assert found.hit == example.first or name != "first negated"
+
+
+def test_the_first_statement_is_the_releases_wherever_it_stands():
+    (record,) = generator.generate(1, depth=1, n_statements=8)
+    first = record["triples"]["triple1"]["text"]
+    for seed in range(5):
+        (example,) = to_examples(record, "random", seed)
+        found = corrupt(example, "first negated")
+        assert example.statements[found.hit] == first and found.hit == example.first
+        rest = [i for i in range(8) if i != found.hit]
+        assert example.arranged(range(7, -1, -1)).first == 7 - found.hit
+        assert example.arranged(rest).first == 0
+    assert found.hit, "the last order should have moved it"
 
 
 @given(some_theory, st.integers(0, 5))

@@ -12,7 +12,12 @@ plot of seaborn's objects, mostly made by ``style.curves`` or ``style.rows`` and
 """
 
 from mplib.report.figures.attention import attention_maps, entropy_maps, head_thumbnails
-from mplib.report.figures.causal import knock_out_effects, pruning_curves, rollout_curve
+from mplib.report.figures.causal import (
+    knock_out_effects,
+    patching_rates,
+    pruning_curves,
+    rollout_curve,
+)
 from mplib.report.figures.corruption import change_by_bin, corruption_effects
 from mplib.report.figures.flow import Flow, attention_flow, attention_flow_page
 from mplib.report.figures.scores import (

@@ -1,4 +1,4 @@
-"""Figures of the causal study: heads switched off, edges cut, the roll-out."""
+"""Figures of the causal study: heads switched off, edges cut, outputs patched, the roll-out."""
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,12 @@ def pruning_curves(averaged: pd.DataFrame) -> Figure:
     return draw(plot.limit(y=(-0.02, 1.02)), (6.4, 4.2), x="heads switched off (%)", y="accuracy")
 
 
+def _layers(table: pd.DataFrame) -> pd.Series:
+    """The window of each row, as the axis bears it."""
+    first, last = table.first_layer.astype(str), table.last_layer.astype(str)
+    return first.where(first == last, first + "-" + last)
+
+
 def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
     """What cutting edges does, a row for each measure and a column for each size of the window.
 
@@ -24,8 +30,7 @@ def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
         guess: accuracy of always giving the most frequent answer, drawn as a dotted line.
     """
     zeros = {"accuracy": guess, "change in log-probability": 0}
-    first, last = table.first_layer.astype(str), table.last_layer.astype(str)
-    table = table.assign(layers=first.where(first == last, first + "-" + last))
+    table = table.assign(layers=_layers(table))
     windows = table.groupby("window").first_layer.nunique()
     shown = table[table.measure.isin(zeros)]
     plot = curves(shown, "layers", "value", "cut", so.Range(), so.Dodge())
@@ -41,6 +46,38 @@ def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
     axes[0, 0].get_gridspec().set_width_ratios(windows + 0.5)
     rest = "sums to one again" if table.renormalised.all() else "is not renormalised"
     figure.suptitle(f"attention to these statements cut; what is left {rest}", fontsize="medium")
+    return figure
+
+
+def patching_rates(table: pd.DataFrame) -> Figure:
+    """How often the answer follows the attention output that the last token is given.
+
+    Donors with another answer: the share that gives the other prompt's answer. Donors with the
+    same answer, the control: the share of answers that change. Left each layer alone, right all
+    layers from the first; above donors' outputs in clean runs, below the other way round.
+
+    Args:
+        table: of patching, with the column ``donor``.
+    """
+    followed = {"noising": "donor's answer", "denoising": "clean answer"}
+    titles = {
+        "noising": "donor's output in the clean run", "denoising": "clean output in the donor's run"
+    }  # fmt: skip
+    other = table.groupby("donor").measure.transform(
+        lambda names: (names == "donor's answer").any()
+    )
+    wanted = table.direction.map(followed).where(other, "answers changed")
+    said = np.where(other, ": the other's answer", ": another answer than before")
+    shown = table.assign(series=table.donor + said, layers=_layers(table))
+    shown = shown[(table.measure == wanted) & (table.first_layer > 0)]
+    alone = shown[shown.first_layer == shown.last_layer].assign(window="each layer alone")
+    up = shown[shown.first_layer == 1].assign(window="all from the first layer")
+    both = pd.concat([alone, up]).replace({"direction": titles})
+    plot = curves(both, "layers", "value", "series", so.Range())
+    plot = plot.facet("window", "direction", order={"row": list(titles.values())})
+    figure = draw(plot.share(x="col").limit(y=(-0.03, 1.03)), (7.2, 5.4), y="share of pairs")
+    for axis in figure.axes:
+        axis.set_title(axis.get_title().replace(" | ", "\n"), fontsize="small")
     return figure
 
 

@@ -8,8 +8,8 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from typing import Any
 
 from mplib.errors import InputError, one_of
@@ -18,6 +18,7 @@ from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.proofwriter import generator, release
 from mplib.tasks.proofwriter.logic import WORLDS
 from mplib.tasks.proofwriter.release import SPLITS
+from mplib.tasks.published import theories
 from mplib.tasks.task import DEMONSTRATIONS, Typical, WordTask
 
 
@@ -125,11 +126,14 @@ class ProofWriter(WordTask):
         """
         return self._draw([case], split, n)[0]
 
-    def _draw(self, cases: Sequence[Case | None], split: str, n: int) -> list[list[Example]]:
+    def _draw(
+        self, cases: Sequence[Case | None], split: str, n: int, *more: str
+    ) -> list[list[Example]]:
         """At most n questions of each case, of any kind where it is None.
 
-        From the release they are drawn over all its folders and theories. The seed, the theory and
-        the question alone say when a question is drawn, so that fewer are the first of more.
+        From the release they are drawn over all its folders and theories, and over more splits
+        where they are named. The seed, the theory and the question alone say when a question is
+        drawn, so that fewer are the first of more.
         """
         one_of("split", split, SPLITS)
         if self.data == "generated":
@@ -138,7 +142,7 @@ class ProofWriter(WordTask):
             return [generator.examples(n, seed=seed, order=self.order, **own) for own in settings]
         drawn: list[list[tuple[float, int, Example]]] = [[] for _ in cases]
         there: set[tuple[int, int]] = set()
-        for i, x in enumerate(self._read(split)):
+        for i, x in enumerate(chain(*map(self._read, (split, *more)))):
             there.add(kind := (x.tree.depth, len(x.statements)))
             late = random.Random(f"{self.seed} {x.group} {x.question}").random()
             for case, heap in zip(cases, drawn, strict=True):
@@ -161,8 +165,16 @@ class ProofWriter(WordTask):
         Demonstrations drawn are of the case's kind; from the release they have any depth, as in
         the paper.
         """
+        return self._sets(split, n)
+
+    def published_sets(self, n: int) -> list[ExampleSet]:
+        """The cases as the paper's source has them: the release's splits together, facts first."""
+        given = replace(self, order="given")
+        return list(map(theories, given._sets("test", n, "dev", "train")))
+
+    def _sets(self, split: str, n: int, *more: str) -> list[ExampleSet]:
         cases, ours = self.parsed, self.data == "generated"
-        examples = self._draw(cases, split, n)
+        examples = self._draw(cases, split, n, *more)
         train = self._draw(cases if ours else [None], "train", DEMONSTRATIONS)
         parts = zip(cases, examples, train if ours else train * len(cases), strict=True)
         return [ExampleSet(str(c), asked, shown, c.depth, c.size) for c, asked, shown in parts]

@@ -112,7 +112,8 @@ class Question:
         shown = [name for name in self.units if name not in hidden]
         names = [shown[i] for i in ordered(len(shown), order, f"{seed} {self.name}")]
         told = tuple(self.units[name] for name in names)
-        return Example(told, self.text, self.answer, self.tree(names), self.name, self.choices)
+        tree, about = self.tree(names), (self.name, self.choices)
+        return Example(told, self.text, self.answer, tree, *about, first=names.index(shown[0]))
 
     def tree(self, shown: Sequence[str]) -> ReasoningTree:
         """The reasoning over the shown units alone, heights by the longest way up from a leaf.

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from mplib.files import resolve
 from mplib.tasks import custom
 from mplib.tasks.examples import Example, ExampleSet, group_names
 from mplib.tasks.jsonl import Record, first_record, load_jsonl
-from mplib.tasks.science import formats
+from mplib.tasks.science import formats, published
 from mplib.tasks.task import Typical, WordTask
 
 HELD_OUT = 5
@@ -29,9 +30,10 @@ class Science(WordTask):
     """The questions of a study.
 
     Attributes:
-        data: ``science`` (this project's own questions), or a file: STREET, EntailmentBank, or a
-            user's own (see ``mplib.tasks.custom``).
-        train_data: file that demonstrations are drawn from; empty to hold out some of ``data``.
+        data: ``science`` (this project's own questions), a file: STREET, EntailmentBank, or a
+            user's own (see ``mplib.tasks.custom``), or STREET's folder with a file for each split.
+        train_data: file that demonstrations are drawn from; empty to hold out some of ``data``, or
+            for the folder's own.
         depths: depths of the questions.
         conclusions: whether intermediate conclusions are statements, as in the paper.
         distractors: whether statements that do not lead to the answer are shown.
@@ -60,15 +62,16 @@ class Science(WordTask):
         Raises:
             InputError: a file cannot be used, or no question has such a depth.
         """
-        every = self._read(self.data)
-        if self.train_data and split == "train":
-            train = self._read(self.train_data)
+        files = self._files()
+        every = self._read(files["test"])
+        if "train" in files and split == "train":
+            train = self._read(files["train"])
             if {x.key for _, x in train} <= {x.key for _, x in every}:
-                same = f"all questions of {self.train_data} stand in {self.data} too"
+                same = f"all questions of {files['train']} stand in {files['test']} too"
                 raise InputError(f"{same}: leave train_questions empty, or name others")
             return train
         groups = group_names([example for _, example in every])
-        names = [] if self.train_data else sorted({*groups})[::HELD_OUT]
+        names = [] if "train" in files else sorted({*groups})[::HELD_OUT]
         held_out = zip(every, np.isin(groups, names), strict=True)
         left = [pair for pair, out in held_out if out == (split == "train")]
         if not left:
@@ -104,6 +107,35 @@ class Science(WordTask):
             sets.append(ExampleSet(EVERY_DEPTH, every, train, max(by_depth)))
         return sets
 
+    def published_sets(self, n: int) -> list[ExampleSet]:
+        """The questions of each depth as the paper's source has them: of all files together.
+
+        Its demonstrations are of the training file, or of the only one, which is asked too.
+
+        Raises:
+            InputError: the files are not STREET's, or no question has such a depth.
+        """
+        files = self._files().values()
+        read = [published.questions(x for _, x in load_jsonl(path, dict)) for path in files]
+        train = [example for of in read[0].values() for example in of]
+        sets = []
+        for depth in self.depths:
+            if not (found := [example for one in read for example in one.get(depth, [])]):
+                has = sorted({depth for one in read for depth in one})
+                raise InputError(f"{self.data} has no question of depth {depth}: it has {has}")
+            random.Random(f"{self.seed} {depth}").shuffle(found)
+            sets.append(ExampleSet(f"depth {depth}", found[:n], train, depth))
+        return sets
+
+    def _files(self) -> dict[str, Path]:
+        """The file of each split, the training one first if there is one."""
+        path = formats.SCIENCE if self.data == "science" else resolve(self.data)
+        own = {"train": resolve(self.train_data)} if self.train_data else {}
+        if not path.is_dir():
+            return {**own, "test": path}
+        splits = ("train", "dev", "test")
+        return {split: path / f"reasoning_annotated_{split}.jsonl" for split in splits} | own
+
     def splits(self, n: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
         """At most n questions to finetune on, by groups: four fifths, and half of the rest each."""
         questions = [example for _, example in self.examples("test")]
@@ -118,8 +150,7 @@ class Science(WordTask):
         train, dev, test = ([*chain(*parts[place])] for place in places)
         return train, dev, test
 
-    def _read(self, data: str) -> list[tuple[int, Example]]:
-        path = formats.SCIENCE if data == "science" else resolve(data)
+    def _read(self, path: Path) -> list[tuple[int, Example]]:
         if "statements" in first_record(path):
             return [(example.tree.depth, example) for example in custom.examples(path)]
 
