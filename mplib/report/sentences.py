@@ -94,22 +94,19 @@ def gain_sentences(gains: pd.DataFrame) -> list[str]:
     told = {"V": "which statements are useful", "G": "their heights"}
     part = gains[(gains.over == "text and twins") & gains.target.isin(told)]
     lines = []
-    for target, rows in part.groupby("target", sort=False):
-        by = {key: row for key, row in zip(rows[["classifier", "measure"]].agg(tuple, axis=1),
-                                           rows.to_dict("records"), strict=True)}  # fmt: skip
-        row, bits, near = (by.get(key) for key in (
-            ("logistic", "F1"), ("logistic", "bits"), ("kNN", "F1")
-        ))  # fmt: skip
-        if row is None or bits is None:
+    for (source, target), rows in part.groupby(["source", "target"], sort=False):
+        by = {
+            (row.classifier, row.measure): _Found(row.value, row.low, row.high)
+            for row in rows.itertuples()
+        }
+        if not {("logistic", "F1"), ("logistic", "bits")} <= {*by}:
             continue
-        found, also = (_Found(one["value"], one["low"], one["high"]) for one in (row, bits))
-        other = (
-            f"; by the kNN {_Found(near['value'], near['low'], near['high']):+.3f}" if near else ""
-        )
+        found, bits, near = map(by.get, [("logistic", "F1"), ("logistic", "bits"), ("kNN", "F1")])
+        other = f"; by the kNN {near:+.3f}" if near else ""
         lines.append(
-            f"{row['source']}: beside the text, its attention tells {told[target]} "
+            f"{source}: beside the text, its attention tells {told[target]} "
             f"{found:better than|no better, as far as can be told, than|worse than} its twins' "
-            f"does: gain in F1 {found:**+.3f}, in bits a statement {also:+.3f}{other}."
+            f"does: gain in F1 {found:**+.3f}, in bits a statement {bits:+.3f}{other}."
         )
     return lines
 
@@ -423,7 +420,7 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
                 f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
                 f"{found.value.median():.2f} in the median setting."
             )
-    if undefined := pooled.value.isna().sum():
+    if undefined := pooled[pooled.quantity.str.startswith("S_P")].value.isna().sum():
         lines.append(f"{undefined} scores are not defined: the twins leave nothing to be told.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
     kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")

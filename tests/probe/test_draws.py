@@ -8,12 +8,13 @@ import pytest
 from conftest import draw, outcome, probed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix
 
 from mplib.errors import InputError
 from mplib.probe.draws import Draws, change, draws
-from mplib.probe.knn import ProbeSettings, confusions, predict, useful_heights, usefulness
+from mplib.probe.knn import ProbeSettings, predict, useful_heights, usefulness
 from mplib.probe.scores import compare
-from mplib.tasks.trees import USELESS
+from mplib.tasks.trees import PADDING, USELESS
 
 NAME = "useless negated"
 
@@ -22,18 +23,27 @@ def drawn(members: np.ndarray) -> np.ndarray:
     return members[members >= 0]
 
 
+def confusions(gold: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """Confusion counts of each example, shape (examples, labels, labels)."""
+    labels = range(gold.max() + 1)
+    pairs = [
+        confusion_matrix(own[own != PADDING], told[own != PADDING], labels=labels)
+        for own, told in zip(gold, guess, strict=True)
+    ]
+    return np.stack(pairs)
+
+
 def expect_the_probes_numbers(found: Draws, features, heights, twins, groups, settings) -> None:
     """Every draw has the predictions and scores that the probe makes from it alone."""
     for row, members in zip(found.table.itertuples(), found.members, strict=True):
         own = drawn(members)
         assert len(own) == row.examples == len({*own})
-        same = replace(settings, seed=row.seed)
+        same = replace(settings, seed=row.seed, fold_seeds=1, halves=0)
         for source, values in enumerate((features, *twins)):
             guess = predict(values[own], heights[own], groups[own], same)
-            each = np.arange(len(own))
             expected = {
-                "V": confusions(usefulness(heights[own]), guess.useful, each),
-                "G": confusions(useful_heights(heights[own]), guess.height, each),
+                "V": confusions(usefulness(heights[own]), guess.useful),
+                "G": confusions(useful_heights(heights[own]), guess.height),
             }
             for target, counts in expected.items():
                 ours = found.counts[target][row.draw, : len(own), source]
@@ -41,7 +51,7 @@ def expect_the_probes_numbers(found: Draws, features, heights, twins, groups, se
                 assert found.counts[target][row.draw, len(own) :].sum() == 0
         table = compare(
             {"model": features[own]}, heights[own], twins=[x[own] for x in twins],
-            groups=groups[own], settings=same,
+            controls=(), groups=groups[own], settings=same, classifiers=["kNN"],
         ).scores  # fmt: skip
         for score in ("S_P1", "S_P2"):
             chosen = table[(table.source == "model") & (table.score == score)]
@@ -76,7 +86,7 @@ def test_equal_features_and_equal_votes_are_judged_alike(seed):
     for row, members in zip(found.table.itertuples(), found.members, strict=True):
         own = drawn(members)
         guess = predict(features[own], heights[own], settings=replace(probe, seed=row.seed))
-        counts = confusions(usefulness(heights[own]), guess.useful, np.arange(len(own)))
+        counts = confusions(usefulness(heights[own]), guess.useful)
         np.testing.assert_array_equal(found.counts["V"][row.draw, : len(own), 0], counts)
 
 

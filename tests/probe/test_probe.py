@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 from sklearn.metrics import f1_score, log_loss
 from sklearn.model_selection import cross_val_score
@@ -23,7 +24,7 @@ from mplib.probe.knn import (
 )
 from mplib.probe.neighbours import MANY, Neighbours
 from mplib.probe.published import compare_published, published_f1, published_language_f1
-from mplib.probe.scores import compare, compare_prefixes, tidy_predictions
+from mplib.probe.scores import compare, compare_prefixes, discoveries, tidy_predictions
 from mplib.stats import band, from_halves
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.trees import PADDING, USELESS
@@ -266,6 +267,26 @@ def test_the_gain_is_of_text_and_model_over_text_and_twins():
         assert row.against == 2
     plain = gains[(gains.classifier == "logistic") & gains.target.isin(["V", "G"])]
     assert (plain.low > 0).all() and (plain.p < 0.05).all()
+
+
+def test_discoveries_are_controlled_within_each_family():
+    rng = np.random.default_rng(0)
+    families = [
+        (measure, classifier, over)
+        for measure in ("F1", "bits")
+        for classifier in ("kNN", "logistic")
+        for over in ("text and twins", "permuted labels")
+    ]
+    rows = [family for _ in range(5) for family in families]  # interleaved, as sets are
+    gains = pd.DataFrame(rows, columns=["measure", "classifier", "over"])
+    gains["p"] = rng.uniform(size=len(gains)) ** 4
+    found = discoveries(gains)
+    assert "q" not in gains and found.p.equals(gains.p)
+    for number in range(len(families)):
+        own = found[number :: len(families)]
+        np.testing.assert_allclose(own.q, false_discovery_control(own.p))
+    assert not np.allclose(found.q, false_discovery_control(found.p)), "families must matter"
+    assert (found.q >= found.p).all()
 
 
 def test_a_baseline_that_is_nearly_perfect_leaves_the_score_undefined():

@@ -1,4 +1,4 @@
-"""Every figure drawn once, mostly from the tables of the quick profile that are committed."""
+"""Every figure drawn once: scores from planted trees, others from the committed quick tables."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.patches import Polygon
+from planted import comparison, prefixes
 
 from mplib.report import figures
 from mplib.report.columns import POOLED
@@ -137,73 +138,92 @@ def test_the_flow_draws_what_lies_above_the_even_share():
 
 
 def test_f1_bars_with_their_intervals():
-    f1 = table("03_probe_ksmallest/f1")
+    f1 = comparison().f1
     figure = figures.f1_bars(f1)
-    assert titles(figure) == ["V: useful or useless", "G: height (macro-F1)", "G: root alone"]
+    assert titles(figure) == ["V: useful or useless", "G: height (macro-F1)"]
     part = f1[f1.target == "G"]
     axis = figure.axes[1]
+    # One classifier after the other, each in the order of the sources.
     assert [bar.get_width() for bar in axis.patches] == part.f1.tolist()
     np.testing.assert_allclose(intervals(axis)[:, :, 0], part[["low", "high"]])
-    assert ticks(figure.axes[0].get_yticklabels()) == part.source.tolist()
-    assert legend(figure) == ["model", "twin", "text", "permuted"]
+    assert ticks(figure.axes[0].get_yticklabels()) == list(part.source.unique())
+    assert legend(figure) == ["kNN", "logistic"]
+    by = part.groupby("classifier").ngroups
+    centres = np.array([bar.get_y() + bar.get_height() / 2 for bar in axis.patches])
+    assert (centres.round().reshape(by, -1) == np.arange(part.source.nunique())).all()
 
 
 def test_values_without_intervals_are_drawn():
-    f1 = table("03_probe_ksmallest/f1").assign(low=np.nan, high=np.nan)
+    f1 = comparison().f1.assign(low=np.nan, high=np.nan)
     bars = figures.f1_bars(f1).axes[0].patches
     assert [bar.get_width() for bar in bars] == f1[f1.target == "V"].f1.tolist()
-    scores = table("03_probe_ksmallest/prefix_scores").assign(low=np.nan, high=np.nan)
+    scores = prefixes().assign(low=np.nan, high=np.nan)
     axis = figures.prefix_curves(scores).axes[0]
     assert len(axis.lines[0].get_xdata()) == scores.layers.nunique() and not bands(axis)
 
 
 def test_scores_beyond_the_edge_become_triangles():
-    scores = table("06_probe_arc/scores")
-    scores = scores[scores.kind == "model"].assign(source=scores["set"])
+    scores = comparison().scores.copy()
+    far = (scores.source == "before") & (scores.classifier == "logistic")
+    scores.loc[far, ["value", "low", "high"]] = [-2.5, -4, -0.5]
     figure = figures.score_points(scores)
     assert titles(figure) == ["S_P1", "S_P2 (macro)", "S_P2 (root)"]
-    numbers = figures.score_points(table("03_probe_ksmallest/scores"))
-    assert titles(numbers)[2] == "S_P2 (root, as published)"
     axis = figure.axes[0]
     places = list(scores.source.unique())
     assert ticks(axis.get_yticklabels()) == places
-    text = scores[(scores.score == "S_P1") & scores.over.str.startswith("text")]
-    beyond = [places.index(name) for name in text[text.value < -1].source]
-    assert beyond, "the table has no score below -1 to be drawn at the edge"
-    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.2] for row in beyond])
+    # The second classifier stands below the first in each row.
+    np.testing.assert_allclose(triangles(axis), [[-1, places.index("before") + 0.2]])
     ends = intervals(axis)
-    # The text stands below the twin in each row.
     ends = ends[np.isclose(ends[:, 0, 1] % 1, 0.2)]
-    np.testing.assert_allclose(ends[:, :, 0], text[["low", "high"]].clip(lower=-1))
-    assert legend(figure) == ["over the random twin", "over the text"]
+    part = scores[(scores.score == "S_P1") & (scores.classifier == "logistic")]
+    np.testing.assert_allclose(ends[:, :, 0], part[["low", "high"]].clip(lower=-1))
+    assert legend(figure) == ["kNN", "logistic"], "triangles are told of in words"
 
 
 def test_undefined_scores_take_no_row():
     scores = pd.DataFrame({
-        "source": ["a", "b", "c"], "score": "S_P1", "over": "random twin",
+        "source": ["a", "b", "c"], "score": "S_P1", "over": "random twin", "classifier": "kNN",
         "value": [0.5, np.nan, 0.1], "low": [0.4, np.nan, 0], "high": [0.6, np.nan, 0.2],
     })  # fmt: skip
     figure = figures.score_points(scores)
-    assert titles(figure) == ["S_P1"] and legend(figure) == ["over the random twin"]
+    assert titles(figure) == ["S_P1"] and legend(figure) == ["kNN"]
     assert ticks(figure.axes[0].get_yticklabels()) == ["a", "c"]
 
 
-@pytest.mark.parametrize("notebook", ["03_probe_ksmallest", "06_probe_arc"])
-def test_prefix_curves_have_a_band_for_each_source(notebook):
-    scores = table(f"{notebook}/prefix_scores")
-    if "set" in scores:
-        scores = scores[scores.kind == "model"].assign(source=scores["set"])
+def test_gains_are_those_in_f1_over_text_and_twins():
+    gains = comparison().gains
+    figure = figures.gain_points(gains)
+    assert titles(figure) == ["gain V", "gain G"] and legend(figure) == ["kNN", "logistic"]
+    assert ticks(figure.axes[0].get_yticklabels()) == ["tuned", "before"]
+    for target, axis in zip("VG", figure.axes, strict=True):
+        part = gains[(gains.target == target) & (gains.measure == "F1")]
+        part = part[part.over == "text and twins"]
+        assert len(part) == 4
+        np.testing.assert_allclose(points(axis)[:, 0], part.value)
+        np.testing.assert_allclose(intervals(axis)[:, :, 0], part[["low", "high"]])
+
+
+def test_prefix_curves_have_a_band_for_each_source():
+    scores = prefixes()
     figure = figures.prefix_curves(scores)
-    sources = scores[scores.kind == "model"].source.unique()
-    assert len(figure.axes) == 3
+    assert titles(figure) == ["S_P1", "S_P2 (macro)", "S_P2 (root)"]
     for axis in figure.axes:
-        assert len(bands(axis)) == len(sources)
-    assert legend(figure) == list(sources)
-    # Scores have no lower bound, the picture has.
-    assert figure.axes[0].get_ylim()[0] >= -1.05
-    # A line of many layers is not hidden by its marks.
-    sizes = {line.get_markersize() for line in figure.axes[0].lines[:-1]}
-    assert sizes == ({5} if scores.layers.max() <= 12 else {2})
+        assert len(bands(axis)) == 2
+    assert legend(figure) == ["tuned", "before"]
+    first = scores[(scores.score == "S_P1") & (scores.source == "tuned")]
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), first.value)
+    assert {*first.low, *first.high} <= {*bands(figure.axes[0])[0][:, 1]}
+
+
+@pytest.mark.parametrize(("layers", "size"), [(12, 5), (13, 2)])
+def test_a_line_of_many_layers_is_not_hidden_by_its_marks(layers, size):
+    scores = pd.DataFrame({
+        "layers": range(1, layers + 1), "source": "tuned", "score": "S_P1", "value": 0.5,
+        "low": np.linspace(-7, 0, layers), "high": 0.9,
+    })  # fmt: skip
+    (axis,) = figures.prefix_curves(scores).axes
+    assert axis.lines[0].get_markersize() == size
+    assert axis.get_ylim()[0] == -1.05, "scores have no lower bound, the picture has"
 
 
 def test_height_curves_have_a_band_for_each_height():
@@ -230,24 +250,36 @@ def test_a_group_has_one_colour_in_all_panels():
 
 
 def pooled() -> pd.DataFrame:
-    found = table("08_summary/figures").reindex(columns=POOLED)
-    return found.assign(over=found.over.fillna(""))
+    """Figures of one run of each kind, as ``summary.pool_seeds`` hands them on."""
+    rows = [("k-th smallest of 16", "finetuned", "accuracy", "", 0.98, 0.97, 0.985)]
+    values = {
+        "gain V": 0.1, "gain G": 0.2, "S_P1": 0.8, "S_P2": 0.7, "S_P2_root": 0.6
+    }  # fmt: skip
+    for task, setting, lost in (
+        ("k-th smallest of 16", "finetuned", 0), ("theories", "depth 1", 0.3),
+        ("theories", "depth 2", 2),
+    ):  # fmt: skip
+        for quantity, value in values.items():
+            over = "text and twins" if "gain" in quantity else "random twin"
+            found = value - lost * ("S_P" in quantity)
+            rows.append((task, setting, quantity, over, found, found - 0.1, found + 0.1))
+    rows.append(("theories", "depth 3", "S_P1", "random twin", *[np.nan] * 3))
+    columns = ["task", "setting", "quantity", "over", "value", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).reindex(columns=POOLED)
 
 
 def test_the_summary_has_a_row_for_each_setting_with_what_was_swept():
     figure = figures.summary_points(pooled().assign(k=2))
-    axis = figure.axes[0]
-    assert titles(figure) == ["S_P1", "S_P2 (macro)"]
-    labels = ticks(axis.get_yticklabels())
-    found = pooled()
-    scores = found[found.quantity.isin(["S_P1", "S_P2"])]
-    assert labels == list(dict.fromkeys(scores.task + ": " + scores.setting + ", k 2"))
-    assert axis.get_xlim() == (-1.05, 1.05)
-    beyond = found[(found.quantity == "S_P1") & (found.over == "text") & (found.value < -1)]
-    rows = [labels.index(f"{row.task}: {row.setting}, k 2") for row in beyond.itertuples()]
-    np.testing.assert_allclose(triangles(axis), [[-1, row + 0.2] for row in rows])
-    unswept = figures.summary_points(found).axes[0]
-    assert ticks(unswept.get_yticklabels())[0] == f"{scores.task.iloc[0]}: {scores.setting.iloc[0]}"
+    assert titles(figure) == ["gain V", "gain G", "S_P1", "S_P2 (macro)"]
+    gain, _, score, _ = figure.axes
+    assert ticks(gain.get_yticklabels()) == [
+        "k-th smallest of 16: finetuned, k 2", "theories: depth 1, k 2", "theories: depth 2, k 2",
+    ]  # fmt: skip
+    np.testing.assert_allclose(triangles(score), [[-1, 2]])
+    np.testing.assert_allclose(points(score)[:, 0], [0.8, 0.5, -1])
+    assert len(triangles(gain)) == 0 and not figure.legends
+    unswept = figures.summary_points(pooled()).axes[0]
+    assert ticks(unswept.get_yticklabels())[0] == "k-th smallest of 16: finetuned"
 
 
 def test_sweeps_stand_beside_the_papers_curves():
@@ -255,20 +287,21 @@ def test_sweeps_stand_beside_the_papers_curves():
     paper = pd.DataFrame({"quantity": "S_P1", "k": [1, 2], "value": [0.9, 0.8], "label": "paper"})
     figure = figures.sweep_curves(swept, "k", paper)
     assert titles(figure) == [
-        "accuracy", "S_P1, over the random twin", "S_P1, over the text",
-        "S_P2, over the random twin", "S_P2, over the text",
-        "S_P2_root, over the random twin", "S_P2_root, over the text",
+        "accuracy", "gain G, over the text and twins", "gain V, over the text and twins",
+        "S_P1, over the random twin", "S_P2, over the random twin",
+        "S_P2_root, over the random twin",
     ]  # fmt: skip
-    accuracy, twin, text = figure.axes[:3]
+    accuracy, *_, gain, twin, _, _ = figure.axes
     assert legend(figure)[0] == "k-th smallest of 16, finetuned"
     assert accuracy.lines[0].get_xdata().tolist() == [1, 3], "in the order of the swept number"
     finetuned = pooled()[pooled().quantity == "accuracy"].iloc[0]
     np.testing.assert_allclose(intervals(accuracy)[0, :, 1], finetuned[["low", "high"]].tolist())
     dashed = [line for line in twin.lines if line.get_label() == "paper"]
     assert [line.get_ydata().tolist() for line in dashed] == [[0.9, 0.8]]
-    assert legend(twin) == ["paper"] and accuracy.get_legend() is None
-    assert not [line for line in text.lines if line.get_label() == "paper"]
-    assert text.get_ylim()[0] == -1.05 and accuracy.get_ylim()[0] == -0.02
+    assert legend(twin) == ["paper"]
+    for axis in figure.axes:
+        assert (axis.get_legend() is None) == (axis is not twin), axis.get_title()
+    assert twin.get_ylim()[0] == -1.05 and gain.get_ylim()[0] == accuracy.get_ylim()[0] == -0.02
 
 
 # Causal study

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from planted import comparison
 
 from mplib.probe.scores import Comparison
 from mplib.report import sentences
+from mplib.report.columns import gained
 from mplib.stats import Estimate
 from mplib.studies.heads import Entropies
 from mplib.studies.knockout import Knockout
@@ -72,23 +74,77 @@ def test_whole_trees(low, high, verdict):
 )  # fmt: skip
 def test_a_score_tells_more_only_where_its_interval_lies_above_zero(low, high, verdict):
     scores = rows(
-        "kind source score over value low high note",
-        ("model", "tuned", "S_P1", "random twin", 0.2, low, high, None),
-        ("model", "tuned", "S_P2", "text", np.nan, np.nan, np.nan, "undefined"),
-        ("twin", "twin 0", "S_P1", "random twin", -0.01, -0.1, 0.1, None),
-        ("twin", "twin 1", "S_P1", "random twin", 0.02, -0.1, 0.1, None),
+        "kind source score over classifier value low high note",
+        ("model", "tuned", "S_P1", "random twin", "kNN", 0.2, low, high, None),
+        ("model", "tuned", "S_P1", "random twin", "logistic", 0.9, 0.8, 1, None),
+        ("model", "tuned", "S_P2", "random twin", "kNN", *[np.nan] * 3, "not defined here"),
+        ("twin", "twin 0", "S_P1", "random twin", "kNN", -0.01, -0.1, 0.1, None),
+        ("twin", "twin 1", "S_P1", "random twin", "kNN", 0.02, -0.1, 0.1, None),
+        ("twin", "twin 1", "S_P1", "random twin", "logistic", 0.5, 0.4, 0.6, None),
     )
-    f1 = rows("kind source target f1 low high", ("text", "value", "V", 0.85, 0.84, 0.86))
-    first, *rest = sentences.probe_sentences(Comparison(f1, scores))
+    f1 = rows(
+        "kind source target classifier f1 low high",
+        ("text", "text", "V", "logistic", 0.85, 0.84, 0.86),
+        ("text", "text", "V bits", "logistic", 0.4, 0.3, 0.5),
+        ("joint", "text + tuned", "V", "logistic", 0.95, 0.94, 0.96),
+    )
+    first, *rest = sentences.probe_sentences(Comparison(f1, scores, gains()[:0]))
     assert first.startswith(
         f"tuned: S_P1 over the random twin is **0.20** [{low:.2f}, {high:.2f}]: its attention "
         f"tells {verdict}"
     )
     assert rest == [
-        "tuned: S_P2 over the text is undefined.",
+        "tuned: S_P2 over the random twin is not defined here.",
         "The random twins' own scores, each over the others, lie between -0.01 and 0.02.",
-        "From the text alone (value): F1 0.85 [0.84, 0.86] for V.",
+        "From the text alone (logistic): F1 0.85 [0.84, 0.86] for V.",
     ]
+
+
+def gains(low: float = 0.1, high: float = 0.3) -> pd.DataFrame:
+    """Gains in V with the given interval, and what is no gain over the text."""
+    return rows(
+        "source target classifier measure over value low high",
+        ("tuned", "V", "kNN", "F1", "text and twins", 0.15, -0.1, 0.4),
+        ("tuned", "V", "kNN", "F1", "permuted labels", 0.9, 0.8, 1),
+        ("tuned", "V", "kNN", "bits", "text and twins", 0.8, 0.7, 0.9),
+        ("tuned", "V", "logistic", "F1", "text and twins", 0.2, low, high),
+        ("tuned", "V", "logistic", "bits", "text and twins", 0.05, 0.04, 0.06),
+        ("tuned", "V", "logistic", "F1", "permuted labels", 0.9, 0.8, 1),
+        ("tuned", "G_root", "logistic", "F1", "text and twins", 0.7, 0.6, 0.8),
+        ("tuned", "G_root", "logistic", "bits", "text and twins", 0.7, 0.6, 0.8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.1, 0.3, "better than"), (-0.3, -0.1, "worse than"),
+        (-0.1, 0.1, "no better, as far as can be told, than"),
+        (0, 0.2, "no better, as far as can be told, than"),
+    ],
+)  # fmt: skip
+def test_a_gain_is_told_by_the_classifier_that_is_fit_for_it(low, high, verdict):
+    told = (
+        f"tuned: beside the text, its attention tells which statements are useful {verdict} its "
+        f"twins' does: gain in F1 **+0.200** [{low:+.3f}, {high:+.3f}], in bits a statement +0.050 "
+        "[+0.040, +0.060]"
+    )
+    table = gains(low, high)
+    both = f"{told}; by the kNN +0.150 [-0.100, +0.400]."
+    assert sentences.gain_sentences(table) == [both]
+    assert sentences.gain_sentences(table[table.classifier == "logistic"]) == [f"{told}."]
+    assert sentences.gain_sentences(table[table.classifier == "kNN"]) == []
+
+
+def test_every_model_and_both_targets_are_told_of():
+    found = comparison()
+    said = sentences.probe_sentences(found)
+    for name, better in (("tuned", True), ("before", False)):
+        for target, of in (("V", "which statements are useful"), ("G", "their heights")):
+            (line,) = [x for x in said if x.startswith(f"{name}: beside") and f"tells {of}" in x]
+            assert (f"tells {of} better than its twins' does" in line) == better
+            row = gained(found.gains).set_index(["source", "target"]).loc[name, target]
+            assert f"gain in F1 **{row.value:+.3f}** [{row.low:+.3f}, {row.high:+.3f}]" in line
 
 
 def test_layers():
@@ -118,22 +174,30 @@ def test_language():
         ("depth 1", "4-shot", 0.5, 0.4, 0.6, 0.5, 1.0),
         ("science", "4-shot", 0.3, 0.2, 0.4, 0.25, None),
     )
-    every = "all statements"
+    every, note = "all statements", "not defined here: the baseline's F1 is 0.990"
     scores = rows(
-        "set subject among kind score over value low high note",
-        ("depth 1", "4-shot", every, "model", "S_P1", "random twin", 0.7, 0.6, 0.8, None),
-        ("depth 1", "4-shot", every, "model", "S_P2", "text", *[np.nan] * 3, "undefined"),
-        ("depth 1", "4-shot", every, "model", "S_P2_root", "text", 0.1, 0, 0.2, None),
-        ("depth 1", "4-shot", every, "twin", "S_P1", "random twin", 0, -0.1, 0.1, None),
-        ("depth 1", "4-shot", "rules alone", "model", "S_P1", "text", -0.2, -0.3, -0.1, None),
+        "set subject among kind score over classifier value low high note",
+        ("depth 1", "4-shot", every, "model", "S_P1", "random twin", "kNN", 0.7, 0.6, 0.8, None),
+        ("depth 1", "4-shot", every, "model", "S_P1", "random twin", "logistic", 0, 0, 0, None),
+        ("depth 1", "4-shot", every, "model", "S_P2", "random twin", "kNN", *[np.nan] * 3, note),
+        ("depth 1", "4-shot", every, "model", "S_P2_root", "random twin", "kNN", 1, 1, 1, None),
+        ("depth 1", "4-shot", every, "twin", "S_P1", "random twin", "kNN", 0, -0.1, 0.1, None),
+        ("depth 1", "4-shot", "rules alone", "model", "S_P1", "random twin", "kNN", 9, 8, 10, None),
     )
-    assert sentences.language_sentences(answers, scores) == [
+    about = {"set": "depth 1", "subject": "4-shot"}
+    found = pd.concat([
+        gains().assign(**about, among=every, q=0.001234),
+        gains(-0.1, 0.5).assign(**about, among="rules alone", q=0.5),
+    ])  # fmt: skip
+    trees = rows("set subject measure source minus value low high")
+    assert sentences.language_sentences(answers, scores, found, trees) == [
         "depth 1, 4-shot: accuracy 50.0 % [40.0, 60.0]; a constant guess has 50%, and looking for "
         '"not" in the question 100%.',
         "science, 4-shot: accuracy 30.0 % [20.0, 40.0]; a constant guess has 25%.",
-        "depth 1, 4-shot: S_P1 over the random twin **0.70** [0.60, 0.80]; S_P2 over the text "
-        "undefined.",
-        "depth 1, among rules alone, 4-shot: S_P1 over the text **-0.20** [-0.30, -0.10].",
+        "depth 1, 4-shot: gain in F1 of V **+0.200** [+0.100, +0.300] (q 0.0012); S_P1 over the "
+        f"random twin 0.70 [0.60, 0.80]; S_P2 over the random twin {note}.",
+        "depth 1, among rules alone, 4-shot: gain in F1 of V **+0.200** [-0.100, +0.500] (q 0.5); "
+        "S_P1 over the random twin 9.00 [8.00, 10.00].",
     ]
 
 
@@ -297,14 +361,31 @@ def test_links():
 def test_summary():
     pooled = rows(
         "task setting quantity over value low high",
-        ("lists", "tuned", "S_P1", "text", 0.3, 0.1, 0.5),
-        ("theories", "4-shot", "S_P1", "text", -0.1, -0.3, 0.1),
-        ("theories", "4-shot", "S_P2", "text", *[np.nan] * 3),
+        ("lists", "tuned", "gain V", "text and twins", 0.2, 0.1, 0.3),
+        ("theories", "4-shot", "gain V", "text and twins", 0.1, -0.1, 0.3),
+        ("lists", "tuned", "S_P1", "random twin", 0.3, 0.1, 0.5),
+        ("theories", "4-shot", "S_P1", "random twin", -0.1, -0.3, 0.1),
+        ("theories", "4-shot", "S_P2", "random twin", *[np.nan] * 3),
+        ("theories", "useful replaced", "change in accuracy", "", -0.4, -0.5, -0.3),
+        ("theories", "useless negated", "change in accuracy", "", *[np.nan] * 3),
     )
     made = rows("state seconds", ("finished", 3.0), ("failed", np.nan))
     assert sentences.summary_sentences(pooled, made) == [
         "1 of 2 runs are finished; they took 3 s.",
-        "S_P1 over the text: attention tells which statements are useful better in 1 of 2 settings "
-        "(interval above 0), 0.10 in the median setting.",
-        "1 scores are undefined: the text alone is perfect there.",
+        "gain V: attention adds to the text on which statements are useful more than the random "
+        "twins' in 1 of 2 settings (interval above 0), 0.15 in the median setting.",
+        "S_P1: attention tells which statements are useful more than the random twins' in 1 of 2 "
+        "settings (interval above 0), 0.10 in the median setting.",
+        "1 scores are not defined: the twins leave nothing to be told.",
+        "Of all interventions on useful statements, *useful replaced* (theories) changes accuracy "
+        "most: -0.400 [-0.500, -0.300].",
     ]
+
+
+def test_gained_are_v_and_g_in_f1_by_the_logistic_classifier_alone():
+    found = gained(comparison().gains)
+    assert list(found[["source", "target"]].itertuples(index=False, name=None)) == [
+        ("tuned", "V"), ("before", "V"), ("tuned", "G"), ("before", "G"),
+    ]  # fmt: skip
+    assert set(found.measure) == {"F1"} and set(found.over) == {"text and twins"}
+    assert set(found.classifier) == {"logistic"}

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from planted import comparison
 
 from mplib.errors import InputError
+from mplib.probe.scores import discoveries
 from mplib.report import figures, paper, sentences, summary
+from mplib.report.columns import gained
 from mplib.runs.profiles import Job, Profile
+from mplib.stats import Estimate
 
 PROFILE = """
 all: {k: [2, 3], seed: [0, 1, 2], m: 8}
@@ -27,13 +31,14 @@ def profile(tmp_path: Path) -> str:
     return str(path)
 
 
-def finish(job: Job, name: str, table: pd.DataFrame, seconds: float = 10) -> None:
-    """Leaves a finished run with one table."""
+def finish(job: Job, seconds: float = 10, **tables: pd.DataFrame) -> None:
+    """Leaves a finished run with its tables, each named after what it holds."""
     job.folder.mkdir(parents=True)
-    table.to_csv(job.folder / f"{name}.csv", index=False)
+    for name, table in tables.items():
+        table.to_csv(job.folder / f"{name}.csv", index=False)
     manifest = {
         "source": job.notebook.hash, "seconds": seconds, "device": "2 CPU cores",
-        "summary": {name: name},
+        "summary": {name: name for name in tables},
     }  # fmt: skip
     (job.folder / "manifest.json").write_text(json.dumps(manifest))
     for path in (*job.makes, job.executed):
@@ -42,22 +47,16 @@ def finish(job: Job, name: str, table: pd.DataFrame, seconds: float = 10) -> Non
 
 
 def run_all(profile: str) -> None:
-    """Accuracies .k + .01 * seed; scores over a twin and over two texts; one run is missing."""
+    """Accuracies .k + .01 * seed; scores and gains as the probe makes them; one run is missing."""
     for job in Profile.read(profile).jobs:
         k, seed = job.parameters.get("k"), job.parameters.get("seed")
         if job.notebook.name == "01_finetune":
             rows = [("before", 0.1, 0.0, 0.2), ("finetuned", k / 10 + seed / 100, 0.0, 1.0)]
             columns = ["model", "accuracy", "low", "high"]
-            finish(job, "accuracy", pd.DataFrame(rows, columns=columns))
+            finish(job, accuracy=pd.DataFrame(rows, columns=columns))
         elif job.notebook.name == "03_probe_ksmallest" and (k, seed) != (3, 2):
-            over = {"random twin": 0.8, "text (value)": 0.4, "text (value, place)": 0.2}
-            rows = [
-                (kind, kind, "S_P1", name, value, value - 0.1, value + 0.1)
-                for kind in ("model", "twin")
-                for name, value in over.items()
-            ]
-            columns = ["kind", "source", "score", "over", "value", "low", "high"]
-            finish(job, "scores", pd.DataFrame(rows, columns=columns))
+            found = comparison()
+            finish(job, scores=found.scores, gains=discoveries(found.gains))
 
 
 def test_figures_of_a_sweep(profile: str) -> None:
@@ -69,9 +68,19 @@ def test_figures_of_a_sweep(profile: str) -> None:
         ("03_probe_ksmallest", "missing"): 1,
     }
     assert {*found.columns} == {*summary.FOUND, "k", "seed"}
-    assert not found.setting.isin(["twin", "before"]).any(), "controls are no results"
-    texts = found[found.over == "text"]
-    assert (texts.value == 0.2).all(), "the text that tells most is what a score is over"
+    assert set(found.setting) == {"finetuned", "tuned", "before"}, "controls are no results"
+    kinds = {(row.quantity, row.over) for row in found[found.setting == "tuned"].itertuples()}
+    assert kinds == {
+        ("gain V", "text and twins"), ("gain G", "text and twins"), ("S_P1", "random twin"),
+        ("S_P2", "random twin"), ("S_P2_root", "random twin"),
+    }  # fmt: skip
+    one = found[(found.setting == "tuned") & (found.k == 2) & (found.seed == 0)]
+    one = one.set_index("quantity")
+    scores, gains = comparison().scores, comparison().gains
+    near = scores[(scores.classifier == "kNN") & (scores.source == "tuned")].set_index("score")
+    assert one.value["S_P1"] == pytest.approx(near.value["S_P1"]), "scores are the paper's kNN's"
+    gain = gained(gains)[gained(gains).source == "tuned"].set_index("target")
+    assert one.value["gain G"] == pytest.approx(gain.value["G"]), "gains are the logistic one's"
     assert summary.numeric_axis(summary.pool_seeds(found)) == "k"
 
 
@@ -85,8 +94,8 @@ def test_seeds_are_pooled(profile: str) -> None:
     # Half the t-interval of three figures .01 apart: 4.303 times .01 over the root of 3.
     assert accuracy.loc[2].high - 0.21 == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
     assert (accuracy.seeds == 3).all()
-    scores = pooled[pooled.quantity == "S_P1"].set_index(["k", "over"])
-    assert scores.loc[(3, "text"), "seeds"] == 2
+    gains = pooled[pooled.quantity == "gain V"].set_index(["k", "setting"])
+    assert gains.loc[(2, "tuned"), "seeds"] == 3 and gains.loc[(3, "tuned"), "seeds"] == 2
 
 
 def test_the_t_interval_covers() -> None:
@@ -112,20 +121,25 @@ def test_one_seed_keeps_its_interval_and_undefined_stays(profile: str) -> None:
     assert pooled[["value", "low", "high", "seeds"]].iloc[0].tolist() == [0.3, 0.3, 0.3, 1]
     assert pooled.seeds.tolist() == [1, 0]
     assert pooled.value.isna().tolist() == [False, True]
-    assert any(
-        "undefined" in line for line in sentences.summary_sentences(pooled, no_runs(profile))
-    )
+    said = sentences.summary_sentences(pooled, no_runs(profile))
+    assert "1 scores are not defined" in said[-1]
 
 
 def test_a_row_for_each_setting(profile: str) -> None:
     run_all(profile)
     pooled = summary.pool_seeds(summary.gather(profile)[0])
     table = summary.by_setting(pooled).set_index(["setting", "k"])
-    assert [*table] == ["task", "accuracy", "S_P1 over random twin", "S_P1 over text"]
+    assert [*table] == [
+        "task", "accuracy", "gain G over text and twins", "gain V over text and twins",
+        "S_P1 over random twin", "S_P2 over random twin",
+    ]  # fmt: skip
     assert table.loc[("finetuned", "2"), "accuracy"] == "0.21 [0.19, 0.23]"
-    assert table.loc[("model", "3"), "S_P1 over text"] == "0.20 [0.20, 0.20]"
-    pooled.loc[pooled.over == "text", "value"] = np.nan
-    assert set(summary.by_setting(pooled)["S_P1 over text"].dropna()) == {"undefined"}
+    known = pooled[(pooled.setting == "before") & (pooled.quantity == "S_P1") & (pooled.k == 3)]
+    said = f"{Estimate(*known[['value', 'low', 'high']].iloc[0]):.2f}"
+    assert table.loc[("before", "3"), "S_P1 over random twin"] == said
+    pooled.loc[pooled.quantity == "S_P1", "value"] = np.nan
+    column = summary.by_setting(pooled)["S_P1 over random twin"].dropna()
+    assert len(column) == 4 and set(column) == {"undefined"}
     assert summary.by_intervention(pooled).empty
 
 
@@ -160,12 +174,22 @@ def test_curves_beside_the_papers(profile: str) -> None:
     assert summary.paper_curves("scratch", "twins").empty
     drawn = figures.sweep_curves(pooled, "k", summary.paper_curves("scratch", "k"))
     titles = [axis.get_title() for axis in drawn.axes if axis.get_visible()]
-    assert titles == ["accuracy", "S_P1, over the random twin", "S_P1, over the text"]
-    # One of ours and the paper's, without the error bars' caps.
-    assert {line.get_label() for line in drawn.axes[0].lines} >= {"paper: GPT-2 small, pool 512"}
+    assert titles == [
+        "accuracy", "gain G, over the text and twins", "gain V, over the text and twins",
+        "S_P1, over the random twin", "S_P2, over the random twin",
+        "S_P2_root, over the random twin",
+    ]  # fmt: skip
+    paper_too = [
+        title
+        for title, axis in zip(titles, drawn.axes, strict=True)
+        if "paper: GPT-2 small, pool 512" in {line.get_label() for line in axis.lines}
+    ]
+    assert paper_too == [titles[0], titles[3], titles[5]], "it has no gains, and no macro-F1"
     points = figures.summary_points(pooled)
     labels = [tick.get_text() for tick in points.axes[0].get_yticklabels()]
-    assert labels == ["k-th smallest of 8: model, k 2", "k-th smallest of 8: model, k 3"]
+    assert labels == [
+        f"k-th smallest of 8: {name}, k {k}" for k in (2, 3) for name in ("tuned", "before")
+    ]
 
 
 def test_interventions_are_told_by_what_they_change() -> None:

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control
 
 from mplib.errors import InputError
 from mplib.models.inference import Answers, Reading, attention_features
 from mplib.models.loading import load_model, random_twin
 from mplib.probe.knn import ProbeSettings
+from mplib.report.columns import gained
 from mplib.studies import language, language_tables, layers
 from mplib.studies.finetune import Training, finetune, split_prompts
 from mplib.studies.language import Procedure, Readings, Subject
@@ -85,12 +87,23 @@ def test_among_rules_alone_facts_are_no_statements(sets):
 
 
 def test_a_planted_tree_is_found_and_rules_are_asked_from_depth_two_on(sets):
-    f1, scores = language_tables.probe_tables([planted(one) for one in sets], PROCEDURE)
+    f1, scores, gains = language_tables.probe_tables([planted(one) for one in sets], PROCEDURE)
     model = f1[f1.kind == "model"]
-    assert (model.f1 > 0.99).all()
-    assert set(f1[f1["among"] == "rules alone"].set) == {"depth 2, |S| = 8"}
-    twins = scores[(scores.kind == "model") & (scores.over == "random twin")]
-    assert (twins.value > 0.95).all() and set(twins.score) == {"S_P1", "S_P2", "S_P2_root"}
+    assert (model[~model.target.str.contains("bits")].f1 > 0.99).all()
+    rules = "rules alone"
+    for table in (f1, scores, gains):
+        assert set(table[table["among"] == rules].set) == {"depth 2, |S| = 8"}
+    own = scores[scores.kind == "model"]
+    assert (own.value > 0.95).all() and set(own.score) == {"S_P1", "S_P2", "S_P2_root"}
+    found = gained(gains)
+    assert len(found) == 2 * 3
+    assert (found[found.target == "V"].low > 0).all()
+    # At depth 1 heights are kinds, and the text tells them.
+    assert found[(found.set == "depth 1, |S| = 4") & (found.target == "G")].value.item() == 0
+    # One family holds both sets, and rules alone.
+    family = gains[(gains.measure == "bits") & (gains.classifier == "kNN")]
+    np.testing.assert_allclose(family.q, false_discovery_control(family.p))
+    assert len(family) == 2 * 3
     overview = language_tables.f1_overview(f1)
     assert {"model", "twin", "text", "permuted"} <= set(overview)
     assert (overview.permuted < 0.75).all()
@@ -115,8 +128,10 @@ def test_demonstrations_are_compared_depth_by_depth(sets, loaded):
 
 def test_prefixes_end_with_the_scores_of_all_layers(readings):
     prefixes = language_tables.prefix_table(readings, PROCEDURE)
-    _, scores = language_tables.probe_tables(readings, PROCEDURE)
-    for row in scores[(scores.kind == "model") & (scores.over == "random twin")].itertuples():
+    once = replace(PROCEDURE, settings=replace(SETTINGS, fold_seeds=1))
+    _, scores, _ = language_tables.probe_tables(readings, once)
+    scores = scores[scores.classifier == "kNN"]
+    for row in scores[scores.kind == "model"].itertuples():
         if row[scores.columns.get_loc("among") + 1] != "all statements":
             continue
         (last,) = prefixes[

@@ -58,7 +58,7 @@ def _points(table: pd.DataFrame, **looks: str) -> Figure:
     table = table[table.value.notna()]
     table = table.assign(beyond=table.value < -1)
     table = table.assign(**table[["value", "low", "high"]].clip(lower=-1))
-    plot = rows(table, "value", "row", "panel", so.Dot(), so.Range(), marker="beyond", **looks)
+    plot = rows(table, "value", "row", "panel", so.Dot(), so.Range(), **looks, marker="beyond")
     plot = plot.scale(marker=so.Nominal({False: "o", True: "<"}, order=[False, True]))
     size = 1.6 + 3.2 * table.panel.nunique(), 1.5 + 0.34 * table.row.nunique()
     return draw(plot, size, zero="x", x="", y="", title=lambda name: SCORE_NAMES.get(name, name))
@@ -71,11 +71,7 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     plot = curves(part, "layers", "value", "source", so.Band()).facet("score")
     plot = plot.limit(y=(max(-1, part.low.min()) - 0.05, 1.05))
     plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
-    labels = {
-        "x": "first layers used",
-        "y": "score over the random twin",
-        "title": SCORE_NAMES.get,
-    }
+    labels = {"x": "first layers used", "y": "score over the random twin", "title": SCORE_NAMES.get}
     return draw(plot, (1 + 3.4 * part.score.nunique(), 3.8), zero="y", **labels)
 
 
@@ -110,9 +106,7 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
     figure = draw(plot, size, y="")
     for axis, (_, part) in zip(figure.axes, panels, strict=True):
         axis.set_ylim(min(-0.02, max(part.value.min() - 0.05, -1.05)), 1.05)
-        theirs = paper[
-            (paper.quantity == part.quantity.iloc[0]) & (part.over.iloc[0] != "text and twins")
-        ]
+        theirs = paper[paper.quantity == part.quantity.iloc[0]]
         for name, line in theirs.groupby("label", sort=False):
             axis.plot(line[along], line.value, "--", color="grey", linewidth=1, label=name)
             axis.legend(fontsize="x-small", frameon=True)

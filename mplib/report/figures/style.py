@@ -51,13 +51,15 @@ def rows(
         panel: the column of panels, which share the rows.
         mark: what stands for a value.
         interval: what stands for its interval.
-        **looks: columns that colours and the like tell apart.
+        **looks: columns that colours and the like tell apart; the legend is that of the first,
+            if it is a colour.
     """
     if table.empty:
         return so.Plot()
     plot = so.Plot(table.reset_index(drop=True), x=x, y=y, **looks).facet(panel)
-    beside = so.Dodge(by=["color"], empty="fill")
-    return plot.add(mark, beside).add(interval, beside, xmin="low", xmax="high")
+    beside, told = so.Dodge(by=["color"], empty="fill"), "color" in looks
+    plot = plot.add(mark, beside, legend=told)
+    return plot.add(interval, beside, legend=told, xmin="low", xmax="high")
 
 
 def draw(plot: so.Plot, size: tuple[float, float], zero: str = "", **labels: Any) -> Figure:
