@@ -11,7 +11,6 @@ from typing import Self
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import pairwise_distances_chunked
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 from mplib.errors import InputError
 from mplib.probe import knn
 from mplib.probe.knn import DEFAULT, ProbeSettings
+from mplib.probe.neighbours import Neighbours
 from mplib.stats import group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -157,16 +157,12 @@ class _Target:
     Attributes:
         example: example of each statement, shape (statements,).
         label: gold label of each statement, shape (statements,).
-        sources: features, each of shape (statements, layers).
-        near: nearest statements and their distances, each of shape (statements, columns).
-        power: of the metric.
+        sources: neighbours by each source's features.
     """
 
     example: np.ndarray
     label: np.ndarray
-    sources: list[np.ndarray]
-    near: list[tuple[np.ndarray, np.ndarray]]
-    power: int
+    sources: list[Neighbours]
 
     @classmethod
     def of(
@@ -174,36 +170,8 @@ class _Target:
     ) -> Self:
         """The statements that have a label."""
         place = np.nonzero(labels != PADDING)
-        rows = [values[place].astype(np.float64) for values in sources]
-        near = [_nearest(values, slice(None), columns, power) for values in rows]
-        return cls(place[0], labels[place], rows, near, power)
-
-    def nearest(self, source: int, rows: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """The statements nearest to some, nearest first, and their distances."""
-        order, distance = self.near[source]
-        if columns <= order.shape[1]:
-            return order[rows, :columns], distance[rows, :columns]
-        return _nearest(self.sources[source], rows, columns, self.power)
-
-
-def _nearest(
-    values: np.ndarray, rows: np.ndarray | slice, columns: int, power: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of all statements to some of them, nearest first, ties in their order."""
-    columns = min(columns, len(values))
-
-    def closest(away: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-        some = np.sort(np.argpartition(away, columns - 1, axis=1)[:, :columns], axis=1)
-        away = np.take_along_axis(away, some, axis=1)
-        ranks = away.argsort(axis=1, kind="stable")
-        order = np.take_along_axis(some, ranks, axis=1).astype(np.int32)
-        return order, np.take_along_axis(away, ranks, axis=1)
-
-    parts = pairwise_distances_chunked(
-        values[rows], values, reduce_func=closest, metric="minkowski", p=power, working_memory=128
-    )
-    order, distance = map(np.concatenate, zip(*parts, strict=True))
-    return order, distance
+        near = [Neighbours(values[place], columns, power) for values in sources]
+        return cls(place[0], labels[place], near)
 
 
 def _count(
@@ -221,8 +189,8 @@ def _count(
             fold = _folds(drawn[told[drawn]], group, seed, settings.folds)[target.example]
             rows = np.flatnonzero(fold >= 0)
             place = np.searchsorted(drawn, target.example[rows])
-            for source in range(len(target.sources)):
-                guess = _classify(target, source, rows, fold, settings.neighbours)
+            for source, near in enumerate(target.sources):
+                guess = near.votes(rows, target.label, fold, settings.neighbours).argmax(axis=1)
                 np.add.at(found[:, source], (place, target.label[rows], guess), 1)
     return counts
 
@@ -234,39 +202,6 @@ def _folds(drawn: np.ndarray, group: np.ndarray, seed: int, number: int) -> np.n
     for place, (_, test) in enumerate(split):
         fold[drawn[test]] = place
     return fold
-
-
-def _classify(
-    target: _Target, source: int, rows: np.ndarray, fold: np.ndarray, neighbours: int
-) -> np.ndarray:
-    """Labels of a draw's statements, from their nearest neighbours in its other folds.
-
-    Args:
-        target: all statements.
-        source: number of the features.
-        rows: statements of the draw.
-        fold: of every statement, -1 outside the draw.
-        neighbours: how many count; fewer where the other folds have fewer.
-    """
-    wanted = np.minimum(neighbours, len(rows) - np.bincount(fold[rows])[fold[rows]])
-    guess = np.empty(len(rows), dtype=np.intp)
-    # Most find enough neighbours in the draw among a few; the others look further.
-    left, columns = np.arange(len(rows)), max(1, target.near[source][0].shape[1] // 4)
-    while len(left):
-        order, distance = target.nearest(source, rows[left], columns)
-        train = (fold[order] >= 0) & (fold[order] != fold[rows[left], None])
-        used = train & (train.cumsum(axis=1) <= neighbours)
-        with np.errstate(divide="ignore"):
-            weight = np.where(used, 1 / distance, 0)
-        # As in scikit-learn, neighbours at distance zero count alone.
-        same = np.isinf(weight)
-        weight = np.where(same.any(axis=1, keepdims=True), same, weight)
-        labels = range(int(target.label.max()) + 1)
-        votes = [(weight * (target.label[order] == label)).sum(axis=1) for label in labels]
-        done = used.sum(axis=1) >= wanted[left]
-        guess[left[done]] = np.argmax(votes, axis=0)[done]
-        left, columns = left[~done], 4 * columns
-    return guess
 
 
 def measure(

@@ -45,8 +45,8 @@ def correlations(
     In 40 simulated pools with a true link the interval held its own target 37, 37 and 38 times
     with 64 examples (800 draws; accuracy with S_P1, with S_P2, and both scores), 38, 38 and 36
     times with 256 (500 draws). It is not made for draws that never share an example. Their
-    correlation can be larger, since what folds add by chance counts for more where draws are alike: with 64 examples
-    .46, .33, .36 for .39, .32, .29, and held 37, 37 and 31 times.
+    correlation can be larger, since what folds add by chance counts for more where draws are
+    alike: with 64 examples .46, .33, .36 for .39, .32, .29, and held 37, 37 and 31 times.
 
     Args:
         found: the draws.
