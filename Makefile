@@ -55,7 +55,7 @@ test: env  ## check style and types, then run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-statistics: env  ## error rates, power and coverage of every statistic, by simulation
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 -m statistics tests/statistics
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 -m statistics
 
 # 77: Slurm's packages cannot be fetched here.
 test-cluster: env  ## run the sweep profile through a real Slurm on this machine (Debian's packages, unpacked and not installed)

@@ -148,6 +148,7 @@ def holds(table) -> None:
     assert back.loc[(2, 2), "low"] > back.loc[(1, 1), "high"]
 
 
+@pytest.mark.statistics
 def test_a_model_trained_for_seconds_takes_its_answer_from_the_root(tmp_path):
     task = KSmallest(2, m=4, pool=16)
     loaded = load_model("nano", vocabulary=task.vocabulary, device="cpu")
