@@ -66,11 +66,7 @@ about = study_about("proofwriter", globals(), reads=(1 + twins) * (1 + published
 # %%
 from mplib import ProofWriter, figures, load_model, report, start_run
 from mplib.probe import ProbeSettings
-from mplib.report.sentences import (
-    language_sentences,
-    layer_sentences,
-    probed_sentence,
-)
+from mplib.report import sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
 from mplib.studies.published import read_published
@@ -103,11 +99,9 @@ subjects = [
     *language.finetuned_subjects(run.parameters, task),
 ]
 dev = task.sets("dev", shot_examples) if layers == "selected" else []
-procedure, chosen, selection = language.choose_layers(
-    subjects[0], dev, layers, procedure
-)
+procedure, chosen, found = language.choose_layers(subjects[0], dev, layers, procedure)
 run.table("layers", chosen)
-probed_sentence(procedure, start)
+sentences.probed_sentence(procedure, start)
 
 # %% [markdown]
 # ## Answers
@@ -133,8 +127,7 @@ report.show(answers)
 # %%
 f1, scores, gains = tables.probe_tables(readings, procedure)
 run.table("gains", gains, summary="gains", readme="language")
-everywhere = gains[gains["among"] == "all statements"]
-run.figure("gains", figures.gain_points(tables.by_set(everywhere)))
+run.figure("gains", figures.gain_points(tables.by_set(gains)))
 
 # %% [markdown]
 # ## Scores over the random twin
@@ -145,10 +138,7 @@ run.figure("gains", figures.gain_points(tables.by_set(everywhere)))
 # %%
 run.table("f1", f1)
 run.table("scores", scores, summary="scores", readme="language")
-run.figure(
-    "scores",
-    figures.score_points(tables.by_set(scores[scores["among"] == "all statements"])),
-)
+run.figure("scores", figures.score_points(tables.by_set(scores)))
 
 # %% [markdown]
 # The F1s behind the scores: the model, its twins, the text, text and attention
@@ -164,9 +154,9 @@ report.show(tables.f1_overview(f1))
 # statement looks like. At depth 2 and more, among rules alone, G asks which rule is applied first.
 
 # %%
-rules = gains[gains["among"] == "rules alone"]
+rules = tables.by_set(gains, "rules alone")
 if len(rules):
-    run.figure("rules", figures.gain_points(tables.by_set(rules)))
+    run.figure("rules", figures.gain_points(rules))
 report.show(rules)
 
 # %% [markdown]
@@ -205,8 +195,7 @@ run.figure("heights", figures.height_curves(heights))
 
 # %%
 by_shots = tables.shots_table(start, sets, shot_counts, shot_examples, procedure)
-run.table("shots", by_shots)
-report.show(by_shots)
+report.show(run.table("shots", by_shots))
 
 # %% [markdown]
 # ## The published protocol
@@ -221,8 +210,7 @@ report.show(by_shots)
 source = []
 if published:
     source = read_published(subjects, task.published_sets(examples), procedure)
-both = run.table("published", tables.published_table(readings, source))
-report.show(both)
+report.show(run.table("published", tables.published_table(readings, source)))
 
 # %% [markdown]
 # The paper's own figures for these depths, LLaMA-7B on the official data (Tables 2 and 8).
@@ -234,7 +222,6 @@ report.show(report.paper_figures("proofwriter", {one.depth for one in sets}))
 # ## Summary
 
 # %%
-report.bullets(
-    *layer_sentences(selection), *language_sentences(answers, scores, gains, trees)
-)
+lines = sentences.language_sentences(answers, scores, gains, trees)
+report.bullets(*sentences.layer_sentences(found), *lines)
 run.finish()

@@ -135,8 +135,7 @@ drawn = draws.draws(
 )
 run.table("draws", drawn.table)
 correlations = robustness.correlations(drawn, seed=seed)
-run.table("correlations", correlations)
-report.show(correlations)
+report.show(run.table("correlations", correlations))
 
 # %% [markdown]
 # The paper's correlations, LLaMA-7B with 4 shots on ProofWriter of depth 1 (Table 3).
@@ -169,8 +168,7 @@ measures = knockout.probe_correctness(asked.heights, predicted)
 regressed = robustness.per_example(
     measures, asked.clean, asked.corrupted, groups=asked.groups, seed=seed
 )
-run.table("per_example", regressed)
-report.show(regressed)
+report.show(run.table("per_example", regressed))
 
 # %% [markdown]
 # ## Summary

@@ -16,7 +16,7 @@
 # # Summary: does it reason, or recall?
 #
 # All runs of a profile on one page. What a model *reasons* should show threefold: it answers right;
-# its attention tells the tree better than a random twin's does, and better than the text alone does;
+# its attention adds to the text what the attention of a random twin does not;
 # and the answer is lost when a useful statement is taken away or changed, but not when a useless one
 # is.
 #
@@ -41,12 +41,12 @@ found, made = summary.gather(profile)
 pooled = summary.pool_seeds(found)
 
 # %% [markdown]
-# ## Scores over both baselines
+# ## Gains and scores
 #
-# Blue: over the random twin, as in the paper. Orange: over the text alone. A triangle at the edge
-# stands for a value below -1. A point whose interval lies right of 0 tells of something that the
-# baseline does not have. Heights that the text tells perfectly leave nothing to be told, and have no
-# orange point.
+# The *gain*: F1 of text and attention together, less that of text and the random twins' attention
+# together. S_P1 and S_P2 are the paper's: attention alone over the twins' alone, which also rise where
+# attention repeats what the text shows. A point whose interval lies right of 0 tells of something that
+# the baseline does not have; a triangle at the edge stands for a value below -1.
 
 # %%
 run.table("figures", pooled)

@@ -1,7 +1,7 @@
 """The published protocol of language against figures that the paper's source computed.
 
 The folder is ``MPLIB_GOLDEN_LANGUAGE`` (default ``../shared/golden/language``). The models read
-a few examples of each set; with ``MPLIB_GOLDEN_LANGUAGE_ALL=1`` all.
+one example of each set and pooling; with ``MPLIB_GOLDEN_LANGUAGE_ALL=1`` all.
 
 What cannot agree, and what is done about it:
 
@@ -60,8 +60,8 @@ if (FOLDER / "golden.json").is_file():
 pytestmark = pytest.mark.skipif(
     not CONTENT, reason=f"no golden figures in {FOLDER}: name them with MPLIB_GOLDEN_LANGUAGE"
 )
-CHOSEN = None if os.environ.get("MPLIB_GOLDEN_LANGUAGE_ALL") else 2
-"""Examples of each set that the models read, the first and the last; all if None."""
+EVERY = bool(os.environ.get("MPLIB_GOLDEN_LANGUAGE_ALL"))
+"""Whether the models read every example; else one of each set and pooling."""
 
 PHASES = ("icl", "scratch")
 CLOSE = {"rtol": 0, "atol": 1e-5, "equal_nan": True}
@@ -91,11 +91,10 @@ class Golden:
     def order(self) -> list[list[int]]:
         return [example["order"] for example in self.examples]
 
-    @property
-    def read(self) -> np.ndarray:
-        """Indices of the examples that the models read."""
-        count = len(self.examples)
-        return np.unique(np.linspace(0, count - 1, CHOSEN or count).round().astype(int))
+    def read(self, one: int) -> np.ndarray:
+        """Indices of the examples that the models read: all, or the one."""
+        every = np.arange(len(self.examples))
+        return every if EVERY else every[[one]]
 
     def prompts(self, loaded: LoadedModel, phase: str, which: np.ndarray) -> Prompts:
         """The source's prompts and spans."""
@@ -249,17 +248,18 @@ def test_features_in_the_sources_pooling(golden, phase, loaded, request):
     model = loaded.model if phase == "icl" else request.getfixturevalue("scratch")
     left_out = CONTENT["about"]["layers_left_out"][golden.task] if phase == "icl" else []
     kept = [n for n in range(CONTENT["about"]["layers"]) if n not in left_out]
-    prompts = golden.prompts(loaded, phase, golden.read)
+    read = golden.read(0)
+    prompts = golden.prompts(loaded, phase, read)
     question = "max" if phase == "icl" else "mean"
     found = inference.published_features(model, prompts, question=question, batch_size=8)
-    agree(found[..., kept], FEATURES[f"{golden}.{phase}"][golden.read])
+    agree(found[..., kept], FEATURES[f"{golden}.{phase}"][read])
 
 
 @each_set
 @each_phase
 def test_features_in_the_papers_pooling(golden, phase, loaded, request):
     model = loaded.model if phase == "icl" else request.getfixturevalue("scratch")
-    read = golden.read if CHOSEN is None else golden.read[:1]
+    read = golden.read(-1)
     found = inference.attention_features(model, golden.exact(loaded, phase, read), batch_size=8)
     agree(found, FEATURES[f"{golden}.{phase}.paper"][read])
 
@@ -268,20 +268,14 @@ def test_features_in_the_papers_pooling(golden, phase, loaded, request):
 
 
 @each_set
-@each_phase
-def test_both_f1s_exactly(golden, phase):
-    features = FEATURES[f"{golden}.{phase}"]
-    found = published_language_f1(features, golden.heights, golden.order)
-    wanted = golden.content[phase]
-    assert found["V"] == pytest.approx(wanted["f1_noise"], rel=0, abs=1e-12)
-    assert found["G"] == pytest.approx(wanted["f1_depth"], rel=0, abs=1e-12)
-
-
-@each_set
-def test_scores(golden):
+def test_both_f1s_exactly_and_the_scores(golden):
     protocol = partial(published_language_f1, order=golden.order)
     model, twin = (FEATURES[f"{golden}.{phase}"] for phase in PHASES)
     table = compare_published({"icl": model}, [twin], golden.heights, protocol)
+    for phase, found in zip(PHASES, table.to_dict("records"), strict=True):
+        wanted = golden.content[phase]
+        assert found["F1 of V"] == pytest.approx(wanted["f1_noise"], rel=0, abs=1e-12)
+        assert found["F1 of G"] == pytest.approx(wanted["f1_depth"], rel=0, abs=1e-12)
     for score in ("S_P1", "S_P2"):
         wanted, found = golden.content[score], table[score].iloc[0]
         assert pd.isna(found) if wanted is None else found == pytest.approx(wanted)
@@ -309,7 +303,7 @@ def test_the_corrupted_texts(theories):
 @pytest.mark.parametrize("state", ["clean", "corrupted"])
 def test_the_answers(state, loaded):
     corruption = CONTENT["corruption"]
-    asked = corruption["examples"] if CHOSEN is None else corruption["examples"][:CHOSEN]
+    asked = corruption["examples"][: None if EVERY else 2]
     texts, ids = [x[f"{state}_prompt"] for x in asked], np.array(corruption["ids"])
     assert answer_tokens(loaded.tokenizer, texts[0], ("True", "False")) == ids.tolist()
     right = [ids[0] if x["answer"] else ids[1] for x in asked]
@@ -318,5 +312,5 @@ def test_the_answers(state, loaded):
     found = inference.answers(loaded.model, prompts, choices=ids, batch_size=8).correct
     logits = np.array([x[f"{state}_logits"] for x in asked])
     np.testing.assert_array_equal(found, ids[logits.argmax(axis=1)] == right)
-    if CHOSEN is None:
+    if EVERY:
         assert found.mean() == pytest.approx(corruption[f"accuracy_{state}"])

@@ -56,13 +56,12 @@ class Neighbours:
             # As in scikit-learn, neighbours at distance zero count alone.
             same = np.isinf(weight)
             weight = np.where(same.any(axis=1, keepdims=True), same, weight)
-            weight /= weight.sum(axis=1, keepdims=True).clip(min=np.finfo(float).tiny)
             done = used.sum(axis=1) >= wanted[left]
             for label in range(votes.shape[1]):
                 share = (weight * (labels[order] == label)).sum(axis=1)
                 votes[left[done], label] = share[done]
             left, columns = left[~done], 4 * columns
-        return votes
+        return votes / votes.sum(axis=1, keepdims=True)
 
     def _find(self, rows: np.ndarray | slice, columns: int) -> tuple[np.ndarray, np.ndarray]:
         columns = min(columns, len(self.values))

@@ -21,6 +21,7 @@ from mplib.probe.knn import (
     Told,
     Trials,
     predict,
+    same_shape,
     useful_heights,
     usefulness,
 )
@@ -209,7 +210,8 @@ def compare(
             parts[name] += [row | {"classifier": classifier} for row in rows]
     tables = {name: pd.DataFrame(rows) for name, rows in parts.items()}
     tables["f1"]["p_permuted"] = np.nan
-    for name, values in models.items() if "permuted labels" in controls else ():
+    asked = "permuted labels" in controls and "logistic" in classifiers
+    for name, values in models.items() if asked else ():
         of = tables["f1"][["source", "classifier"]].eq([name, "logistic"]).all(axis=1)
         p = permutation_p(values, heights, groups, settings)
         tables["f1"].loc[of, "p_permuted"] = tables["f1"].target[of].map(p)
@@ -375,6 +377,7 @@ def usefulness_curve(
     Returns:
         Columns ``layers``, ``f1``, ``low``, ``high``.
     """
+    same_shape(features, heights)
     groups = group_numbers(len(heights), groups)
     counts = prefix_lengths(features.shape[-1])
     flat = np.minimum(heights, 0)  # one height: there is no second classifier to fit

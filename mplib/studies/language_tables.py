@@ -145,8 +145,14 @@ def height_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataF
     return _front(tables)
 
 
-def by_set(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for a figure in which every set is a row of its own, named after it."""
+def by_set(table: pd.DataFrame, among: str = "all statements") -> pd.DataFrame:
+    """A table for a figure in which every set is a row of its own, named after it.
+
+    Args:
+        table: of all sets and subjects.
+        among: of which statements, where the table has several.
+    """
+    table = table[table["among"] == among] if "among" in table else table
     several = table.subject.nunique() > 1
     names = table.set + (" - " + table.subject if several else "")
     return table[table.kind == "model"].assign(source=names)

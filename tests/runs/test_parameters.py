@@ -51,7 +51,7 @@ OUT_OF_RANGE = [
     ("01_finetune", "order", "foo"), ("02_visualization", "trainables", ["all", "foo"]),
     ("02_visualization", "examples", -1), ("03_probe_ksmallest", "twins", 0),
     ("03_probe_ksmallest", "neighbours", 0), ("03_probe_ksmallest", "folds", 1),
-    ("03_probe_ksmallest", "resamples", 0), ("04_causal", "percentages", [0, 101]),
+    ("03_probe_ksmallest", "halves", 0), ("04_causal", "percentages", [0, 101]),
     ("04_causal", "percentages", [-1]), ("04_causal", "percentages", []),
     ("04_causal", "draws", -1), ("04_causal", "flow_percentage", 101),
     ("04_causal", "window_sizes", [0]), ("04_causal", "window_sizes", []),
