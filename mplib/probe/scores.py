@@ -313,7 +313,7 @@ def discoveries(gains: pd.DataFrame) -> pd.DataFrame:
 
     Each measure, classifier and comparison is a family of its own (Benjamini and Hochberg 1995).
     """
-    family = gains.groupby(["measure", "classifier", "over"], sort=False).p
+    family = gains.dropna(subset="p").groupby(["measure", "classifier", "over"], sort=False).p
     return gains.assign(q=family.transform(false_discovery_control))
 
 
@@ -333,6 +333,8 @@ def compare_prefixes(
     Returns:
         A row for each model, score and prefix: ``layers``, value, low, high, and the F1s behind.
     """
+    for values in (*models.values(), *twins):
+        same_shape(values, heights)
     groups = group_numbers(len(heights), groups)
     plan = Plan.of(heights, groups, replace(settings, fold_seeds=1))
     counts = prefix_lengths(next(iter(models.values())).shape[-1])

@@ -289,6 +289,22 @@ def test_discoveries_are_controlled_within_each_family():
     assert (found.q >= found.p).all()
 
 
+def test_gains_without_a_p_value_are_no_discoveries_and_stop_none():
+    heights, rng = problem(n=3)
+    features = [noisy(heights, rng, 1) for _ in range(3)]
+    found = compare(
+        {"model": features[0]}, heights, twins=[features[1]], text={"text": features[2]},
+        settings=replace(FAST, folds=2),
+    ).gains  # fmt: skip
+    assert len(found) and found.p.isna().all() and discoveries(found).q.isna().all()
+    some = found.assign(p=np.arange(len(found)) / 100, measure="F1")
+    some.loc[0, "p"] = np.nan
+    family = some[(some.classifier == "kNN") & (some.over == some.over[0])]
+    q = discoveries(some).q[family.index]
+    assert np.isnan(q.iloc[0])
+    np.testing.assert_allclose(q.iloc[1:], false_discovery_control(family.p.iloc[1:]))
+
+
 def test_a_baseline_that_is_nearly_perfect_leaves_the_score_undefined():
     heights, rng = problem()
     found = compare(
@@ -378,6 +394,17 @@ def test_prefixes_use_the_first_layers_of_model_and_twins():
         assert (part.high - part.low > alone.high - alone.low).all()
     score = found[found.score == "S_P1"]
     assert abs(score.value.iloc[0]) < 0.2 and score.value.iloc[1] > 0.6
+
+
+@pytest.mark.parametrize("wrong", ["model", "twin"])
+def test_prefixes_of_other_examples_are_refused(wrong):
+    heights, rng = problem(n=30)
+    features = {name: noisy(heights, rng, 1) for name in ("model", "twin")}
+    features[wrong] = np.concatenate([features[wrong]] * 2)
+    with pytest.raises(InputError, match=r"features of shape \(60, 6, 2\)"):
+        compare_prefixes(
+            {"model": features["model"]}, heights, twins=[features["twin"]], settings=FAST
+        )
 
 
 def test_predictions_as_a_table_keep_every_statement():
