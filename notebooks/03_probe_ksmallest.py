@@ -44,6 +44,7 @@ twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
 halves: int = 10  # cuts of the examples into halves behind each interval; 1 or more
+resamples: int = 1000  # of the examples, behind intervals of whole trees; 1 or more
 batch_size: int = 256  # lists a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
@@ -61,7 +62,9 @@ from mplib.studies.checkpoints import finetuned_models
 
 run = start_run("03_probe_ksmallest", globals())
 task = KSmallest(k, m, pool, repeats)
-settings = ProbeSettings(neighbours, folds=folds, halves=halves, seed=seed)
+settings = ProbeSettings(
+    neighbours, folds=folds, halves=halves, seed=seed, resamples=resamples
+)
 
 # %% [markdown]
 # ## Features

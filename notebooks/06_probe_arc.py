@@ -53,6 +53,7 @@ twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole questions in each; 2 or more
 halves: int = 10  # cuts of the examples into halves behind each interval; 1 or more
+resamples: int = 1000  # of the examples, behind intervals of whole trees; 1 or more
 seed: int = 0  # of orders, demonstrations, twins, folds and halves; 0 to 4294967295
 batch_size: int = 16  # questions a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda, map
@@ -73,7 +74,7 @@ from mplib.studies.published import read_published
 run = start_run("06_probe_arc", globals())
 told = {"conclusions": conclusions, "distractors": distractors, "order": order}
 task = Science(questions, train_questions, tuple(depths), seed=seed, **told)
-settings = ProbeSettings(neighbours, 1, folds, halves, seed)
+settings = ProbeSettings(neighbours, 1, folds, halves, seed, resamples=resamples)
 asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
 procedure = language.Procedure(template, shared_shots, twins, **asking)
 

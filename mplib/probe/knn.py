@@ -31,6 +31,7 @@ class ProbeSettings:
         halves: how often the groups are halved and both halves probed, for each 95 % interval.
         seed: of the folds, the permutation and the halves.
         fold_seeds: how many ways of cutting the folds a figure is the mean of.
+        resamples: bootstrap resamples behind the intervals of whole trees, which are read once.
     """
 
     neighbours: int = 8
@@ -39,6 +40,7 @@ class ProbeSettings:
     halves: int = 10
     seed: int = 0
     fold_seeds: int = 5
+    resamples: int = 1000
 
 
 DEFAULT = ProbeSettings()

@@ -24,9 +24,6 @@ MEASURES = ("exact match", "node F1", "height accuracy", "edge F1")
 PAIRS = (("model", "twin"), ("joint", "text"))
 """Sources whose difference is told, the second subtracted from the first."""
 
-RESAMPLES = 1000
-"""Behind each interval, of the examples; the trees are those that were read once."""
-
 GOLD = "gold heights"
 """The source that shows what edges by heights could reach at best; see ``edges_by_height``."""
 
@@ -217,7 +214,7 @@ def _table(
     found: Mapping[str, pd.DataFrame], groups: np.ndarray, settings: ProbeSettings
 ) -> pd.DataFrame:
     """Means of measures over examples, and of their paired differences, with intervals."""
-    weights = example_weights(len(groups), groups, RESAMPLES, settings.seed)
+    weights = example_weights(len(groups), groups, settings.resamples, settings.seed)
     rows = []
     wanted = [(name, "") for name in found] + [pair for pair in PAIRS if {*pair} <= {*found}]
     for measure, (source, minus) in product(MEASURES, wanted):

@@ -336,7 +336,8 @@ def test_knock_out_effects_by_measure_and_window():
     ]
     # Four cuts stand around each place, this one second.
     ends = intervals(double)
-    assert list(found.cut.unique()).index("root alone") == 1 and len(ends) == 12
+    assert list(found.cut.unique()).index("root alone") == 1
+    assert len(ends) == 3 * found.cut.nunique()
     np.testing.assert_allclose(ends[3:6, :, 1], part[["low", "high"]])
     np.testing.assert_allclose(ends[3:6, 0, 0], np.arange(3) - 0.1)
     np.testing.assert_allclose(double.lines[1].get_ydata(), part.value)
@@ -409,7 +410,9 @@ def test_changes_by_bin_leave_out_empty_bins():
     assert axis.get_xlabel() == "S_P2 of the draw"
     kept = binned[binned.value.notna()]
     names = list(kept.corruption.unique())
-    assert legend(figure) == names and len(bands(axis)) == len(names)
+    # A corruption that changes too few answers has no interval in any bin.
+    assert legend(figure) == names
+    assert len(bands(axis)) == kept.dropna(subset="low").corruption.nunique()
     line = axis.lines[names.index("leaf replaced")]
     part = kept[kept.corruption == "leaf replaced"]
     np.testing.assert_allclose(line.get_xdata(), (part["from"] + part["to"]) / 2)
