@@ -323,6 +323,7 @@ def test_pruning_curves():
 
 def test_knock_out_effects_by_measure_and_window():
     found = table("04_causal/knock_out")
+    found = found[found.renormalised]
     figure = figures.knock_out_effects(found, guess=0.07)
     accuracy, _, change, double = figure.axes
     assert accuracy.get_ylabel() == "accuracy" and accuracy.lines[-1].get_ydata()[0] == 0.07
@@ -334,12 +335,11 @@ def test_knock_out_effects_by_measure_and_window():
     part = found[
         (found.cut == "root alone") & (found.window == 2) & (found.measure == change.get_ylabel())
     ]
-    # Four cuts stand around each place, this one second.
-    ends = intervals(double)
-    assert list(found.cut.unique()).index("root alone") == 1
-    assert len(ends) == 3 * found.cut.nunique()
+    # The cuts stand around each place, this one second.
+    ends, cuts = intervals(double), found.cut.nunique()
+    assert list(found.cut.unique()).index("root alone") == 1 and len(ends) == 3 * cuts
     np.testing.assert_allclose(ends[3:6, :, 1], part[["low", "high"]])
-    np.testing.assert_allclose(ends[3:6, 0, 0], np.arange(3) - 0.1)
+    np.testing.assert_allclose(ends[3:6, 0, 0], np.arange(3) - 0.8 * (cuts / 2 - 1.5) / cuts)
     np.testing.assert_allclose(double.lines[1].get_ydata(), part.value)
     assert legend(figure) == list(found.cut.unique())
     assert "sums to one again" in figure.get_suptitle()
