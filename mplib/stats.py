@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest, multivariate_t
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest, false_discovery_control, multivariate_t
 from scipy.stats import t as student
-from sklearn.covariance import ledoit_wolf
 
 from mplib.errors import InputError
 
@@ -123,7 +123,7 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> Estimate:
     return percentile_interval(weights @ values / weights.sum(axis=1))
 
 
-def from_halves(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> "Tested":
+def from_halves(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> Tested:
     """A figure with its 95 % interval, from what it is in both halves of the groups, many times.
 
     Halves are disjoint, so half of their difference has the variance of the whole's figure, that of
@@ -152,7 +152,7 @@ def from_halves(values: np.ndarray, groups: int, spread: np.ndarray | None = Non
     return Tested(value, value - reach, value + reach, float(p), len(apart))
 
 
-def band(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> list["Tested"]:
+def band(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> list[Tested]:
     """Figures along a curve with intervals that hold for all of them at once.
 
     The intervals of ``from_halves``, as wide as the largest deviation along the curve asks
@@ -163,6 +163,8 @@ def band(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> l
         groups: how many groups of examples there are.
         spread: as there, for each place, shape (places, baselines).
     """
+    from sklearn.covariance import ledoit_wolf  # late: few need it, and it is slow to load
+
     found = [
         from_halves(row, groups, None if spread is None else spread[place])
         for place, row in enumerate(values)
@@ -181,6 +183,17 @@ def band(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> l
         for one in found
         for reach in [one.value - one.low]
     ]
+
+
+def false_discoveries(p: ArrayLike) -> np.ndarray:
+    """P-values that hold the share of false discoveries over all of them; NaN where there is none.
+
+    Benjamini and Hochberg 1995.
+    """
+    found = np.array(p, dtype=float)
+    known = np.isfinite(found)
+    found[known] = false_discovery_control(found[known])
+    return found
 
 
 FEWEST_EVENTS = 10

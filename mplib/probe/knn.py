@@ -66,7 +66,7 @@ def _logistic(
         for fold in folds:
             chances = np.zeros((len(values), int(labels.max()) + 1))
             for number in range(fold.max() + 1):
-                train, test = (fold >= 0) & (fold != number), fold == number
+                train, test = (fold >= 0) & (fold != number) & (labels >= 0), fold == number
                 seen = np.unique(labels[train])
                 if len(seen) == 1:
                     chances[test, seen[0]] = 1
@@ -82,9 +82,10 @@ Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray, ProbeSettings], Itera
 CLASSIFIERS: dict[str, Classifier] = {"kNN": _knn, "logistic": _logistic}
 """Classifiers by name: the paper's, and one that weighs features of unlike kinds and scales.
 
-Features (rows, features), labels from 0 on, and the fold of every row in each of several trials, -1
-where it takes no part, (trials, rows), in; for each trial, the probability of each label for the
-rows that take part out, from the other folds alone, (rows, labels).
+Features (rows, features), labels from 0 on, negative where a row is only asked about, and the fold
+of every row in each of several trials, -1 where it takes no part, (trials, rows), in; for each
+trial, the probability of each label for the rows that take part out, from the other folds alone,
+(rows, labels).
 """
 
 
@@ -130,17 +131,26 @@ def predict(
     Raises:
         InputError: shapes disagree, or there are fewer groups than folds.
     """
-    same_shape(features, heights)
     members = group_numbers(len(heights), groups)
-    if (found := int(members.max()) + 1) < (folds := settings.folds):
+    same_shape(features, heights)
+    enough_groups(members, settings)
+    both = (usefulness(heights), useful_heights(heights))
+    return Predictions(*(told_once(features, x, members, settings, classifier) for x in both))
+
+
+def told_once(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, settings: ProbeSettings,
+    classifier: str, asked: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The likeliest label of each statement by one cross-validation; see ``Trials.of``."""
+    trials = Trials.of(labels, groups, settings, [(settings.seed, slice(None))], asked)
+    return trials.likeliest(next(trials.run(features, classifier, settings)), labels.shape)
+
+
+def enough_groups(groups: np.ndarray, settings: ProbeSettings) -> None:
+    """Refuses fewer groups of examples than folds."""
+    if (found := int(groups.max()) + 1) < (folds := settings.folds):
         raise InputError(f"{found} groups of examples for {folds} folds: add groups or lower folds")
-    guesses = []
-    for labels in (usefulness(heights), useful_heights(heights)):
-        trials = Trials.of(labels, members, settings, [(settings.seed, slice(None))])
-        guess = np.full_like(labels, PADDING)
-        guess[trials.place] = next(trials.run(features, classifier, settings)).chances.argmax(1)
-        guesses.append(guess)
-    return Predictions(*guesses)
 
 
 def same_shape(features: np.ndarray, heights: np.ndarray) -> None:
@@ -188,8 +198,8 @@ class Trials:
     """Cross-validations of one target, the same for every source of features.
 
     Attributes:
-        place: examples and statements that have a label.
-        labels: theirs, shape (rows,).
+        place: examples and statements that have a label, or are asked about without one.
+        labels: theirs, shape (rows,); negative where there is none.
         folds: fold of each in every trial, -1 where it takes no part, shape (trials, rows).
     """
 
@@ -200,7 +210,7 @@ class Trials:
     @classmethod
     def of(
         cls, labels: np.ndarray, groups: np.ndarray, settings: ProbeSettings,
-        ways: Sequence[tuple[int, Any]],
+        ways: Sequence[tuple[int, Any]], asked: np.ndarray | None = None,
     ) -> Self:  # fmt: skip
         """Cuts folds of whole groups.
 
@@ -209,11 +219,13 @@ class Trials:
             groups: group of each example, shape (examples,).
             settings: there are fewer folds where few groups have a label.
             ways: of each trial, the seed of its folds and the groups that take part.
+            asked: True for the statements that something is told of, shape (examples, statements);
+                those that have a label if None.
 
         Raises:
             InputError: all labelled statements stand in one group.
         """
-        place = np.nonzero(labels != PADDING)
+        place = np.nonzero(labels != PADDING if asked is None else asked)
         group = groups[place[0]]
         if (told := len(np.unique(group))) < 2:
             where = f"statements to tell apart stand in {told} group of examples"
@@ -237,6 +249,12 @@ class Trials:
         found = CLASSIFIERS[classifier](features[self.place], self.labels, self.folds, settings)
         for fold, chances in zip(self.folds, found, strict=True):
             yield Told(self.labels[fold >= 0], chances)
+
+    def likeliest(self, told: "Told", shape: tuple[int, ...]) -> np.ndarray:
+        """The likeliest labels in a trial of all rows, ``PADDING`` elsewhere."""
+        labels = np.full(shape, PADDING, dtype=np.int8)
+        labels[self.place] = told.chances.argmax(axis=1)
+        return labels
 
 
 def class_f1(counts: np.ndarray) -> np.ndarray:

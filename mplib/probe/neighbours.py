@@ -32,24 +32,27 @@ class Neighbours:
     ) -> np.ndarray:
         """Share of each label among the nearest rows of other folds, each by its inverse distance.
 
-        Of rows at exactly the same distance the earlier ones count; scikit-learn leaves that open.
+        Of rows at exactly the same distance the earlier ones count, where there are no more than
+        ``MANY``; scikit-learn and its search tree leave that open.
 
         Args:
             rows: which rows are asked for, shape (asked,).
-            labels: label of every row.
+            labels: label of every row; one that is negative has no vote.
             fold: of every row, -1 where a row is left out.
             neighbours: how many count; fewer where the other folds have fewer.
 
         Returns:
             Shape (asked, labels).
         """
-        wanted = np.minimum(neighbours, len(rows) - np.bincount(fold[rows])[fold[rows]])
+        voters = np.bincount(fold[rows], labels[rows] >= 0).astype(int)
+        wanted = np.minimum(neighbours, voters.sum() - voters[fold[rows]])
         votes = np.empty((len(rows), int(labels.max()) + 1))
         # Most find enough neighbours among a few; the others look further.
         left, columns = np.arange(len(rows)), max(1, self.order.shape[1] // 4)
         while len(left):
             order, distance = self.nearest(rows[left], columns)
             train = (fold[order] >= 0) & (fold[order] != fold[rows[left], None])
+            train &= labels[order] >= 0
             used = train & (train.cumsum(axis=1) <= neighbours)
             with np.errstate(divide="ignore"):
                 weight = np.where(used, 1 / distance, 0)

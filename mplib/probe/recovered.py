@@ -10,7 +10,6 @@ from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold
 
 from mplib.errors import InputError
 from mplib.probe import knn
@@ -70,22 +69,13 @@ def predict_all_heights(
         InputError: shapes disagree, or there is one group, or one without a useful statement.
     """
     knn.same_shape(features, heights)
-    example, statement = at = np.nonzero(heights != PADDING)
-    rows, gold, group = features[at], heights[at], group_numbers(len(heights), groups)[example]
-    useful = gold > USELESS
-    if (told := len(np.unique(group[useful]))) < max(2, len(np.unique(group))):
-        some = f"useful statements in {told} of {len(np.unique(group))} groups of examples"
+    members, useful = group_numbers(len(heights), groups), (heights > USELESS).any(axis=1)
+    told, there = (len(np.unique(x)) for x in (members[useful], members))
+    if told < max(2, there):
+        some = f"useful statements in {told} of {there} groups of examples"
         raise InputError(f"{some}: expected two groups or more, and a tree in each example")
-    predicted = np.full_like(heights, PADDING)
-    split = GroupKFold(min(settings.folds, told), shuffle=True, random_state=settings.seed)
-    for train, test in split.split(rows, groups=group):
-        # In fold 0 alone, so that what is told of fold 1, gold or not, comes from it.
-        fit, asked = train[useful[train]], np.r_[train[useful[train]], test]
-        fold = np.repeat([[0, 1]], [len(fit), len(test)], axis=1)
-        labels = np.r_[gold[fit], np.zeros(len(test), dtype=gold.dtype)]
-        (chances,) = knn.CLASSIFIERS[classifier](rows[asked], labels, fold, settings)
-        predicted[example[test], statement[test]] = chances[len(fit) :].argmax(axis=1)
-    return predicted
+    labels, asked = knn.useful_heights(heights), heights != PADDING
+    return knn.told_once(features, labels, members, settings, classifier, asked)
 
 
 def read_trees(
@@ -99,8 +89,10 @@ def read_trees(
 
     Arguments and errors are those of ``probe.predict`` and ``predict_all_heights``.
     """
-    useful = knn.predict(features, heights, groups, settings, classifier).useful
     of = predict_all_heights(features, heights, groups, settings, classifier)
+    members = group_numbers(len(heights), groups)
+    knn.enough_groups(members, settings)
+    useful = knn.told_once(features, knn.usefulness(heights), members, settings, classifier)
     read = np.where(useful == 1, of, USELESS)
     return np.where(heights == PADDING, PADDING, read).astype(np.int8)
 

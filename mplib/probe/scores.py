@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from mplib.probe.knn import (
     CLASSIFIERS,
@@ -20,13 +19,13 @@ from mplib.probe.knn import (
     ProbeSettings,
     Told,
     Trials,
-    predict,
+    enough_groups,
     same_shape,
     useful_heights,
     usefulness,
 )
 from mplib.probe.permutation import permutation_p, permuted
-from mplib.stats import band, from_halves, group_numbers
+from mplib.stats import band, false_discoveries, from_halves, group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
 MEASURES = ("V", "G", "G_root", "V bits", "G bits")
@@ -59,7 +58,7 @@ class Comparison:
         scores: a row for each model, score and classifier, with its 95 % interval, and the
             difference of the F1s behind it with its own.
         gains: a row for each model, target, measure, classifier and what it is over.
-        predictions: out-of-fold predictions of each source by the paper's classifier.
+        predictions: out-of-fold predictions of each source by the paper's classifier, if asked.
     """
 
     f1: pd.DataFrame
@@ -88,12 +87,14 @@ class Plan:
         useful: trials of the first classifier, if there is something to tell.
         height: of the second.
         groups: how many groups of examples there are.
+        statements: how many statements there may be.
         settings: of the classifiers and intervals.
     """
 
     useful: Trials | None
     height: Trials | None
     groups: int
+    statements: int
     settings: ProbeSettings
 
     @classmethod
@@ -111,36 +112,47 @@ class Plan:
             kinds = len(np.unique(labels[labels != PADDING]))
             return Trials.of(labels, groups, settings, ways) if kinds > 1 else None
 
-        return cls(trials(usefulness(heights)), trials(useful_heights(heights)), number, settings)
+        both = (trials(usefulness(heights)), trials(useful_heights(heights)))
+        return cls(*both, number, heights.size, settings)
 
-    def run(self, features: np.ndarray, classifier: str) -> np.ndarray:
-        """The ``MEASURES`` of one source.
+    def tell(self, features: np.ndarray, classifier: str) -> list[list[Told]]:
+        """What one source tells in every trial of the first and of the second classifier."""
+        both = (self.useful, self.height)
+        return [[*x.run(features, classifier, self.settings)] if x else [] for x in both]
+
+    def measures(self, told: Sequence[Sequence[Told]], classifier: str) -> np.ndarray:
+        """The ``MEASURES`` of what one source tells.
 
         Returns:
             Shape (1 + 2 halves, 5): means over fold seeds, then each half; NaN where there is
             nothing to tell.
         """
-        chosen = self.settings
+        once = self.settings.fold_seeds
+        found = np.full((max(once, *map(len, told)), len(MEASURES)), np.nan)
         # As many observations as stand behind a probability: neighbours, or all.
-        certain = chosen.neighbours if classifier == "kNN" else features[..., 0].size
-        columns = []
-        for trials, of in ((self.useful, [0, 3]), (self.height, [1, 2, 4])):
-            if trials is None:
-                continue
-            told = trials.run(features, classifier, chosen)
-            columns.append((of, np.array([_figures(one, certain, len(of)) for one in told])))
-        found = np.full((len(columns[0][1]) if columns else 1, len(MEASURES)), np.nan)
-        for of, values in columns:
-            found[:, of] = values
-        once = chosen.fold_seeds
+        certain = self.settings.neighbours if classifier == "kNN" else self.statements
+        for trials, columns, kept in zip(
+            told, ([0, 3], [1, 2, 4]), ([0, 2], [0, 1, 2]), strict=True
+        ):
+            for row, one in enumerate(trials):
+                if len(f1 := one.f1) > 1:
+                    figures = np.array([f1.mean(), f1[-1], one.bits(certain)])
+                    found[row, columns] = figures[kept]
         return np.concatenate([found[:once].mean(axis=0, keepdims=True), found[once:]])
 
+    def run(self, features: np.ndarray, classifier: str) -> np.ndarray:
+        """The ``measures`` of one source."""
+        return self.measures(self.tell(features, classifier), classifier)
 
-def _figures(told: Told, certain: float, number: int) -> list[float]:
-    """Macro-F1, the top label's F1 where three are wanted, bits; NaN where only one label is."""
-    if len(f1 := told.f1) < 2:
-        return [np.nan] * number
-    return [f1.mean(), *f1[-1:][: number - 2], told.bits(certain)]
+    def predictions(self, heights: np.ndarray, told: Sequence[Sequence[Told]]) -> Predictions:
+        """Labels by the first trial, of all examples; the gold ones where nothing is to be told."""
+        both = zip(
+            (self.useful, self.height), told, (usefulness(heights), useful_heights(heights)),
+            strict=True,
+        )  # fmt: skip
+        return Predictions(*(
+            trials.likeliest(of[0], heights.shape) if trials else gold for trials, of, gold in both
+        ))  # fmt: skip
 
 
 def compare(
@@ -185,9 +197,9 @@ def compare(
         **{("twin", f"random twin {i}"): values for i, values in enumerate(twins)},
         **{("text", name): values for name, values in (text or {}).items()},
     }
-    predictions = {
-        name: predict(values, heights, groups, settings) for (_, name), values in plain.items()
-    }
+    for values in plain.values():
+        same_shape(values, heights)
+    enough_groups(groups, settings)
     sources = dict(plain)
     if text and "text" in text:
         for (kind, name), values in plain.items():
@@ -201,10 +213,15 @@ def compare(
         dealt[name] = Plan.of(labels, groups, settings)
         sources[name.split()[0], name] = next(iter(models.values()))
     parts: dict[str, list[dict[str, Any]]] = {"f1": [], "scores": [], "gains": []}
+    predictions: dict[str, Predictions] = {}
     for classifier in classifiers:
-        found = {
-            key: dealt.get(key[1], plan).run(values, classifier) for key, values in sources.items()
-        }
+        found = {}
+        for key, values in sources.items():
+            own = dealt.get(key[1], plan)
+            told = own.tell(values, classifier)
+            found[key] = own.measures(told, classifier)
+            if key in plain and classifier == "kNN":
+                predictions[key[1]] = own.predictions(heights, told)
         one = _Found(found, plan.groups)
         for name, rows in (("f1", one.f1()), ("scores", one.scores()), ("gains", one.gains())):
             parts[name] += [row | {"classifier": classifier} for row in rows]
@@ -313,8 +330,8 @@ def discoveries(gains: pd.DataFrame) -> pd.DataFrame:
 
     Each measure, classifier and comparison is a family of its own (Benjamini and Hochberg 1995).
     """
-    family = gains.dropna(subset="p").groupby(["measure", "classifier", "over"], sort=False).p
-    return gains.assign(q=family.transform(false_discovery_control))
+    family = gains.groupby(["measure", "classifier", "over"], sort=False).p
+    return gains.assign(q=family.transform(false_discoveries))
 
 
 def compare_prefixes(

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import false_discovery_control, norm, rankdata
+from scipy.stats import norm, rankdata
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
@@ -325,9 +325,7 @@ def with_p(table: pd.DataFrame, correlations: bool = False) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         value, low, high = (np.arctanh(figures) if correlations else figures).to_numpy().T
         p = 2 * norm.sf(np.abs(value) * 2 * norm.ppf(0.975) / (high - low))
-    p_fdr, known = p.copy(), ~np.isnan(p)
-    p_fdr[known] = false_discovery_control(p[known])
-    return table.assign(p=p, p_fdr=p_fdr)
+    return table.assign(p=p, p_fdr=stats.false_discoveries(p))
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:

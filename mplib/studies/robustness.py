@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, norm, pearsonr
+from scipy.stats import norm, pearsonr
 from sklearn.linear_model import LogisticRegression
 
 from mplib.errors import InputError, one_of
 from mplib.models.inference import Answers
 from mplib.probe.draws import FEWEST_DRAWS, SCORES, Draws, change, divide, measure
-from mplib.stats import FEWEST_EVENTS, example_weights, rare
+from mplib.stats import FEWEST_EVENTS, example_weights, false_discoveries, rare
 from mplib.studies.corruption import same_examples
 
 
@@ -191,7 +191,8 @@ def by_bin(
                 row["p"] = 2 * norm.sf(abs(apart))
     columns = ["corruption", "score", "from", "to", "draws", "value", "low", "high"]
     table = pd.DataFrame(rows, columns=[*columns, "p", "q", "note"])
-    return _controlled(table).assign(corruption=corruption, score=score)
+    q = false_discoveries(table.p)
+    return table.assign(q=q, corruption=corruption, score=score)
 
 
 def _left_out(again: np.ndarray) -> str | None:
@@ -219,13 +220,6 @@ def _known_mean(values: np.ndarray) -> np.ndarray:
     """Mean of each row over the columns where it is known."""
     known = np.isfinite(values)
     return divide(np.where(known, values, 0).sum(axis=1), known.sum(axis=1))
-
-
-def _controlled(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with ``q``, its ``p`` after false discovery control."""
-    tested = table.p.notna()
-    q = false_discovery_control(table.p[tested].astype(float))
-    return table.assign(q=pd.Series(q, table.index[tested], dtype=float))
 
 
 def all_bins(
@@ -293,7 +287,8 @@ def per_example(
             for name, values in measures.items()
         ]
     columns = ["outcome", "measure", "value", "low", "high", "p", "q", "examples", "note"]
-    return _controlled(pd.DataFrame(rows, columns=columns))
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(q=false_discoveries(table.p))
 
 
 def _exchanged(member: np.ndarray, times: int, seed: int) -> np.ndarray:
