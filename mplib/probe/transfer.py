@@ -49,7 +49,7 @@ def transfer(
 
     Returns:
         A row for each ordered pair, target and classifier where there is something to tell apart:
-        ``fitted on``, ``scored on``, how many ``labels`` are told, ``f1`` with its 95 % interval.
+        ``fitted on``, ``scored on``, how many ``classes`` are told, ``f1`` with its 95 % interval.
 
     Raises:
         InputError: sets have unlike numbers of layers, or arrays of one do not fit together.
@@ -148,6 +148,6 @@ def _row(
     low, high = np.clip([found.low, found.high], 0, 1)
     return {
         "fitted on": fitted.name, "scored on": scored.name, "target": scored.target,
-        "classifier": classifier, "labels": len(np.unique(scored.labels)),
+        "classifier": classifier, "classes": len(np.unique(scored.labels)),
         "f1": found.value, "low": low, "high": high,
     }  # fmt: skip

@@ -103,8 +103,8 @@ def test_only_heights_that_both_have_are_told_apart():
     sets = {"d1": (seen(shallow, 0, noise=0.1), shallow), "d2": (seen(deep, 1, noise=0.1), deep)}
     table = transfer({**sets, "flat": (sets["d1"][0], np.minimum(shallow, 0))}, FAST)
     assert (f1(table, "d1", "d2", "G") > 0.95).all(), "no height is missed that was never shown"
-    assert f1(table, "d1", "d2", "G", "labels").tolist() == [2, 2]
-    assert f1(table, "d2", "d2", "G", "labels").tolist() == [3, 3]
+    assert f1(table, "d1", "d2", "G", "classes").tolist() == [2, 2]
+    assert f1(table, "d2", "d2", "G", "classes").tolist() == [3, 3]
     assert not len(table[(table.target == "G") & table["scored on"].eq("flat")])
 
 

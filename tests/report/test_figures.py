@@ -11,8 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.patches import Polygon
-from planted import comparison, prefixes
+from planted import HEIGHTS, SETTINGS, comparison, prefixes, seen
 
+from mplib.probe.transfer import transfer
 from mplib.report import figures
 from mplib.report.columns import POOLED
 from mplib.report.figures import Flow
@@ -151,6 +152,24 @@ def test_f1_bars_with_their_intervals():
     by = part.groupby("classifier").ngroups
     centres = np.array([bar.get_y() + bar.get_height() / 2 for bar in axis.patches])
     assert (centres.round().reshape(by, -1) == np.arange(part.source.nunique())).all()
+
+
+def test_transfer_maps_have_a_row_for_what_was_fitted():
+    sets = {name: (seen(0.3, i), HEIGHTS) for i, name in enumerate(("first", "second", "third"))}
+    found = transfer(sets, SETTINGS)
+    table = pd.concat(found.assign(kind=kind, subject="4-shot") for kind in ("model", "twin"))
+    table = table[(table["fitted on"] != "third") | (table["scored on"] != "first")]
+    figure = figures.transfer_maps(table)
+    assert titles(figure)[:4] == ["V: model", "V: twin", "G: model", "G: twin"]
+    part = found[(found.classifier == "logistic") & (found.target == "G")]
+    expected = part.pivot(index="fitted on", columns="scored on", values="f1")
+    expected.loc["third", "first"] = np.nan
+    drawn = figure.axes[2].collections[0].get_array()
+    np.testing.assert_array_equal(np.ma.filled(drawn, np.nan), expected)
+    assert ticks(figure.axes[2].get_yticklabels()) == list(sets)
+    assert ticks(figure.axes[2].get_xticklabels()) == list(sets)
+    several = pd.concat([table, table.assign(subject="finetuned")])
+    assert titles(figures.transfer_maps(several))[5] == "finetuned\nV: twin"
 
 
 def test_values_without_intervals_are_drawn():

@@ -29,5 +29,6 @@ from mplib.report.figures.scores import (
     summary_points,
     sweep_curves,
     training_curves,
+    transfer_maps,
 )
 from mplib.report.figures.trees import recovered_trees
