@@ -19,6 +19,18 @@ def training_curves(history: pd.DataFrame) -> Figure:
     return draw(plot, (9, 3.2), **labels)
 
 
+def film_curves(film: pd.DataFrame) -> Figure:
+    """Accuracy, scores and gains at each evaluation of a training, with 95 % bands.
+
+    Args:
+        film: of ``mplib.studies.film.frames``.
+    """
+    clipped = film[["value", "low", "high"]].clip(lower=-1)  # scores have no lower bound
+    plot = curves(film.assign(**clipped), "step", "value", "quantity", so.Band())
+    plot = plot.limit(y=(min(-0.05, clipped.value.min() - 0.05), 1.05))
+    return draw(plot, (8, 4), zero="y", x="optimiser step", y="", color="")
+
+
 def f1_bars(f1: pd.DataFrame) -> Figure:
     """Raw F1 of every source by either classifier, a panel for each target (Table 4)."""
     f1 = f1[f1.target.isin(["V", "G"])]
