@@ -86,6 +86,16 @@ def test_training_curves():
     assert accuracy.get_ylim() == (-0.02, 1.02)
 
 
+def test_film_curves_have_a_band_and_a_floor():
+    one = {"step": [0, 10, 20], "value": [-3, 0.2, 0.8], "low": [-4, 0.1, 0.7], "high": 0.9}
+    rows = [pd.DataFrame(one | {"quantity": name}) for name in ("S_P1", "accuracy")]
+    figure = figures.film_curves(pd.concat(rows))
+    (axis,) = figure.axes
+    assert legend(figure) == ["S_P1", "accuracy"] and len(bands(axis)) == 2
+    assert axis.lines[0].get_ydata().tolist() == [-1, 0.2, 0.8]
+    assert axis.get_ylim() == (-1.05, 1.05)
+
+
 def test_attention_maps_share_one_scale_and_count_from_one():
     small = np.arange(32 * 4).reshape(32, 4) / 1000
     first, second, bar = figures.attention_maps({"a": small, "b": 3 * small}, "size rank").axes
