@@ -96,9 +96,9 @@ def rises(film: pd.DataFrame) -> pd.DataFrame:
         By quantity: its first and last value and the step, between evaluations by a straight line,
         at which it first stands halfway; NaN where the last interval holds the first value.
 
-    >>> rows = {"quantity": "accuracy", "step": [0, 10, 20], "value": [0.0, 0.2, 0.8], "low": 0.1}
+    >>> rows = {"quantity": "accuracy", "step": [0, 10, 20], "value": [0.0, 0.25, 0.75], "low": 0.1}
     >>> rises(pd.DataFrame(rows)).to_dict("records")
-    [{'quantity': 'accuracy', 'first': 0.0, 'last': 0.8, 'halfway': 13.333333333333334}]
+    [{'quantity': 'accuracy', 'first': 0.0, 'last': 0.75, 'halfway': 12.5}]
     """
     rows = []
     for name, part in film.groupby("quantity", sort=False):

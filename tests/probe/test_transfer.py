@@ -86,7 +86,9 @@ def test_the_diagonal_is_the_sets_own_comparison():
     groups = {"a": np.arange(30) // 2, "b": 100 + np.arange(30) // 3}
     table = transfer(dict.fromkeys("ab", (features, heights)), FAST, groups=groups)
     for name, own in groups.items():
-        found = compare({"m": features}, heights, twins=[], groups=own, settings=FAST).f1
+        found = compare(
+            {"m": features}, heights, twins=[], groups=own, controls=(), settings=FAST
+        ).f1
         for target in ("V", "G"):
             expected = found[(found.target == target) & (found.kind == "model")]
             for column in ("f1", "low", "high"):

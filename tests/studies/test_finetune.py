@@ -271,8 +271,9 @@ def filming() -> Film:
     return Film(TASK, loaded, TASK.draw(40, seed=9), twins=2)
 
 
-@pytest.mark.parametrize("stop_after", [3, 4, 7, 11])
-@pytest.mark.parametrize("film", [False, True], ids=["", "filmed"])
+@pytest.mark.parametrize(
+    ("stop_after", "film"), [(3, False), (4, False), (7, False), (11, False), (3, True), (7, True)]
+)
 def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after, film):
     watch = filming() if film else None
     history = train(tmp_path / "unbroken", start=dropping(), watch=watch)

@@ -27,7 +27,7 @@ def film_curves(film: pd.DataFrame) -> Figure:
     """
     clipped = film[["value", "low", "high"]].clip(lower=-1)  # scores have no lower bound
     plot = curves(film.assign(**clipped), "step", "value", "quantity", so.Band())
-    plot = plot.limit(y=(min(-0.05, clipped.value.min() - 0.05), 1.05))
+    plot = plot.limit(y=(min(-0.05, clipped.low.min() - 0.05), 1.05))
     return draw(plot, (8, 4), zero="y", x="optimiser step", y="", color="")
 
 
