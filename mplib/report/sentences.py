@@ -421,7 +421,7 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
                 f"{found.value.median():.2f} in the median setting."
             )
     if undefined := pooled[pooled.quantity.str.startswith("S_P")].value.isna().sum():
-        lines.append(f"{undefined} scores are not defined: the twins leave nothing to be told.")
+        lines.append(f"Scores that the twins leave too little room for, not defined: {undefined}.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
     kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")
     return lines + _say(

@@ -77,9 +77,10 @@ def runs(jobs: Sequence[Job]) -> pd.DataFrame:
 
 
 def _manifest(job: Job) -> dict[str, Any]:
-    """What a run says of itself; empty where it has no results."""
+    """What a run says of itself; empty where it has no results, or those of another notebook."""
     done = job.state in ("finished", "old")
-    return json.loads((job.folder / "manifest.json").read_text()) if done else {}
+    said = json.loads((job.folder / "manifest.json").read_text()) if done else {}
+    return said if said.get("source") == job.notebook.hash else {}
 
 
 def swept(job: Job, jobs: Sequence[Job]) -> dict[str, Any]:

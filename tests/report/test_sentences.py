@@ -376,7 +376,7 @@ def test_summary():
         "twins' in 1 of 2 settings (interval above 0), 0.15 in the median setting.",
         "S_P1: attention tells which statements are useful more than the random twins' in 1 of 2 "
         "settings (interval above 0), 0.10 in the median setting.",
-        "1 scores are not defined: the twins leave nothing to be told.",
+        "Scores that the twins leave too little room for, not defined: 1.",
         "Of all interventions on useful statements, *useful replaced* (theories) changes accuracy "
         "most: -0.400 [-0.500, -0.300].",
     ]
