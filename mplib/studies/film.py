@@ -71,8 +71,11 @@ class Film:
     def _over(self, own: np.ndarray, twins: np.ndarray, ratio: bool) -> Estimate:
         """A difference to the mean of the twins, or the share of what they leave (Eqs 1 and 2)."""
         base = np.vstack([twins.mean(axis=0), twins])
-        room = np.where(1 - base > ROOM, 1 - base, np.nan) if ratio else 1
-        found = (own - base) / room
+        room = 1 - base if ratio else np.ones_like(base)
+        if not room[0, 0] > ROOM:
+            return Estimate(np.nan, np.nan, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):  # halves without room are left out
+            found = (own - base) / room
         return from_halves(found[0], self.plan.groups, found[1:, 0])
 
 

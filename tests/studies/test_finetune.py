@@ -265,6 +265,7 @@ def dropping() -> LoadedModel:
     return wrap(AutoModelForCausalLM.from_config(config).eval())
 
 
+@cache
 def filming() -> Film:
     """Probes forty lists that are not trained on."""
     loaded = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
