@@ -57,6 +57,7 @@ precision: str = "auto"  # of autocast; one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
 evaluations: int = 20  # how often to measure the dev accuracy and save the state;
 # 1 or more
+film: bool = False  # probe the model at each evaluation
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]
@@ -72,6 +73,7 @@ from mplib.report.sentences import training_sentences
 from mplib.stats import accuracy
 from mplib.studies import finetune
 from mplib.studies.checkpoints import checkpoint_folder
+from mplib.studies.film import Film, frames, rises
 from mplib.tasks.task import task_of
 
 run = start_run("01_finetune", globals())
@@ -101,13 +103,28 @@ training = finetune.Training.of(run.parameters)
 name = model if dtype == "float32" else f"{model} in {dtype}"
 about = {"task": chosen.identity, "model": name, "lists": count}
 folder = checkpoint_folder(task, run.parameters)
-history = finetune.finetune(start, parts.train, parts.dev, training, folder, about)
+watch = Film(chosen, start, chosen.splits(count, seed)[1], seed=seed) if film else None
+history = finetune.finetune(
+    start, parts.train, parts.dev, training, folder, about, watch
+)
 run.table("history", history)
 run.figure("training", figures.training_curves(history))
 
 # %% [markdown]
 # The loss of each point is the mean since the point before it. The state with the best development
 # accuracy is the one that is kept.
+
+# %% [markdown]
+# With `film=True` the model is also probed on development problems before the first step and at each
+# evaluation: does the tree come before the accuracy? *Halfway* is the step at which a curve has risen half
+# of its way. Scores are over three random twins, gains over the text, as on the pages of the probe;
+# intervals are over problems of this one training.
+
+# %%
+if film:
+    seen = run.table("film", frames(history))
+    run.figure("film", figures.film_curves(seen))
+    report.show(rises(seen))
 
 # %%
 finetuned = load_model(str(folder), **loading)

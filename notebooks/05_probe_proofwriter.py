@@ -190,6 +190,18 @@ heights = run.table("height_f1", tables.height_table(readings, procedure))
 run.figure("heights", figures.height_curves(heights))
 
 # %% [markdown]
+# ## Transfer
+#
+# Is it the same signal in every case? The classifiers are fitted to one case (rows) and asked about
+# another (columns); on the diagonal, folds of whole theories. Only heights that both cases have are told
+# apart. What the text tells, its positions and lengths, may transfer too, so it stands beside. The figure
+# has the logistic regression, the table the paper's kNN as well.
+
+# %%
+transfer = run.table("transfer", tables.transfer_table(readings, procedure))
+run.figure("transfer", figures.transfer_maps(transfer))
+
+# %% [markdown]
 # ## Demonstrations
 #
 # Accuracy with several numbers of demonstrations (Table 5).

@@ -1,9 +1,9 @@
 """Studies: one question about a model each, answered as tidy tables and arrays.
 
-``finetune`` (with ``training_state`` and ``checkpoints``) trains; ``heads``, ``knockout``,
-``patching`` and ``flow`` are the causal study; ``layers`` selects layers; ``language`` and
-``language_tables`` ask examples in words; ``corruption`` and ``robustness`` change what is told;
-``about`` says what a run costs and needs.
+``finetune`` (with ``training_state`` and ``checkpoints``) trains, ``film`` watches; ``heads``,
+``knockout``, ``patching`` and ``flow`` are the causal study; ``layers`` selects layers;
+``language`` and ``language_tables`` ask examples in words; ``corruption`` and ``robustness`` change
+what is told; ``about`` says what a run costs and needs.
 
 >>> from mplib.studies import knockout
 >>> knockout.windows(layers=3, sizes=[2])

@@ -20,6 +20,10 @@ EVALUATED = 5000
 """Development problems of each evaluation during a finetuning, at most, for the estimate."""
 
 
+FILMED = 256
+"""Development problems that are probed at each evaluation where a training is filmed, at most."""
+
+
 def study_about(
     task: str, parameters: Mapping[str, Any], reads: float, *, by_layer: float = 0, probes: int = 1
 ) -> dict[str, Any]:
@@ -54,9 +58,11 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     typical = task_class(task).typical(parameters)
     mean = sum(typical.lengths) / len(typical.lengths)
     evaluated = parameters["evaluations"] * min(EVALUATED, parameters["lists"] / 100)
+    filmed = parameters["evaluations"] + 1 if parameters.get("film") else 0
     work = {
-        "model": parameters["model"], "vocabulary": typical.vocabulary, "read": evaluated * mean,
-        "longest": max(typical.lengths),
+        "model": parameters["model"], "vocabulary": typical.vocabulary,
+        "read": (evaluated + filmed * FILMED) * mean, "longest": max(typical.lengths),
+        "sets": filmed / 3,
         "trained": parameters["steps"] * parameters["batch_size"] * mean,
     }  # fmt: skip
     makes = checkpoint_files(task, parameters)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,10 @@ from mplib.tasks.task import Task
 
 PARTS = {"attention": "attention", "mlp": "mlp", "layernorm": "norm"}
 """Partial finetuning: the part's name -> what its modules' class names contain."""
+
+
+MEASURED = ("loss", "dev_accuracy", "learning_rate")
+"""Columns of every history, beside the step."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,19 @@ def preview(loaded: LoadedModel, prompts: Prompts, n: int = 3) -> pd.DataFrame:
     })  # fmt: skip
 
 
+class Watch(Protocol):
+    """What looks at a model at each evaluation of its training, in eval mode.
+
+    Attributes:
+        identity: what tells one from another, as JSON; part of the training's identity.
+    """
+
+    identity: dict[str, Any]
+
+    def __call__(self, model: PreTrainedModel) -> dict[str, float]:
+        """Figures for the history, by name; drawing no random numbers of torch's."""
+
+
 def finetune(
     start: LoadedModel,
     train: Prompts,
@@ -124,6 +141,7 @@ def finetune(
     training: Training,
     folder: Path,
     about: dict[str, Any],
+    watch: Watch | None = None,
 ) -> pd.DataFrame:
     """Finetunes a model and saves the best of its states, by development accuracy.
 
@@ -138,15 +156,19 @@ def finetune(
         training: hyperparameters.
         folder: where the checkpoint goes; replaced in one step at the end.
         about: what identifies the training beside its hyperparameters: task, model, data.
+        watch: looks at the model before the first step and at each evaluation; weights are the
+            same without.
 
     Returns:
-        The history: step, loss since the last evaluation, development accuracy, learning rate.
+        The history: step, loss since the last evaluation, development accuracy, learning rate, and
+        what ``watch`` found, which alone has a row for step 0.
 
     Raises:
         InputError: no parameter belongs to the part that should train, the folder is no place for
             a checkpoint, or another process is at another training of it.
     """
-    identity = json.loads(json.dumps({**about, "training": asdict(training)}))
+    watched = {"watched": watch.identity} if watch else {}
+    identity = json.loads(json.dumps({**about, "training": asdict(training), **watched}))
     word = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
     done, partial = _finished(folder, identity), unfinished(folder)
     if done is not None and not partial.is_dir():
@@ -161,7 +183,7 @@ def finetune(
         claim(folder, "the finetuned model")
         settle(folder, SEAL)
         if (done := _finished(folder, identity)) is None:
-            done = _finetune(start, train, dev, training, folder, identity)
+            done = _finetune(start, train, dev, training, folder, identity, watch)
         else:  # a power cut came after the checkpoint, unless the state is of another training
             discard(partial, STATE if read_state(partial, "last", identity) else [])
         return done
@@ -179,7 +201,7 @@ def _finished(folder: Path, identity: dict[str, Any]) -> pd.DataFrame | None:
 
 def _finetune(
     start: LoadedModel, train: Prompts, dev: Prompts, training: Training, folder: Path,
-    identity: dict[str, Any],
+    identity: dict[str, Any], watch: Watch | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Finetunes, alone at its folder."""
     torch.manual_seed(training.seed)
@@ -192,7 +214,7 @@ def _finetune(
     partial = unfinished(folder)
     partial.mkdir(parents=True, exist_ok=True)
     state = TrainingState(partial, identity, weights, optimizer)
-    history = _train(model, wrapped, train, dev, training, state)
+    history = _train(model, wrapped, train, dev, training, state, watch)
     wrapped.eval()
     best = state.load_best()
     final = wrapped.merge_and_unload() if training.trainable == "lora" else model
@@ -202,12 +224,15 @@ def _finetune(
 
 def _train(
     model: PreTrainedModel, wrapped: Any, train: Prompts, dev: Prompts, training: Training,
-    state: TrainingState,
+    state: TrainingState, watch: Watch | None,
 ) -> pd.DataFrame:  # fmt: skip
     """The loop, from the last saved state on; returns the whole history."""
     optimizer, weights = state.optimizer, state.weights
     schedule = get_scheduler(training.schedule, optimizer, training.warmup_steps, training.steps)
     history = state.resume()
+    if watch and not history:
+        wrapped.eval()
+        history.append({"step": 0, **dict.fromkeys(MEASURED, np.nan), **watch(model)})
     if state.step:
         optimizer.step()  # nothing without gradients, but the schedule warns if it comes first
     for _ in range(state.step):
@@ -230,8 +255,8 @@ def _train(
                 wrapped.eval()
                 correct = answers(model, dev).correct
                 loss, rate = float(torch.stack(losses).mean()), schedule.get_last_lr()[0]
-                right = {"dev_accuracy": float(correct.mean())}
-                history.append({"step": step, "loss": loss, **right, "learning_rate": rate})
+                found = dict(zip(MEASURED, (loss, float(correct.mean()), rate), strict=True))
+                history.append({"step": step, **found, **(watch(model) if watch else {})})
                 losses.clear()
                 state.save(step, history)
                 progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{correct.mean():.3f}")

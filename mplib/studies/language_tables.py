@@ -11,10 +11,11 @@ from mplib.models.loading import LoadedModel
 from mplib.probe import scores
 from mplib.probe.published import compare_published, published_language_f1
 from mplib.probe.recovered import recover
+from mplib.probe.transfer import transfer
 from mplib.stats import accuracy, constant_guess
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import height_prefixes
-from mplib.tasks.examples import Example, ExampleSet
+from mplib.tasks.examples import Example, ExampleSet, group_names, joined
 from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
 from mplib.tasks.words import words
@@ -142,6 +143,39 @@ def height_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataF
         seen, of = one.model.features, one.examples
         found = height_prefixes(seen, of.heights, groups=of.groups, settings=settings)
         tables.append(found.assign(**one.about))
+    return _front(tables)
+
+
+def transfer_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
+    """F1 of classifiers fitted to one set and asked about another, by subject.
+
+    Returns:
+        The table of ``mplib.probe.transfer`` for three kinds of features: the model's attention,
+        its first random twin's, and what the text shows.
+    """
+    tables = []
+    for subject in dict.fromkeys(one.subject for one in readings):
+        own = {one.examples.name: one for one in readings if one.subject == subject}
+        sets = [one.examples for one in own.values()]
+        cuts = np.cumsum([len(one.examples) for one in sets])[:-1]
+        texts = np.split(text_features(joined(sets, subject).examples), cuts)
+        # Names of groups may come twice; what is told in two sets under any name is one group.
+        theories = [
+            replace(x, question="", group=x.group and f"{one.name}: {x.group}")
+            for one in sets
+            for x in one.examples
+        ]
+        groups = dict(zip(own, np.split(group_names(theories), cuts), strict=True))
+        kinds = {
+            "model": [one.model.features for one in own.values()],
+            "twin": [one.twins[0] for one in own.values()],
+            "text": [x[:, : one.heights.shape[1]] for x, one in zip(texts, sets, strict=True)],
+        }
+        for kind, features in kinds.items():
+            pairs = zip(features, (one.heights for one in sets), strict=True)
+            given = dict(zip(own, pairs, strict=True))
+            found = transfer(given, procedure.settings, groups=groups)
+            tables.append(found.assign(subject=subject, kind=kind))
     return _front(tables)
 
 

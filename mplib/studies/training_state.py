@@ -39,7 +39,9 @@ class TrainingState:
         """Saves the newest state and, where it is the best so far, the weights."""
         weights = {f"model.{name}": value.detach() for name, value in self.weights.items()}
         is_best = history[-1]["dev_accuracy"] > max(
-            (row["dev_accuracy"] for row in history[:-1]), default=-1.0
+            # At step 0 nothing is measured but what is watched.
+            (row["dev_accuracy"] for row in history[:-1] if row["step"]),
+            default=-1.0,
         )
         if is_best:
             about = {"best_step": step, "dev_accuracy": history[-1]["dev_accuracy"]}

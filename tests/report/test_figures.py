@@ -11,8 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.patches import Polygon
-from planted import comparison, prefixes
+from planted import HEIGHTS, SETTINGS, comparison, prefixes, seen
 
+from mplib.probe.transfer import transfer
 from mplib.report import figures
 from mplib.report.columns import POOLED
 from mplib.report.figures import Flow
@@ -85,6 +86,16 @@ def test_training_curves():
     assert accuracy.get_ylim() == (-0.02, 1.02)
 
 
+def test_film_curves_have_a_band_and_a_floor():
+    one = {"step": [0, 10, 20], "value": [-3, 0.2, 0.8], "low": [-4, 0.1, 0.7], "high": 0.9}
+    rows = [pd.DataFrame(one | {"quantity": name}) for name in ("S_P1", "accuracy")]
+    figure = figures.film_curves(pd.concat(rows))
+    (axis,) = figure.axes
+    assert legend(figure) == ["S_P1", "accuracy"] and len(bands(axis)) == 2
+    assert axis.lines[0].get_ydata().tolist() == [-1, 0.2, 0.8]
+    assert axis.get_ylim() == (-1.05, 1.05)
+
+
 def test_attention_maps_share_one_scale_and_count_from_one():
     small = np.arange(32 * 4).reshape(32, 4) / 1000
     first, second, bar = figures.attention_maps({"a": small, "b": 3 * small}, "size rank").axes
@@ -151,6 +162,24 @@ def test_f1_bars_with_their_intervals():
     by = part.groupby("classifier").ngroups
     centres = np.array([bar.get_y() + bar.get_height() / 2 for bar in axis.patches])
     assert (centres.round().reshape(by, -1) == np.arange(part.source.nunique())).all()
+
+
+def test_transfer_maps_have_a_row_for_what_was_fitted():
+    sets = {name: (seen(0.3, i), HEIGHTS) for i, name in enumerate(("first", "second", "third"))}
+    found = transfer(sets, SETTINGS)
+    table = pd.concat(found.assign(kind=kind, subject="4-shot") for kind in ("model", "twin"))
+    table = table[(table["fitted on"] != "third") | (table["scored on"] != "first")]
+    figure = figures.transfer_maps(table)
+    assert titles(figure)[:4] == ["V: model", "V: twin", "G: model", "G: twin"]
+    part = found[(found.classifier == "logistic") & (found.target == "G")]
+    expected = part.pivot(index="fitted on", columns="scored on", values="f1")
+    expected.loc["third", "first"] = np.nan
+    drawn = figure.axes[2].collections[0].get_array()
+    np.testing.assert_array_equal(np.ma.filled(drawn, np.nan), expected)
+    assert ticks(figure.axes[2].get_yticklabels()) == list(sets)
+    assert ticks(figure.axes[2].get_xticklabels()) == list(sets)
+    several = pd.concat([table, table.assign(subject="finetuned")])
+    assert titles(figures.transfer_maps(several))[5] == "finetuned\nV: twin"
 
 
 def test_values_without_intervals_are_drawn():

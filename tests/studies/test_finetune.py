@@ -29,6 +29,7 @@ from mplib.errors import InputError
 from mplib.models.loading import LoadedModel, load_model, number_tokenizer
 from mplib.models.prompts import Prompts
 from mplib.studies.checkpoints import read_training, require_checkpoint
+from mplib.studies.film import Film
 from mplib.studies.finetune import Training, add_gradients, batch_indices, finetune
 from mplib.tasks.ksmallest import KSmallest
 
@@ -47,10 +48,11 @@ def data(n: int = 300) -> tuple[Prompts, Prompts]:
 
 
 def train(
-    folder: Path, training: Training = QUICK, start: LoadedModel | None = None
-) -> pd.DataFrame:
+    folder: Path, training: Training = QUICK, start: LoadedModel | None = None,
+    watch: Film | None = None,
+) -> pd.DataFrame:  # fmt: skip
     start = start or load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
-    return finetune(start, *data(), training, folder, ABOUT)
+    return finetune(start, *data(), training, folder, ABOUT, watch)
 
 
 def wrap(model) -> LoadedModel:
@@ -224,7 +226,10 @@ def test_the_state_of_another_training_is_not_taken_up(tmp_path):
     assert _same_weights(folder, unbroken)
 
 
-def _interrupted(folder: Path, start: LoadedModel, training: Training, stop_after: int) -> None:
+def _interrupted(
+    folder: Path, start: LoadedModel, training: Training, stop_after: int,
+    watch: Film | None = None,
+) -> None:  # fmt: skip
     """Runs a training until it has used a number of batches, then stops it as Ctrl-C would."""
 
     class Stops:
@@ -244,32 +249,59 @@ def _interrupted(folder: Path, start: LoadedModel, training: Training, stop_afte
 
     prompts, dev = data()
     with pytest.raises(KeyboardInterrupt):
-        finetune(start, Stops(prompts), dev, training, folder, ABOUT)
+        finetune(start, Stops(prompts), dev, training, folder, ABOUT, watch)
 
 
 def _same_weights(one: Path, other: Path) -> bool:
     return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("stop_after", [3, 4, 7, 11])
-def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after):
-    def dropping() -> LoadedModel:
-        """A model with dropout, so that the random numbers must go on where they stopped."""
-        config = copy.deepcopy(
-            load_model("nano", vocabulary=TASK.vocabulary, device="cpu").model.config
-        )
-        config.resid_pdrop = config.embd_pdrop = 0.2
-        torch.manual_seed(1)
-        return wrap(AutoModelForCausalLM.from_config(config).eval())
+def dropping() -> LoadedModel:
+    """A model with dropout, so that the random numbers must go on where they stopped."""
+    loaded = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    config = copy.deepcopy(loaded.model.config)
+    config.resid_pdrop = config.embd_pdrop = 0.2
+    torch.manual_seed(1)
+    return wrap(AutoModelForCausalLM.from_config(config).eval())
 
-    history = train(tmp_path / "unbroken", start=dropping())
-    _interrupted(tmp_path / "broken", dropping(), QUICK, stop_after)
+
+@cache
+def filming() -> Film:
+    """Probes forty lists that are not trained on."""
+    loaded = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    return Film(TASK, loaded, TASK.draw(40, seed=9), twins=2)
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "film"), [(3, False), (4, False), (7, False), (11, False), (3, True), (7, True)]
+)
+def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after, film):
+    watch = filming() if film else None
+    history = train(tmp_path / "unbroken", start=dropping(), watch=watch)
+    _interrupted(tmp_path / "broken", dropping(), QUICK, stop_after, watch)
     assert not (tmp_path / "broken").exists()
     # The model that is handed in again may be any: its state comes from the disk.
     torch.rand(3)
-    resumed = train(tmp_path / "broken", start=dropping())
-    pd.testing.assert_frame_equal(resumed, history)
+    resumed = train(tmp_path / "broken", start=dropping(), watch=filming() if film else None)
+    pd.testing.assert_frame_equal(resumed, history, check_exact=True)
     assert _same_weights(tmp_path / "broken", tmp_path / "unbroken")
+
+
+def test_a_film_changes_nothing_but_the_history(tmp_path):
+    plain = train(tmp_path / "plain", start=dropping())
+    filmed = train(tmp_path / "filmed", start=dropping(), watch=filming())
+    assert _same_weights(tmp_path / "plain", tmp_path / "filmed")
+    assert filmed.step.tolist() == [0, 4, 8, 12]
+    later = filmed[1:].reset_index(drop=True)[plain.columns]
+    pd.testing.assert_frame_equal(later, plain, check_exact=True)
+    assert filmed.loc[0, plain.columns[1:]].isna().all() and filmed.S_P1.notna().all()
+    one, other = (read_training(tmp_path / name) for name in ("plain", "filmed"))
+    assert one["identity"].keys() == {*ABOUT, "training"}, "earlier checkpoints stay valid"
+    assert (one["best_step"], one["dev_accuracy"]) == (other["best_step"], other["dev_accuracy"])
+    again = train(tmp_path / "filmed", watch=filming())
+    pd.testing.assert_frame_equal(again, filmed, check_exact=True)
+    # A training without film has none to give.
+    assert "S_P1" in train(tmp_path / "plain", start=dropping(), watch=filming())
 
 
 # Files that a power cut left short

@@ -22,6 +22,7 @@ from mplib.report.figures.corruption import change_by_bin, corruption_effects
 from mplib.report.figures.flow import Flow, attention_flow, attention_flow_page
 from mplib.report.figures.scores import (
     f1_bars,
+    film_curves,
     gain_points,
     height_curves,
     prefix_curves,
@@ -29,5 +30,6 @@ from mplib.report.figures.scores import (
     summary_points,
     sweep_curves,
     training_curves,
+    transfer_maps,
 )
 from mplib.report.figures.trees import recovered_trees

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import seaborn.objects as so
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mplib.report.columns import swept
-from mplib.report.figures.style import SCORE_NAMES, TARGET_NAMES, curves, draw, rows
+from mplib.report.figures.style import SCORE_NAMES, TARGET_NAMES, curves, draw, panels, rows
 
 
 def training_curves(history: pd.DataFrame) -> Figure:
@@ -16,6 +17,18 @@ def training_curves(history: pd.DataFrame) -> Figure:
     plot = plot.add(so.Line(marker="o")).limit(y1=(-0.02, 1.02))
     labels = {"x": "optimiser step", "y0": "training loss", "y1": "development accuracy"}
     return draw(plot, (9, 3.2), **labels)
+
+
+def film_curves(film: pd.DataFrame) -> Figure:
+    """Accuracy, scores and gains at each evaluation of a training, with 95 % bands.
+
+    Args:
+        film: of ``mplib.studies.film.frames``.
+    """
+    clipped = film[["value", "low", "high"]].clip(lower=-1)  # scores have no lower bound
+    plot = curves(film.assign(**clipped), "step", "value", "quantity", so.Band())
+    plot = plot.limit(y=(min(-0.05, clipped.low.min() - 0.05), 1.05))
+    return draw(plot, (8, 4), zero="y", x="optimiser step", y="", color="")
 
 
 def f1_bars(f1: pd.DataFrame) -> Figure:
@@ -82,6 +95,37 @@ def height_curves(table: pd.DataFrame) -> Figure:
     plot = plot.facet("panel").limit(y=(0, 1.02))
     size = 1 + 2.9 * panel.nunique(), 3.4
     return draw(plot, size, x="first layers used", y="F1: useful or useless")
+
+
+def transfer_maps(table: pd.DataFrame, classifier: str = "logistic") -> Figure:
+    """F1 on one set of what was fitted to another, a panel for each target and kind of features.
+
+    Args:
+        table: of ``mplib.probe.transfer``, with columns subject and kind.
+        classifier: whose F1s are drawn.
+    """
+    table = table[table.classifier == classifier]
+    sets, kinds = (table[name].unique() for name in ("scored on", "kind"))
+    parts = table.groupby(["subject", "target"], sort=False)
+    several = table.subject.nunique() > 1
+    size = 2.6 + (0.4 + 0.6 * len(sets)) * len(kinds), 1.6 + (0.7 + 0.45 * len(sets)) * len(parts)
+    figure, axes = panels(len(kinds), size, len(parts))
+    look = {"vmin": 0, "vmax": 1, "annot": True, "fmt": ".2f", "annot_kws": {"size": "x-small"}}
+    for place, axis in enumerate(axes):
+        (subject, target), part = [*parts][place // len(kinds)]
+        own = part[part.kind == kinds[place % len(kinds)]]
+        cells = own.pivot(index="fitted on", columns="scored on", values="f1")
+        cells = cells.reindex(index=sets, columns=sets)
+        below = place >= len(axes) - len(kinds)
+        sns.heatmap(cells, ax=axis, cmap="viridis", cbar=False, xticklabels=below, **look)
+        name = f"{target}: {own.kind.iloc[0]}"
+        axis.set(title=f"{subject}\n{name}" if several else name, xlabel="", ylabel="")
+        axis.tick_params(length=0)
+        axis.tick_params("y", rotation=0)
+    figure.supxlabel("scored on")
+    figure.supylabel("fitted on")
+    figure.colorbar(axes[0].collections[0], ax=axes, label="F1")
+    return figure
 
 
 def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figure:

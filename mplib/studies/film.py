@@ -1,0 +1,116 @@
+"""A film of a training: what the probe reads at each evaluation. Does the tree come first?"""
+
+import numpy as np
+import pandas as pd
+from transformers import PreTrainedModel
+
+from mplib.models.inference import read, scale_examples, twin_features
+from mplib.models.loading import LoadedModel
+from mplib.probe.knn import ProbeSettings
+from mplib.probe.scores import ROOM, Plan
+from mplib.stats import Estimate, accuracy, from_halves, group_numbers
+from mplib.studies.about import FILMED
+from mplib.tasks.task import Problems, Task
+
+QUANTITIES = ("accuracy", "S_P1", "S_P2", "gain V", "gain G")
+"""What is measured: scores by the paper's kNN, gains over the text by a logistic regression."""
+
+
+class Film:
+    """Probes a model on the same problems at each evaluation of its training.
+
+    ``mplib.studies.finetune`` calls it. Problems, folds, halves and twins stay the same, so that
+    the curves differ by what the training did.
+
+    Args:
+        task: what the model is trained for.
+        start: the model before training; its random twins are the baseline.
+        problems: held-out ones, of which the first ``FILMED`` are probed.
+        twins: random twins, a seed each.
+        seed: of twins, folds and halves.
+    """
+
+    def __init__(
+        self, task: Task, start: LoadedModel, problems: Problems, twins: int = 3, seed: int = 0
+    ) -> None:
+        problems = problems[:FILMED]
+        heights, groups = task.heights(problems), task.groups(problems)
+        self.identity = {"film": {"problems": len(heights), "twins": twins, "seed": seed}}
+        self.scales = task.scales
+        self.prompts, self.choices = task.prompts(problems, start)
+        self.text = task.text_baseline(problems)["text"]
+        settings = ProbeSettings(metric_power=task.metric_power, seed=seed)
+        self.plan = Plan.of(heights, group_numbers(len(heights), groups), settings)
+        blind = twin_features(start.model, self.prompts, twins, seed)
+        self.twins = np.array([self._f1(features) for features in blind])
+
+    def _f1(self, features: np.ndarray) -> np.ndarray:
+        """F1 of V and G, by attention alone and with the text; shape (2, 1 + 2 halves, 2)."""
+        features = scale_examples(features) if self.scales else features
+        joint = np.concatenate([self.text, features], axis=-1)
+        ways = (features, "kNN"), (joint, "logistic")
+        return np.array([self.plan.run(values, by)[:, :2] for values, by in ways])
+
+    def __call__(self, model: PreTrainedModel) -> dict[str, float]:
+        """Each of ``QUANTITIES`` with its 95 % interval over problems, for a row of a history."""
+        given = read(model, self.prompts, choices=self.choices)
+        assert given.answers is not None
+        found: dict[str, Estimate] = {"accuracy": accuracy(given.answers.correct)}
+        own = self._f1(given.features)
+        for place, (score, gain) in enumerate((("S_P1", "gain V"), ("S_P2", "gain G"))):
+            alone, joint = own[..., place]
+            base, joint_base = self.twins[..., place].swapaxes(0, 1)
+            found[score] = self._over(alone, base, ratio=True)
+            found[gain] = self._over(joint, joint_base, ratio=False)
+        return {
+            f"{name}{end}": value
+            for name, one in found.items()
+            for end, value in (("", one.value), (" low", one.low), (" high", one.high))
+        }
+
+    def _over(self, own: np.ndarray, twins: np.ndarray, ratio: bool) -> Estimate:
+        """A difference to the mean of the twins, or the share of what they leave (Eqs 1 and 2)."""
+        base = np.vstack([twins.mean(axis=0), twins])
+        room = 1 - base if ratio else np.ones_like(base)
+        if not room[0, 0] > ROOM:
+            return Estimate(np.nan, np.nan, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):  # halves without room are left out
+            found = (own - base) / room
+        return from_halves(found[0], self.plan.groups, found[1:, 0])
+
+
+def frames(history: pd.DataFrame) -> pd.DataFrame:
+    """The film in a history: a row for each quantity and step, with value, low and high."""
+    parts = []
+    for name in QUANTITIES:
+        part = history[["step", name, f"{name} low", f"{name} high"]]
+        part = part.set_axis(["step", "value", "low", "high"], axis=1)
+        parts.append(part.assign(quantity=name)[["quantity", *part]])
+    return pd.concat(parts, ignore_index=True).dropna(subset="value")
+
+
+def rises(film: pd.DataFrame) -> pd.DataFrame:
+    """When each quantity has risen half of its way: what comes first?
+
+    Args:
+        film: of ``frames``.
+
+    Returns:
+        By quantity: its first and last value and the step, between evaluations by a straight line,
+        at which it first stands halfway; NaN where the last interval holds the first value.
+
+    >>> rows = {"quantity": "accuracy", "step": [0, 10, 20], "value": [0.0, 0.25, 0.75], "low": 0.1}
+    >>> rises(pd.DataFrame(rows)).to_dict("records")
+    [{'quantity': 'accuracy', 'first': 0.0, 'last': 0.75, 'halfway': 12.5}]
+    """
+    rows = []
+    for name, part in film.groupby("quantity", sort=False):
+        value, step = part.value.to_numpy(), part.step.to_numpy()
+        half, halfway = (value[0] + value[-1]) / 2, np.nan
+        if part.low.iloc[-1] > value[0]:
+            place = int((value >= half).argmax())  # not the first one, which lies below
+            near = slice(place - 1, place + 1)
+            halfway = float(np.interp(half, value[near], step[near]))
+        ends = {"first": float(value[0]), "last": float(value[-1])}
+        rows.append({"quantity": name, **ends, "halfway": halfway})
+    return pd.DataFrame(rows)

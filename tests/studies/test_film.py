@@ -1,0 +1,77 @@
+"""The film of a training: its figures are those of the probe, and what comes first is said so."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import predicted_tokens
+
+from mplib.models.inference import attention_features, scale_examples, twin_features
+from mplib.models.loading import load_model
+from mplib.probe.knn import ProbeSettings
+from mplib.probe.scores import compare
+from mplib.studies.film import QUANTITIES, Film, frames, rises
+from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.proofwriter import ProofWriter
+
+
+def history(*rows: dict[str, float]) -> pd.DataFrame:
+    return pd.DataFrame([{"step": 10 * i, **row} for i, row in enumerate(rows)])
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [(KSmallest(3, m=6, pool=20), "nano"), (ProofWriter(cases=("d2 s8 hidden",)), "llama-nano")],
+    ids=["numbers", "theories"],
+)
+def test_a_picture_is_the_probes_own_comparison(task, name):
+    loaded = load_model(name, vocabulary=task.vocabulary, device="cpu")
+    problems = task.splits(3000, seed=0)[1][:16]
+    found = Film(task, loaded, problems, twins=2, seed=4)(loaded.model)
+    prompts, choices = task.prompts(problems, loaded)
+    right = predicted_tokens(loaded.model, prompts, choices=choices) == prompts.answers
+    assert found["accuracy"] == right.mean()
+    scaled = scale_examples if task.scales else np.asarray
+    table = compare(
+        {"model": scaled(attention_features(loaded.model, prompts))}, task.heights(problems),
+        twins=[scaled(values) for values in twin_features(loaded.model, prompts, 2, seed=4)],
+        text={"text": task.text_baseline(problems)["text"]}, groups=task.groups(problems),
+        settings=ProbeSettings(metric_power=task.metric_power, seed=4), controls=(),
+    )  # fmt: skip
+    scores = table.scores[(table.scores.kind == "model") & (table.scores.classifier == "kNN")]
+    gains = table.gains[(table.gains.measure == "F1") & (table.gains.classifier == "logistic")]
+    rows = {**scores.set_index("score").T, **gains.set_index("gain " + gains.target).T}
+    for quantity in QUANTITIES[1:]:
+        own = [found[quantity], found[f"{quantity} low"], found[f"{quantity} high"]]
+        np.testing.assert_allclose(own, [rows[quantity][x] for x in ("value", "low", "high")])
+
+
+def test_where_there_is_one_height_only_usefulness_is_filmed():
+    task = KSmallest(1, m=5, pool=20)
+    loaded = load_model("nano", vocabulary=task.vocabulary, device="cpu")
+    found = Film(task, loaded, task.draw(20, seed=0))(loaded.model)
+    film = frames(history(found, found))
+    assert list(film.quantity.unique()) == ["accuracy", "S_P1", "gain V"]
+    assert film[film.quantity == "S_P1"].step.tolist() == [0, 10]
+
+
+def test_what_rises_first_is_seen_and_what_does_not_rise_is_no_figure():
+    values = {
+        "accuracy": [0, 0, 0.2, 0.8, 0.8],
+        "S_P1": [0.1, 0.9, 0.9, 0.9, 0.9],
+        "S_P2": [-0.2, -0.2, 0.2, 0.6, 0.6],
+        "gain V": [0.02, 0, 0.01, 0, 0.05],
+        "gain G": [0.3, 0.2, 0.1, 0.1, 0.1],
+    }
+    rows = [
+        {
+            f"{name}{end}": of[i] + away
+            for name, of in values.items()
+            for end, away in (("", 0), (" low", -0.05), (" high", 0.05))
+        }
+        for i in range(5)
+    ]
+    film = frames(history(*rows))
+    assert film.low.eq(film.value - 0.05).all() and len(film) == 25
+    found = rises(film).set_index("quantity")
+    np.testing.assert_allclose(found.halfway, [10 * (2 + 1 / 3), 5, 20, np.nan, np.nan])
+    np.testing.assert_allclose(found.loc["S_P2", ["first", "last"]].astype(float), [-0.2, 0.6])
