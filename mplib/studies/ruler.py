@@ -31,6 +31,9 @@ from mplib.tasks.ksmallest import KSmallest
 MIDDLE, SPREAD = 0.5, 0.2
 """Mean and standard deviation of the noise: attention lies between 0 and 1 once it is scaled."""
 
+KEYS = ["source", "target", "measure", "classifier", "over"]
+"""What a score or gain is of, and how it is found."""
+
 
 @dataclass(frozen=True)
 class Ruler:
@@ -39,7 +42,7 @@ class Ruler:
     Attributes:
         task: the k-th smallest.
         training: of the recaller and of the shortcut.
-        place: where the answer stands in the shortcut's lists, from 0 on.
+        place: where the answer stands in the shortcut's lists, counted from 1.
         settings: of the probe; its seed is that of all lists and answers.
         twins: how many random twins.
         gaps: of the planted trees, see ``planted``.
@@ -47,7 +50,7 @@ class Ruler:
 
     task: KSmallest
     training: Training
-    place: int = 3
+    place: int = 4
     settings: ProbeSettings = DEFAULT
     twins: int = 3
     gaps: tuple[float, ...] = ()
@@ -58,8 +61,8 @@ class Ruler:
         Raises:
             InputError: no such place in a list.
         """
-        if not 0 <= self.place < self.task.m:
-            raise InputError(f"place={self.place}: must be 0 to {self.task.m - 1}, one of the list")
+        if not 1 <= self.place <= self.task.m:
+            raise InputError(f"place={self.place}: a list has the places 1 to {self.task.m}")
 
 
 SMALL = Ruler(
@@ -94,13 +97,13 @@ def dealt_answers(lists: np.ndarray, seed: int) -> np.ndarray:
 def arranged(task: KSmallest, lists: np.ndarray, place: int) -> np.ndarray:
     """The lists with the k-th smallest number at one place, changed with the number there.
 
-    >>> arranged(KSmallest(k=2, m=4, pool=16), np.array([[5, 9, 0, 7]]), place=3).tolist()
+    >>> arranged(KSmallest(k=2, m=4, pool=16), np.array([[5, 9, 0, 7]]), place=4).tolist()
     [[7, 9, 0, 5]]
     """
     row = np.arange(len(lists))
     root = (lists == task.answers(lists)[:, None]).argmax(axis=1)
     changed = lists.copy()
-    changed[row, root], changed[row, place] = lists[:, place], lists[row, root]
+    changed[row, root], changed[:, place - 1] = lists[:, place - 1], lists[row, root]
     return changed
 
 
@@ -123,9 +126,7 @@ def planted(
     return {"noise": noise, **{f"planted {gap:g}": noise + gap * tree for gap in gaps}}
 
 
-def taught(
-    start: LoadedModel, lists: np.ndarray, answers: np.ndarray, ruler: Ruler
-) -> LoadedModel:
+def taught(start: LoadedModel, lists: np.ndarray, answers: np.ndarray, ruler: Ruler) -> LoadedModel:
     """A copy of a model, finetuned to give these answers to these lists, known by heart or not."""
     fresh = replace(start, model=copy.deepcopy(start.model))
     prompts, _ = start.write_numbers(lists, answers, ruler.task.pool)
@@ -205,8 +206,8 @@ def _answers(
     """How often each model gives the right number, the dealt one, and the one at the place."""
     task, rows = ruler.task, []
     expected = {
-        f"{task.k}-th smallest": task.answers(lists), "dealt answer": dealt,
-        "number at the place": lists[:, ruler.place],
+        "right answer": task.answers(lists), "dealt answer": dealt,
+        "number at the place": lists[:, ruler.place - 1],
     }  # fmt: skip
     for name, loaded in models.items():
         written = {of: loaded.write_numbers(lists, a, task.pool)[0] for of, a in expected.items()}
@@ -229,8 +230,8 @@ def simulated(seeds: int, ruler: Ruler = SMALL, model: str = "nano", n: int = 12
         n: lists that the recaller learns by heart and all are probed on.
 
     Returns:
-        A row for each seed, source, quantity (``gain V``, ..., ``S_P1``, ...), measure and
-        classifier, with value, low and high.
+        A row for each seed, source, target (of gains ``V``, ``G``; of scores ``S_P1``, ...),
+        measure (F1 or bits; score) and classifier, with value, low and high.
     """
     one = delayed(_simulated)
     # A process each, on one thread: the models are too small to share.
@@ -246,10 +247,9 @@ def _simulated(seed: int, ruler: Ruler, model: str, n: int) -> pd.DataFrame:
     ruler = replace(ruler, settings=replace(ruler.settings, seed=seed))
     start = load_model(model, vocabulary=ruler.task.vocabulary, seed=seed, device="cpu")
     found = measure(ruler, start, ruler.task.draw(n, seed))
-    gains = found.gains.assign(quantity="gain " + found.gains.target)
-    scores = found.scores.assign(quantity=found.scores.score, measure="score")
-    columns = ["source", "quantity", "measure", "classifier", "over", "value", "low", "high"]
-    return pd.concat([gains, scores])[columns].assign(seed=seed)
+    scores = found.scores.rename(columns={"score": "target"}).assign(measure="score")
+    both = pd.concat([found.gains, scores])[[*KEYS, "value", "low", "high"]]
+    return both.assign(seed=seed)
 
 
 def error_rates(figures: pd.DataFrame) -> pd.DataFrame:
@@ -259,16 +259,16 @@ def error_rates(figures: pd.DataFrame) -> pd.DataFrame:
         figures: of ``simulated``.
 
     Returns:
-        A row for each source, quantity, measure and classifier: the mean ``value`` over seeds with
+        A row for each source, target, measure and classifier: the mean ``value`` over seeds with
         its 95 % t-interval, in how many ``seeds`` it is defined, and the share of these in which
         the interval lies ``above`` 0 and ``below`` it; 95 % intervals promise 0.025 each. Shares
         have Wilson's intervals, ``above_low`` and so on.
     """
-    rows, keys = [], ["source", "quantity", "measure", "classifier", "over"]
-    for key, part in figures.dropna(subset="low").groupby(keys, sort=False):
+    rows = []
+    for key, part in figures.dropna(subset="low").groupby(KEYS, sort=False):
         mean, n = part.value.mean(), len(part)
         reach = student.ppf(0.975, n - 1) * part.value.sem() if n > 1 else np.nan
-        row = dict(zip(keys, key, strict=True))
+        row = dict(zip(KEYS, key, strict=True))
         row |= {"value": mean, "low": mean - reach, "high": mean + reach, "seeds": n}
         for side, left in (("above", part.low > 0), ("below", part.high < 0)):
             found = accuracy(left.to_numpy())
