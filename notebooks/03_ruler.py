@@ -41,9 +41,7 @@ seed: int = 0  # of weights, lists, answers, folds and halves; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 place: int = 4  # where the answer stands in the shortcut's lists, counted from 1;
 # 1 or more
-taught_steps: int = (
-    150  # optimiser steps of the recaller and of the shortcut; 1 or more
-)
+taught_steps: int = 150  # optimiser steps of recaller and shortcut; 1 or more
 taught_batch: int = 64  # lists a step; 1 or more
 learning_rate: float = 0.001  # peak learning rate of AdamW; above 0
 seeds: int = 20  # small rulers behind the error rates; 2 or more

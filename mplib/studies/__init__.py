@@ -3,6 +3,7 @@
 ``finetune`` (with ``training_state`` and ``checkpoints``) trains; ``heads``, ``knockout``,
 ``patching`` and ``flow`` are the causal study; ``layers`` selects layers; ``language`` and
 ``language_tables`` ask examples in words; ``corruption`` and ``robustness`` change what is told;
+``ruler`` holds the probe to models whose way is known;
 ``about`` says what a run costs and needs.
 
 >>> from mplib.studies import knockout
