@@ -68,7 +68,7 @@ class Ruler:
 SMALL = Ruler(
     KSmallest(2, m=8, pool=32),
     Training(150, 64, learning_rate=5e-3, warmup_steps=20, evaluations=3, schedule="cosine"),
-    settings=ProbeSettings(fold_seeds=2),
+    settings=ProbeSettings(folds=3, fold_seeds=2),
     gaps=(0.5, 1.0, 2.0),
 )
 """Sizes at which twenty rulers take two minutes, for error rates."""
@@ -231,7 +231,8 @@ def simulated(seeds: int, ruler: Ruler = SMALL, model: str = "nano", n: int = 12
 
     Returns:
         A row for each seed, source, target (of gains ``V``, ``G``; of scores ``S_P1``, ...),
-        measure (F1 or bits; score) and classifier, with value, low and high.
+        measure (F1 or bits; score) and classifier, with value, low, high, and the share of its
+        lists that the seed's recaller knows ``by_heart``.
     """
     one = delayed(_simulated)
     # A process each, on one thread: the models are too small to share.
@@ -249,7 +250,8 @@ def _simulated(seed: int, ruler: Ruler, model: str, n: int) -> pd.DataFrame:
     found = measure(ruler, start, ruler.task.draw(n, seed))
     scores = found.scores.rename(columns={"score": "target"}).assign(measure="score")
     both = pd.concat([found.gains, scores])[[*KEYS, "value", "low", "high"]]
-    return both.assign(seed=seed)
+    heart = found.answers.set_index(["source", "answer"]).share["recaller", "dealt answer"]
+    return both.assign(seed=seed, by_heart=heart)
 
 
 def error_rates(figures: pd.DataFrame) -> pd.DataFrame:
@@ -270,6 +272,7 @@ def error_rates(figures: pd.DataFrame) -> pd.DataFrame:
         reach = student.ppf(0.975, n - 1) * part.value.sem() if n > 1 else np.nan
         row = dict(zip(KEYS, key, strict=True))
         row |= {"value": mean, "low": mean - reach, "high": mean + reach, "seeds": n}
+        row["by_heart"] = part.by_heart.min()
         for side, left in (("above", part.low > 0), ("below", part.high < 0)):
             found = accuracy(left.to_numpy())
             row |= {side: found.value, f"{side}_low": found.low, f"{side}_high": found.high}
