@@ -11,7 +11,9 @@ pytestmark = pytest.mark.statistics
 
 
 def test_gains_of_models_that_do_not_reason_are_not_above_zero():
-    design = replace(SMALL, gaps=(2.0,), settings=replace(SMALL.settings, halves=6, fold_seeds=1))
+    design = replace(
+        SMALL, gaps=(2.0,), own=True, settings=replace(SMALL.settings, halves=6, fold_seeds=1)
+    )
     found = error_rates(simulated(4, design))
     assert found.by_heart.min() > 0.97
     gains = gained(found).set_index(["source", "target"])

@@ -61,7 +61,7 @@ def test_planted_trees_stand_a_gap_apart_in_one_layer_of_the_same_noise():
 
 def test_what_is_taught_is_known_and_probed_on_the_same_lists():
     settings = ProbeSettings(halves=1, fold_seeds=1, folds=2)
-    design = replace(SMALL, settings=settings, twins=2, gaps=(4.0,))
+    design = replace(SMALL, settings=settings, twins=2, gaps=(4.0,), own=True)
     start = load_model("nano", vocabulary=design.task.vocabulary, device="cpu")
     before = {name: values.clone() for name, values in start.model.state_dict().items()}
     lists = design.task.draw(64, seed=0)
