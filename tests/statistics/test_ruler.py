@@ -12,7 +12,7 @@ pytestmark = pytest.mark.statistics
 
 def test_gains_of_models_that_do_not_reason_are_not_above_zero():
     design = replace(
-        SMALL, gaps=(2.0,), own=True, settings=replace(SMALL.settings, halves=6, fold_seeds=1)
+        SMALL, gaps=(2.0,), own=True, settings=replace(SMALL.settings, halves=5, fold_seeds=1)
     )
     found = error_rates(simulated(4, design))
     assert found.by_heart.min() > 0.97
