@@ -33,7 +33,7 @@ pool: int = 512  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
 lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
-examples: int = 512  # test lists probed, and learned by heart, at most; 1 or more
+examples: int = 256  # test lists probed, and learned by heart, at most; 1 or more
 model: str = "tiny"  # the model before any training
 trainable: str = "all"  # finetuning beside which the others stand;
 # one of all, attention, mlp, layernorm, bias, lora
