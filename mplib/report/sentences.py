@@ -129,6 +129,34 @@ def probe_sentences(found: "Comparison") -> list[str]:
     return lines + _say(text.rename(columns={"f1": "value"}), form)
 
 
+def ruler_sentences(answers: pd.DataFrame, rates: pd.DataFrame) -> list[str]:
+    """What models of known ways do, and how often the probe finds a tree in them.
+
+    Args:
+        answers: how often each gives which answer, of ``ruler.measure``.
+        rates: of ``ruler.error_rates``.
+    """
+    lines = []
+    for source, part in answers.groupby("source", sort=False):
+        given = _say(part.assign(value=part.share), "the {answer} in ", "{found}")
+        lines.append(f"{source} gives {', '.join(given)}.")
+    gains = gained(rates)
+    near = rates[(rates.classifier == "kNN") & rates.target.isin(["S_P1", "S_P2"])]
+    what = [*("gain " + gains.target), *(near.target + " over the " + near.over)]
+    told = pd.concat([gains, near]).assign(what=what)
+    for source, part in told.groupby("source", sort=False):
+        shares = _say(part, "{what} above 0 in {above:.0%}, below in {below:.0%}")
+        lines.append(f"{source}, {part.seeds.max()} seeds: {'; '.join(shares)}.")
+    blind = gains[gains.source.isin(["recaller", "shortcut", "noise"])]
+    above, of = (blind.above * blind.seeds).sum(), blind.seeds.sum()
+    return [
+        *lines,
+        f"Without a tree to be found, {above:.0f} of {of} gains lie above 0 ({above / of:.1%}); "
+        f"95 % intervals promise 2.5 %. Every recaller of the {blind.seeds.max()} knows "
+        f"{blind.by_heart.min():.0%} or more of its lists by heart.",
+    ]
+
+
 def probed_sentence(procedure: "Procedure", loaded: "LoadedModel") -> str:
     """Which layers are probed, and which of a hybrid's cannot be."""
     from mplib.studies.layers import write_layers

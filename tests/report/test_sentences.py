@@ -389,3 +389,33 @@ def test_gained_are_v_and_g_in_f1_by_the_logistic_classifier_alone():
     ]  # fmt: skip
     assert set(found.measure) == {"F1"} and set(found.over) == {"text and twins"}
     assert set(found.classifier) == {"logistic"}
+
+
+def test_the_ruler():
+    answers = rows(
+        "source answer share low high",
+        ("recaller", "right answer", 0.1, 0.05, 0.2),
+        ("recaller", "dealt answer", 1.0, 0.97, 1.0),
+        ("shortcut, arranged", "right answer", 0.99, 0.95, 1.0),
+    )
+    gain, score = ("F1", "logistic", "text and twins"), ("score", "kNN", "random twin")
+    rates = rows(
+        "source target measure classifier over value low high seeds above below by_heart",
+        ("recaller", "V", *gain, 0.001, -0.01, 0.01, 20, 0.05, 0.0, 0.99),
+        ("recaller", "V", "bits", *gain[1:], 0.001, -0.01, 0.01, 20, 0.9, 0.9, 0.99),
+        ("recaller", "G", *gain, 0.002, -0.01, 0.01, 20, 0.1, 0.05, 0.99),
+        ("recaller", "S_P1", *score, 0.01, -0.01, 0.03, 20, 0.15, 0.0, 0.99),
+        ("shortcut, arranged", "G", *gain, 0.25, 0.2, 0.3, 20, 1.0, 0.0, 0.99),
+        ("noise", "G", *gain, 0.0, -0.1, 0.1, 10, 0.0, 0.0, 0.99),
+    )
+    assert sentences.ruler_sentences(answers, rates) == [
+        "recaller gives the right answer in 10.0 % [5.0, 20.0], the dealt answer in 100.0 % [97.0, "
+        "100.0].",
+        "shortcut, arranged gives the right answer in 99.0 % [95.0, 100.0].",
+        "recaller, 20 seeds: gain V above 0 in 5%, below in 0%; gain G above 0 in 10%, below in "
+        "5%; S_P1 over the random twin above 0 in 15%, below in 0%.",
+        "shortcut, arranged, 20 seeds: gain G above 0 in 100%, below in 0%.",
+        "noise, 10 seeds: gain G above 0 in 0%, below in 0%.",
+        "Without a tree to be found, 3 of 50 gains lie above 0 (6.0%); 95 % intervals promise "
+        "2.5 %. Every recaller of the 20 knows 99% or more of its lists by heart.",
+    ]
