@@ -1,9 +1,9 @@
 """The probe: classifiers on attention, their scores over baselines, draws of examples.
 
 ``knn`` fits the paper's two classifiers out of fold, ``scores`` compares sources and normalises
-(Eqs 1 and 2), ``published`` is the paper's own protocol quirk by quirk, ``draws`` probes random
-draws of examples, ``transfer`` fits to one set and asks about another. Arrays of features and gold
-heights come in; no model is known here.
+(Eqs 1 and 2), ``text`` lays the text out for them, ``published`` is the paper's own protocol quirk
+by quirk, ``draws`` probes random draws of examples, ``transfer`` fits to one set and asks about
+another. Arrays of features and gold heights come in; no model is known here.
 
 >>> import numpy as np
 >>> heights = np.tile([0, 1, -1, -1], (20, 1))  # a leaf, a root and two useless statements

@@ -14,6 +14,7 @@ import pandas as pd
 from mplib.errors import InputError
 from mplib.probe import knn
 from mplib.probe.knn import DEFAULT, ProbeSettings
+from mplib.probe.text import shown
 from mplib.stats import Estimate, example_weights, group_numbers, weighted_mean
 from mplib.tasks.trees import PADDING, USELESS, ReasoningTree, stack_labels
 
@@ -186,8 +187,8 @@ def recover(
         settings: of the classifiers and intervals.
     """
     heights = stack_labels(trees)
-    sources = {"model": [model], "twin": twins, "text": [text]}
-    sources["joint"] = [np.concatenate([text, model], axis=-1)]
+    sources = {"model": [model], "twin": twins, "text": [shown(text, "logistic")]}
+    sources["joint"] = [shown(text, "logistic", model)]
     read = {
         name: [read_trees(values, heights, groups, settings, "logistic") for values in several]
         for name, several in sources.items()

@@ -25,6 +25,7 @@ from mplib.probe.knn import (
     usefulness,
 )
 from mplib.probe.permutation import permutation_p, permuted
+from mplib.probe.text import shown
 from mplib.stats import band, false_discoveries, from_halves, group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -177,7 +178,7 @@ def compare(
         twins: features of random twins, one a seed.
         text: features of the text alone, by name, shape (examples, statements, features): ``text``,
             what stands there, is part of the gain; others, such as what a reader could compute,
-            stand beside.
+            stand beside. To the logistic regression each is ``shown`` value by value.
         controls: some of ``CONTROLS``.
         groups: group of each example; each its own if None.
         settings: of the classifiers and intervals.
@@ -200,22 +201,16 @@ def compare(
     for values in plain.values():
         same_shape(values, heights)
     enough_groups(groups, settings)
-    sources = dict(plain)
-    if text and "text" in text:
-        for (kind, name), values in plain.items():
-            if kind != "text":
-                joint = "joint" if kind == "model" else "joint twin"
-                together = np.concatenate([text["text"], values], axis=-1)
-                sources[joint, f"text + {name}"] = together
     plan, dealt = Plan.of(heights, groups, settings), {}
     for name in controls if models else ():
         labels = _dealt(CONTROLS[name], heights, groups, rng)
         dealt[name] = Plan.of(labels, groups, settings)
-        sources[name.split()[0], name] = next(iter(models.values()))
     parts: dict[str, list[dict[str, Any]]] = {"f1": [], "scores": [], "gains": []}
     predictions: dict[str, Predictions] = {}
     for classifier in classifiers:
         found = {}
+        sources = _laid_out(plain, text or {}, classifier)
+        sources |= {(name.split()[0], name): next(iter(models.values())) for name in dealt}
         for key, values in sources.items():
             own = dealt.get(key[1], plan)
             told = own.tell(values, classifier)
@@ -233,6 +228,19 @@ def compare(
         p = permutation_p(values, heights, groups, settings)
         tables["f1"].loc[of, "p_permuted"] = tables["f1"].target[of].map(p)
     return Comparison(**tables, predictions=predictions)
+
+
+def _laid_out(
+    plain: Mapping[tuple[str, str], np.ndarray], text: Mapping[str, np.ndarray], classifier: str
+) -> dict[tuple[str, str], np.ndarray]:
+    """All sources as a classifier can use them, and models and twins with the text beside them."""
+    alone, joint = {}, {}
+    for (kind, name), values in plain.items():
+        alone[kind, name] = shown(values, classifier) if kind == "text" else values
+        if kind != "text" and "text" in text:
+            together = shown(text["text"], classifier, values)
+            joint["joint" if kind == "model" else "joint twin", f"text + {name}"] = together
+    return alone | joint
 
 
 def _dealt(

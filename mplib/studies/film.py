@@ -8,6 +8,7 @@ from mplib.models.inference import read, scale_examples, twin_features
 from mplib.models.loading import LoadedModel
 from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import ROOM, Plan
+from mplib.probe.text import shown
 from mplib.stats import Estimate, accuracy, from_halves, group_numbers
 from mplib.studies.about import FILMED
 from mplib.tasks.task import Problems, Task
@@ -47,7 +48,7 @@ class Film:
     def _f1(self, features: np.ndarray) -> np.ndarray:
         """F1 of V and G, by attention alone and with the text; shape (2, 1 + 2 halves, 2)."""
         features = scale_examples(features) if self.scales else features
-        joint = np.concatenate([self.text, features], axis=-1)
+        joint = shown(self.text, "logistic", features)
         ways = (features, "kNN"), (joint, "logistic")
         return np.array([self.plan.run(values, by)[:, :2] for values, by in ways])
 

@@ -146,9 +146,8 @@ def measure(
 ) -> Measured:  # fmt: skip
     """Teaches a recaller and a shortcut, and probes both, noise and others on the same lists.
 
-    On ``arranged`` lists, the shortcut's own, the place tells the root and so does the shortcut's
-    attention. The text has the place as a number, out of which a linear classifier cannot pick one;
-    with ``places named`` the text has a column for each place.
+    On ``arranged`` lists, the shortcut's own, the place tells the root, and so does the shortcut's
+    attention: a trap for the probe, since the text tells the place already.
 
     Args:
         ruler: how they are made and measured.
@@ -164,18 +163,13 @@ def measure(
     models = {
         **(reasoners or {}), "recaller": taught(start, lists, dealt, ruler), "shortcut": shortcut,
     }  # fmt: skip
-    names = np.broadcast_to(np.eye(task.m), (len(lists), task.m, task.m))
-    named = np.concatenate([task.text_baseline(moved)["text"], names], axis=-1)
-    probes = [
-        (models, lists, task.text_baseline(lists)["text"], ruler.gaps),
-        ({"shortcut, arranged": shortcut}, moved, task.text_baseline(moved)["text"], None),
-        ({"shortcut, arranged, places named": shortcut}, moved, named, None),
-    ]
-    probes = probes if ruler.own else probes[:1]
+    probes: list[tuple[Mapping[str, LoadedModel], np.ndarray, tuple[float, ...] | None]]
+    probes = [(models, lists, ruler.gaps)]
+    if ruler.own:
+        probes.append(({"shortcut, arranged": shortcut}, moved, None))
     found = [_probe(ruler, start, *each) for each in probes]
-    # Names of places change nothing that the model does, or that its twins are told by.
-    answers = [_answers(ruler, each, asked, dealt) for each, asked, *_ in probes[:2]]
-    scores = pd.concat([one.scores for one in found[:2]])
+    answers = [_answers(ruler, each, asked, dealt) for each, asked, _ in probes]
+    scores = pd.concat([one.scores for one in found])
     return Measured(
         pd.concat(answers, ignore_index=True),
         scores[scores.kind == "model"].reset_index(drop=True),
@@ -185,7 +179,7 @@ def measure(
 
 def _probe(
     ruler: Ruler, start: LoadedModel, models: Mapping[str, LoadedModel], lists: np.ndarray,
-    text: np.ndarray, gaps: Sequence[float] | None,
+    gaps: Sequence[float] | None,
 ) -> Comparison:  # fmt: skip
     """Compares models, noise and planted trees with twins and text on some lists."""
     task, seed = ruler.task, ruler.settings.seed
@@ -199,8 +193,8 @@ def _probe(
         features |= planted(heights, len(start.attention_layers), gaps, seed)
     twins = twin_features(start.model, prompts, ruler.twins, seed)
     return compare(
-        features, heights, twins=[scale_examples(each) for each in twins], text={"text": text},
-        controls=(), settings=ruler.settings,
+        features, heights, twins=[scale_examples(each) for each in twins],
+        text={"text": task.text_baseline(lists)["text"]}, controls=(), settings=ruler.settings,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from mplib.errors import InputError
 from mplib.probe.knn import (
+    CLASSIFIERS,
     ProbeSettings,
     Told,
     Trials,
@@ -25,7 +26,10 @@ from mplib.probe.knn import (
 from mplib.probe.neighbours import MANY, Neighbours
 from mplib.probe.published import compare_published, published_f1, published_language_f1
 from mplib.probe.scores import compare, compare_prefixes, discoveries, tidy_predictions
+from mplib.probe.text import MANY as MANY_VALUES
+from mplib.probe.text import by_value, shown
 from mplib.stats import band, from_halves
+from mplib.studies.ruler import arranged
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.trees import PADDING, USELESS
 
@@ -254,9 +258,12 @@ def test_the_gain_is_of_text_and_model_over_text_and_twins():
     found = compare(models, heights, twins=twins, text={"text": text}, settings=FAST)
 
     def joint(values: np.ndarray) -> pd.Series:
-        together = {"m": np.concatenate([text, values], axis=-1)}
-        table = compare(together, heights, twins=[], controls=(), settings=FAST).f1
-        return table.set_index(["classifier", "target"]).f1
+        tables = [
+            compare({"m": shown(text, by, values)}, heights, twins=[], controls=(), settings=FAST,
+                    classifiers=[by]).f1
+            for by in CLASSIFIERS
+        ]  # fmt: skip
+        return pd.concat(tables).set_index(["classifier", "target"]).f1
 
     apart = joint(models["model"]) - (joint(twins[0]) + joint(twins[1])) / 2
     gains = found.gains[found.gains.over == "text and twins"]
@@ -267,6 +274,41 @@ def test_the_gain_is_of_text_and_model_over_text_and_twins():
         assert row.against == 2
     plain = gains[(gains.classifier == "logistic") & gains.target.isin(["V", "G"])]
     assert (plain.low > 0).all() and (plain.p < 0.05).all()
+
+
+def test_attention_to_what_the_text_tells_in_the_middle_of_a_number_gains_nothing():
+    """The root stands at one place: a number of the text to which no weight can point."""
+    task, rng = KSmallest(2, m=9, pool=40), np.random.default_rng(0)
+    lists = arranged(task, task.draw(150, seed=0), place=5)
+    heights = task.heights(lists)
+    at_place = (np.arange(9) == 4)[None, :, None]
+    attention, blind = (
+        seen * 0.5 + rng.normal(scale=0.1, size=(150, 9, 2)) for seen in (at_place, 0)
+    )
+    text = task.text_baseline(lists)["text"]
+    found = compare({"m": attention}, heights, twins=[blind], text={"text": text}, settings=FAST)
+    gains = found.gains[(found.gains.classifier == "logistic") & (found.gains.measure == "F1")]
+    gains = gains[gains.over == "text and twins"].set_index("target")
+    assert (abs(gains.value) < 0.02).all()
+    as_numbers = [np.concatenate([text, x], axis=-1) for x in (attention, blind)]
+    fooled = compare({"m": as_numbers[0]}, heights, twins=[as_numbers[1]], settings=FAST).f1
+    of = fooled[fooled.classifier == "logistic"].set_index(["source", "target"]).f1
+    assert of["m", "G"] > of["random twin 0", "G"] + 0.1
+
+
+def test_each_value_of_a_text_has_a_column_unless_they_are_many():
+    rng = np.random.default_rng(0)
+    text = np.stack([rng.integers(3, size=(40, 5)), rng.random((40, 5))], axis=-1)
+    text[3, 4] = np.nan
+    found = by_value(text)
+    assert MANY_VALUES < 200
+    assert found.shape[-1] == 3 + 9
+    assert (
+        np.isnan(found[3, 4]).all() and np.isfinite(np.delete(found.reshape(200, -1), 19, 0)).all()
+    )
+    place = np.nonzero(~np.isnan(text[..., 0]))
+    np.testing.assert_array_equal(found[place][:, :3], np.eye(3)[text[place][:, 0].astype(int)])
+    np.testing.assert_allclose(found[place][:, 3:].sum(axis=1), 1)
 
 
 def test_discoveries_are_controlled_within_each_family():

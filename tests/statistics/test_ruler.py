@@ -17,12 +17,10 @@ def test_gains_of_models_that_do_not_reason_are_not_above_zero():
     found = error_rates(simulated(4, design))
     assert found.by_heart.min() > 0.97
     gains = gained(found).set_index(["source", "target"])
-    blind = gains.loc[["recaller", "shortcut", "noise", "shortcut, arranged, places named"]]
+    blind = gains.loc[["recaller", "shortcut", "noise", "shortcut, arranged"]]
     # Of 32 intervals 0.8 lie above 0 if they hold what they say; three or more with 5 %.
     assert (blind.above * blind.seeds).sum() <= 2, blind
     assert (gains.loc["planted 2"].above == 1).all()
-    # A trap, known: place as a number is no place to a linear classifier.
-    assert gains.loc[("shortcut, arranged", "G")].above == 1
     # The paper's score rises wherever attention repeats the text.
     score = found.query("source == 'shortcut, arranged' and target == 'S_P2'")
     assert (score.value > 0.9).all()

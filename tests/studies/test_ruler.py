@@ -75,15 +75,13 @@ def test_what_is_taught_is_known_and_probed_on_the_same_lists():
     assert given["shortcut", "right answer"] < 0.5
     gains = found.gains.set_index(["source", "target", "measure", "classifier"]).value
     on_plain = {"recaller", "shortcut", "noise", "planted 4"}
-    on_arranged = {"shortcut, arranged", "shortcut, arranged, places named"}
-    assert {*found.gains.source} == on_plain | on_arranged
+    assert {*found.gains.source} == on_plain | {"shortcut, arranged"}
     assert {*found.scores.source} == on_plain | {"shortcut, arranged"}
     assert {*found.scores.kind} == {"model"}
     for target in ("V", "G"):
         assert gains["planted 4", target, "F1", "logistic"] > 0.1
-        assert abs(gains["shortcut, arranged, places named", target, "F1", "logistic"]) < 0.05
-    # Its attention shows the root, and a linear classifier does not find the place in a number.
-    assert gains["shortcut, arranged", "G", "F1", "logistic"] > 0.1
+        # Its attention shows the root, and so does the place in the middle of the list.
+        assert abs(gains["shortcut, arranged", target, "F1", "logistic"]) < 0.05
 
 
 def test_error_rates_count_the_seeds_whose_interval_leaves_zero():
