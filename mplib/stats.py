@@ -148,7 +148,12 @@ def from_halves(values: np.ndarray, groups: int, spread: np.ndarray | None = Non
         variance = both
     reach = student.ppf(0.975, freedom) * variance**0.5 if variance else 3 / groups
     value = float(values[0])
-    p = 2 * student.sf(abs(value) / variance**0.5, freedom) if variance else float(value == 0)
+    # The rule of three is exp(-n x) < 5 %, so this agrees with its interval.
+    p = (
+        2 * student.sf(abs(value) / variance**0.5, freedom)
+        if variance
+        else np.exp(-groups * abs(value))
+    )
     return Tested(value, value - reach, value + reach, float(p), len(apart))
 
 

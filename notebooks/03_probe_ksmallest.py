@@ -101,7 +101,7 @@ gains = run.table(
     "gains", scores.discoveries(found.gains), summary="gains", readme="numbers"
 )
 run.figure("gains", figures.gain_points(gains))
-report.show(gains)
+report.show(report.gains_overview(gains))
 
 # %% [markdown]
 # Rows over *permuted labels* tell how selective the classifiers are (Hewitt and Liang 2019): the same

@@ -100,7 +100,7 @@ report.show(run.table("answers", measured.answers))
 # %%
 gains = run.table("gains", measured.gains)
 run.figure("gains", figures.gain_points(gains))
-report.show(gains)
+report.show(report.gains_overview(gains))
 
 # %% [markdown]
 # Scores over the random twin alone, the paper's, know nothing of the text: they rise wherever attention

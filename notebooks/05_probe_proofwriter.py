@@ -129,6 +129,7 @@ report.show(answers)
 f1, scores, gains = tables.probe_tables(readings, procedure)
 run.table("gains", gains, summary="gains", readme="language")
 run.figure("gains", figures.gain_points(tables.by_set(gains)))
+report.show(report.gains_overview(report.gained(gains)))
 
 # %% [markdown]
 # ## Scores over the random twin
@@ -158,7 +159,7 @@ report.show(tables.f1_overview(f1))
 rules = tables.by_set(gains, "rules alone")
 if len(rules):
     run.figure("rules", figures.gain_points(rules))
-report.show(rules)
+    report.show(report.gains_overview(rules))
 
 # %% [markdown]
 # ## Whole trees

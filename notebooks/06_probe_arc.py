@@ -115,6 +115,7 @@ report.show(answers)
 f1, scores, gains = tables.probe_tables(readings, procedure)
 run.table("gains", gains, summary="gains")
 run.figure("gains", figures.gain_points(tables.by_set(gains)))
+report.show(report.gains_overview(report.gained(gains)))
 
 # %% [markdown]
 # ## Scores over the random twin

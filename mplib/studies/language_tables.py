@@ -9,8 +9,10 @@ import pandas as pd
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.probe import scores
+from mplib.probe.knn import CLASSIFIERS
 from mplib.probe.published import compare_published, published_language_f1
 from mplib.probe.recovered import recover
+from mplib.probe.text import shown
 from mplib.probe.transfer import transfer
 from mplib.stats import accuracy, constant_guess
 from mplib.studies.language import Procedure, Readings, Subject
@@ -158,7 +160,7 @@ def transfer_table(readings: Sequence[Readings], procedure: Procedure) -> pd.Dat
         own = {one.examples.name: one for one in readings if one.subject == subject}
         sets = [one.examples for one in own.values()]
         cuts = np.cumsum([len(one.examples) for one in sets])[:-1]
-        texts = np.split(text_features(joined(sets, subject).examples), cuts)
+        text = text_features(joined(sets, subject).examples)
         # Names of groups may come twice; what is told in two sets under any name is one group.
         theories = [
             replace(x, question="", group=x.group and f"{one.name}: {x.group}")
@@ -166,16 +168,18 @@ def transfer_table(readings: Sequence[Readings], procedure: Procedure) -> pd.Dat
             for x in one.examples
         ]
         groups = dict(zip(own, np.split(group_names(theories), cuts), strict=True))
-        kinds = {
-            "model": [one.model.features for one in own.values()],
-            "twin": [one.twins[0] for one in own.values()],
-            "text": [x[:, : one.heights.shape[1]] for x, one in zip(texts, sets, strict=True)],
-        }
-        for kind, features in kinds.items():
-            pairs = zip(features, (one.heights for one in sets), strict=True)
-            given = dict(zip(own, pairs, strict=True))
-            found = transfer(given, procedure.settings, groups=groups)
-            tables.append(found.assign(subject=subject, kind=kind))
+        for classifier in CLASSIFIERS:
+            texts = zip(np.split(shown(text, classifier), cuts), sets, strict=True)
+            kinds = {
+                "model": [one.model.features for one in own.values()],
+                "twin": [one.twins[0] for one in own.values()],
+                "text": [values[:, : one.heights.shape[1]] for values, one in texts],
+            }
+            for kind, features in kinds.items():
+                pairs = zip(features, (one.heights for one in sets), strict=True)
+                given = dict(zip(own, pairs, strict=True))
+                found = transfer(given, procedure.settings, [classifier], groups=groups)
+                tables.append(found.assign(subject=subject, kind=kind))
     return _front(tables)
 
 

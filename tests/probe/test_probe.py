@@ -377,6 +377,13 @@ def test_halves_that_have_no_figure_are_counted():
     assert np.isnan(from_halves(values[:1], groups=30).low)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.05, 0.2])
+def test_where_all_halves_agree_the_p_value_agrees_with_the_interval(value):
+    found = from_halves(np.full(7, value), groups=30)
+    assert (found.low > 0) == (found.p < 0.05)
+    assert 0 < found.p <= 1
+
+
 def test_a_band_is_wider_than_its_points():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(6, 21))

@@ -1,0 +1,22 @@
+"""Gains as a page shows them."""
+
+import pandas as pd
+
+from mplib.report import gained, gains_overview
+
+
+def test_gains_stand_side_by_side_in_the_order_of_the_table():
+    about = {"over": "text and twins", "measure": "F1", "source": "m"}
+    rows = [
+        about | {"set": name, "classifier": by, "target": target, "value": value}
+        for name in ("short", "a long one")
+        for by in ("kNN", "logistic")
+        for target, value in (("V", 0.5), ("G", -0.25))
+    ]
+    table = pd.DataFrame(rows[:-1]).assign(low=-1, high=1)
+    found = gains_overview(table)
+    assert [*found] == ["set", "classifier", "V", "G"]
+    assert [*found.set] == ["short", "short", "a long one", "a long one"]
+    assert found.V[0] == "+0.500 [-1.000, +1.000]"
+    assert pd.isna(found.G[3])
+    assert gains_overview(gained(table[table.set == "short"])).shape == (1, 3)
