@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mplib.errors import InputError
 from mplib.files import ROOT
 from mplib.stats import Estimate, over_seeds
 
@@ -81,10 +82,18 @@ def each(
 
 
 def figure(task: str, table: str, column: str = "value", /, **chosen: Any) -> Reading:
-    """A figure of the table itself: the chosen rows are one for each seed."""
+    """A figure of the table itself: the chosen rows are one for each seed.
+
+    The reading raises an InputError where kept runs that differ in something else have several.
+    """
 
     def only(part: pd.DataFrame) -> Estimate:
-        (row,) = part.to_dict("records")
+        row, *others = part.to_dict("records")
+        if others:
+            raise InputError(
+                f"{len(part)} kept rows of {table!r} ({', '.join(sorted({*part.run}))}) agree in "
+                f"{chosen} and in the seed: keep runs that differ in these"
+            )
         return Estimate(row[column], row.get("low", np.nan), row.get("high", np.nan))
 
     return each(task, table, only, **chosen)
@@ -156,7 +165,9 @@ class Found:
         """What the interval is over."""
         if len(self.seeds) > 1:
             return f"over {len(self.seeds)} seeds"
-        return "over examples of one run" if np.isfinite(self.estimate.low) else "without an interval"
+        return (
+            "over examples of one run" if np.isfinite(self.estimate.low) else "without an interval"
+        )
 
     def __str__(self) -> str:
         """The figure in words."""

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from mplib.files import ROOT
-from mplib.report.claims import NUMBERS, gain, reached, score, text_f1
 from mplib.report.columns import gained
 from mplib.report.evidence import PROFILES, Evidence, find, kept
 from mplib.report.paper import paper_table
+from mplib.report.readings import NUMBERS, gain, reached, score, text_f1
 from mplib.report.verdicts import leading
 from mplib.stats import Estimate
 
