@@ -101,7 +101,7 @@ CLAIMS = [
         "Tables 2, 5", "A finetuned language model shows more of the tree than demonstrations do",
         [above("S_P1, 8 statements", the.finetuned_less_shown("S_P1"))],
         [above("S_P2", the.finetuned_less_shown("S_P2"))],
-        "a language model finetuned on theories, probed by 05 beside itself",
+        "a language model finetuned on theories, probed beside itself",
     ),
     Claim(
         "Table 3", "Draws of examples whose heights can be read are answered better",

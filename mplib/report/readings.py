@@ -97,13 +97,14 @@ def head_start(
     """By how much one figure leads another on the way through the layers; for ``each``.
 
     The mean, over all prefixes of the layers but the whole, of the share of its last value that the
-    first has reached, less that of the second: one number, for which no layer is chosen.
+    first has reached, less that of the second: one number, for which no layer is chosen. None where
+    a last value is not clear of 0.
     """
 
     def measure(part: pd.DataFrame) -> float:
-        curves = part.pivot(index="layers", columns=by, values=column)
-        curves = curves.reindex(columns=[first, second])
-        shares = (curves / curves.iloc[-1].where(curves.iloc[-1] > 0)).iloc[:-1]
+        curves = part.pivot(index="layers", columns=by, values=[column, "low"])
+        values, low = (curves[one].reindex(columns=[first, second]) for one in (column, "low"))
+        shares = (values / values.iloc[-1].where(low.iloc[-1] > 0)).iloc[:-1]
         return float((shares[first] - shares[second]).mean())
 
     return measure

@@ -138,10 +138,11 @@ def test_a_figure_that_is_not_one_row_is_an_error(tmp_path: Path) -> None:
 def test_a_head_start_is_the_share_that_is_reached() -> None:
     values = {"a": [0.4, 0.6, 0.8], "b": [0.0, 0.2, 0.4]}
     rows = [(name, 1 + i, v) for name, own in values.items() for i, v in enumerate(own)]
-    curves = pd.DataFrame(rows, columns=["score", "layers", "value"])
+    curves = pd.DataFrame(rows, columns=["score", "layers", "value"]).assign(low=0.1)
     assert head_start("a", "b")(curves) == pytest.approx((0.5 + 0.25) / 2)
     assert head_start("b", "a")(curves) == pytest.approx(-(0.5 + 0.25) / 2)
-    assert np.isnan(head_start("a", "b")(curves.replace({0.4: -0.4})[curves.score != "a"]))
+    unclear = curves.assign(low=curves.low.where(curves.score == "a", -0.1))
+    assert np.isnan(head_start("a", "b")(unclear)), "b ends at nothing that is clear of 0"
 
 
 def test_attention_on_the_root_lies_later() -> None:
