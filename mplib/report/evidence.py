@@ -21,7 +21,8 @@ Tables = Callable[[str, str], pd.DataFrame]
 """All rows of a profile's tables of a name that runs of a task kept."""
 
 Reading = Callable[[Tables], pd.DataFrame]
-"""Picks one figure: a row for each seed, with value, low, high and the notebook's folder."""
+"""Picks one figure: a row for each seed, with value, low, high (NaN where there is none) and the
+notebook's folder."""
 
 COLUMNS = ["seed", "value", "low", "high", "run"]
 
@@ -76,7 +77,7 @@ def each(
             one = measure(part)
             one = one if isinstance(one, Estimate) else Estimate(one, np.nan, np.nan)
             found.append({"seed": seed, **one.columns(), "run": part.run.iloc[0]})
-        return pd.DataFrame(found, columns=COLUMNS).dropna(subset="value").set_index("seed")
+        return pd.DataFrame(found, columns=COLUMNS).set_index("seed")
 
     return read
 
@@ -141,19 +142,21 @@ class Found:
     Attributes:
         of: the evidence.
         estimate: mean over seeds with its t-interval, or one run's figure with its own interval.
-        seeds: the seeds that have the figure.
+        asked: how many seeds were run.
+        seeds: those for which the figure is defined.
         runs: folders of ``results/`` that it is from.
     """
 
     of: Evidence
     estimate: Estimate
+    asked: int = 0
     seeds: tuple[int, ...] = ()
     runs: tuple[str, ...] = ()
 
     @property
     def speaks(self) -> str:
-        """``for``, ``against``, ``open`` where the interval holds the bound, or ``missing``."""
-        if not self.seeds:
+        """``for``, ``against``, ``open`` where no interval leaves out the bound, or ``missing``."""
+        if not self.asked:
             return "missing"
         low, high = self.estimate.low - self.of.bound, self.estimate.high - self.of.bound
         if not (low > 0 or high < 0):
@@ -163,8 +166,9 @@ class Found:
     @property
     def over(self) -> str:
         """What the interval is over."""
-        if len(self.seeds) > 1:
-            return f"over {len(self.seeds)} seeds"
+        if self.asked > 1:
+            some = f"{len(self.seeds)} of " if len(self.seeds) < self.asked else ""
+            return f"over {some}{self.asked} seeds"
         return (
             "over examples of one run" if np.isfinite(self.estimate.low) else "without an interval"
         )
@@ -172,20 +176,25 @@ class Found:
     def __str__(self) -> str:
         """The figure in words."""
         if not self.seeds:
-            return self.of.what
+            return f"{self.of.what}: not defined" if self.asked else self.of.what
         if np.isnan(self.estimate.low):
             return f"{self.of.what}: {self.estimate.value:.2f}"
         return f"{self.of.what}: {self.estimate:.2f}"
 
 
 def find(evidence: Evidence, sources: Sequence[Tables]) -> Found:
-    """What the first source that has the figure says."""
+    """What the first source says in which the figure was asked for, be it defined there or not."""
+    pooled = Estimate(np.nan, np.nan, np.nan)
     for tables in sources:
         if len(rows := evidence.reading(tables)):
-            one = Estimate(*rows.iloc[0][["value", "low", "high"]].astype(float))
-            pooled = over_seeds(rows.value) if len(rows) > 1 else one
-            return Found(evidence, pooled, tuple(map(int, rows.index)), tuple(sorted({*rows.run})))
-    return Found(evidence, Estimate(np.nan, np.nan, np.nan))
+            known = rows.dropna(subset="value")
+            if len(rows) == 1:
+                pooled = Estimate(*rows.iloc[0][["value", "low", "high"]].astype(float))
+            elif len(known):
+                pooled = over_seeds(known.value)
+            seeds, runs = map(int, known.index), sorted({*rows.run})
+            return Found(evidence, pooled, len(rows), tuple(seeds), tuple(runs))
+    return Found(evidence, pooled)
 
 
 def verdict(main: Sequence[str], controls: Sequence[str]) -> str:

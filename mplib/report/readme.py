@@ -48,7 +48,7 @@ def numbers_table() -> str:
         found = find(Evidence(name, reading), sources)
         ours = f"{found.estimate:.3f}" if found.seeds else "not defined"
         rows.append((name, theirs.get(quantity, ""), ours))
-        overs |= {found.over} if found.seeds else set()
+        overs |= {found.over} if found.asked else set()
     table = _markdown(pd.DataFrame(rows, columns=["", "paper", "ours"]))
     return f"{table}\n\nIntervals {' and '.join(sorted(overs))}."
 

@@ -13,7 +13,7 @@ RULE = (
     "No verdict and no number on this page is typed by hand. A figure **speaks for** a claim "
     "where its whole 95 % interval lies on the claim's side of 0 (or of a bound that stands "
     "behind it), **against** it where it lies on the other side, and else decides nothing; a "
-    "figure without an interval decides nothing. A claim **holds** where all its main figures "
+    "figure without an interval, or not defined, decides nothing. A claim **holds** where all its main figures "
     "and all its controls speak for it, **holds partly** where not all of them do but a main "
     "one does, **does not hold** where none does and a main one speaks against it, is "
     "**undecided** where none speaks, and **untested** where there is no figure. A control is "
@@ -49,7 +49,7 @@ class Verdict:
     @property
     def number(self) -> str:
         """The main figures that there are."""
-        return "; ".join(f"{one}{_bound(one)}" for one in self.main if one.seeds)
+        return "; ".join(f"{one}{_bound(one)}" for one in self.main if one.asked)
 
     @property
     def control(self) -> str:
@@ -61,7 +61,7 @@ class Verdict:
         """The runs' folders by what the intervals are over."""
         found: dict[str, set[str]] = {}
         for one in (*self.main, *self.controls):
-            if one.seeds:
+            if one.asked:
                 found.setdefault(one.over, set()).update(one.runs)
         return found
 

@@ -65,7 +65,7 @@ def test_an_interval_speaks(
     low: float, high: float, bound: float, below: bool, speaks: str
 ) -> None:
     evidence = Evidence("", figure("", ""), bound, below)
-    assert Found(evidence, Estimate(0.2, low, high), (0,)).speaks == speaks
+    assert Found(evidence, Estimate(0.2, low, high), 1, (0,)).speaks == speaks
     assert Found(evidence, Estimate(0.2, low, high)).speaks == "missing"
 
 
@@ -127,6 +127,19 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     )
     alone = find(falls, [kept("quick", single)]).estimate
     assert alone.low == pytest.approx(0.1 - 0.1 * 2**0.5), "as if the two were independent"
+
+
+def test_what_is_not_defined_is_not_taken_from_elsewhere(tmp_path: Path) -> None:
+    keep(tmp_path, "quick/03", scores=scores(0.9, 0))
+    for seed in (0, 1, 2):
+        keep(tmp_path, f"claims/03/{seed}", scores=scores(np.nan, seed))
+    (one,) = judge([CLAIM], tmp_path)
+    assert (one.word, one.number) == ("undecided", "S_P1: not defined")
+    keep(tmp_path, "claims/03/3", scores=scores(0.5, 3))
+    keep(tmp_path, "claims/03/4", scores=scores(0.7, 4))
+    (one,) = judge([CLAIM], tmp_path)
+    assert one.main[0].estimate == over_seeds([0.5, 0.7])
+    assert one.main[0].over == "over 2 of 5 seeds"
 
 
 def test_a_figure_that_is_not_one_row_is_an_error(tmp_path: Path) -> None:
