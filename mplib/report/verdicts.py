@@ -13,12 +13,12 @@ RULE = (
     "No verdict and no number on this page is typed by hand. A figure **speaks for** a claim "
     "where its whole 95 % interval lies on the claim's side of 0 (or of a bound that stands "
     "behind it), **against** it where it lies on the other side, and else decides nothing; a "
-    "figure without an interval, or not defined, decides nothing. A claim **holds** where all its main figures "
-    "and all its controls speak for it, **holds partly** where not all of them do but a main "
-    "one does, **does not hold** where none does and a main one speaks against it, is "
-    "**undecided** where none speaks, and **untested** where there is no figure. A control is "
-    "what would not be so if something else explained the main figures: that of what attention "
-    "shows is the gain over the text and the random twins' attention.",
+    "figure without an interval, or not defined, decides nothing. A claim **holds** where all "
+    "its main figures and all its controls speak for it, **holds partly** where not all of them "
+    "do but a main one does, **does not hold** where none does and a main one speaks against "
+    "it, is **undecided** where none speaks, and **untested** where there is no figure. A "
+    "control is what would not be so if something else explained the main figures: that of what "
+    "attention shows is the gain over the text and the random twins' attention.",
     "Figures are those of `results/claims`, else of `results/quick`. Over seeds the interval is "
     "a t-interval: with numbers a seed trains a model anew, with theories it draws theories and "
     "demonstrations anew; differences are paired by seed. Of a single run it is over examples, "
