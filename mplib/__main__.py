@@ -121,10 +121,13 @@ def _run_profile(arguments: argparse.Namespace) -> None:
     chosen = None if arguments.cores is None else cores.check(Typed(arguments.cores))
     settings = engine.Engine(chosen, arguments.force, arguments.cluster, _estimate)
     if arguments.command == "book":
-        from mplib.report import families, readme
+        from mplib.report import families, readme, verdicts
         from mplib.runs import pages
 
-        extra = {"speed.md": readme.speed_page(), "families.md": families.families_page()}
+        extra = {
+            "verdicts.md": verdicts.verdicts_page(), "speed.md": readme.speed_page(),
+            "families.md": families.families_page(),
+        }  # fmt: skip
         print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))
     else:
         engine.sweep(profile, settings, dry_run=arguments.dry_run)

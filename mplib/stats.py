@@ -76,6 +76,14 @@ def percentile_interval(values: np.ndarray) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high))
 
 
+def over_seeds(values: ArrayLike) -> Estimate:
+    """Mean over seeds, with its 95 % t-interval; of a single one, the value without an interval."""
+    found = np.asarray(values, dtype=float)
+    mean, n = float(found.mean()), len(found)
+    reach = student.ppf(0.975, n - 1) * found.std(ddof=1) / n**0.5 if n > 1 else np.nan
+    return Estimate(mean, float(mean - reach), float(mean + reach))
+
+
 def group_numbers(n: int, groups: np.ndarray | None) -> np.ndarray:
     """Number of each example's group, shape (n,); each its own if ``groups`` is None.
 

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from scipy.stats import t as student
 
 from mplib.errors import InputError
 from mplib.report.columns import FOUND, POOLED, gained
 from mplib.report.paper import paper_table
 from mplib.runs.profiles import PLUMBING, Job, Profile
-from mplib.stats import Estimate
+from mplib.stats import Estimate, over_seeds
 
 QUANTITIES = (
     "accuracy", "change in accuracy", "gain V", "gain G", "S_P1", "S_P2", "S_P2_root"
@@ -141,9 +140,7 @@ def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:
         known = part.dropna(subset="value")
         row = dict(zip(keys, key, strict=True)) | {"seeds": len(known)}
         if len(known) > 1:
-            mean, spread = known.value.mean(), known.value.std()
-            reach = student.ppf(0.975, len(known) - 1) * spread / len(known) ** 0.5
-            row |= {"value": mean, "low": mean - reach, "high": mean + reach, "spread": spread}
+            row |= over_seeds(known.value).columns() | {"spread": known.value.std()}
         elif len(known):
             row |= known.iloc[0][["value", "low", "high"]].to_dict()
         rows.append(row)

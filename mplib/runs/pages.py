@@ -147,6 +147,8 @@ def _render(book: Path, strict: bool, lock: int) -> Path:
 def keep(profile: Profile) -> list[Path]:
     """Copies the small tables, figures and manifests of a profile's runs into ``results/``.
 
+    No figures of a notebook that has several runs: the tables say it all.
+
     Returns:
         The folders written, one for each run.
 
@@ -165,10 +167,9 @@ def keep(profile: Profile) -> list[Path]:
             for old in [*(folder / name).glob(f"*_{KEYS}"), folder / name]:
                 discard(old, ["manifest.json", "*.csv", "*.png"])
         for job in jobs:
-            target = folder / job.notebook.name
+            target, pictures = folder / job.notebook.name, [*job.folder.glob("figures/*.png")]
             if sum(other.notebook == job.notebook for other in jobs) > 1:
-                target /= job.folder.name
-            pictures = job.folder.glob("figures/*.png")
+                target, pictures = target / job.folder.name, []
             for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:
                 if path.stat().st_size <= KEPT_BYTES:
                     write_atomically(target / path.name, path.read_bytes())

@@ -11,16 +11,20 @@ from planted import comparison
 
 from mplib.report import readme
 from mplib.report.columns import gained
-from mplib.stats import Estimate
+from mplib.stats import Estimate, over_seeds
+
+TASKS = {"numbers": "ksmallest", "language": "proofwriter"}
 
 
-def keep(root: Path, name: str, section: str, **tables: pd.DataFrame) -> None:
-    """Keeps the tables of a run as results of the quick profile that feed a section."""
-    folder = root / "results" / "quick" / name
+def keep(
+    root: Path, name: str, section: str, profile: str = "quick", **tables: pd.DataFrame
+) -> None:
+    """Keeps the tables of a run as results of a profile that feed a section."""
+    folder = root / "results" / profile / name
     folder.mkdir(parents=True)
     for table, rows in tables.items():
         rows.to_csv(folder / f"{table}.csv", index=False)
-    about = {"readme": dict.fromkeys(tables, section)}
+    about = {"task": TASKS[section], "readme": dict.fromkeys(tables, section)}
     (folder / "manifest.json").write_text(json.dumps(about))
 
 
@@ -36,20 +40,26 @@ def said(row: pd.Series, digits: int) -> str:
 
 def test_numbers_stand_beside_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "ROOT", tmp_path)
+    about = {"k": 2, "trainable": "all", "seed": 0}
     rows = [("before", 0.1, 0.0, 0.2), ("finetuned", 0.977, 0.973, 0.981)]
-    accuracy = pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
+    accuracy = pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"]).assign(**about)
     keep(tmp_path, "01", "numbers", accuracy=accuracy)
     found = comparison()
     own = {name: getattr(found, name) for name in ("scores", "gains", "f1")}
-    own = {name: table[table.source != "before"].assign(k=2) for name, table in own.items()}
+    own = {
+        name: table[table.source != "before"].replace("tuned", "finetuned").assign(**about)
+        for name, table in own.items()
+    }
     keep(tmp_path, "03", "numbers", **own)
     keep(tmp_path, "05", "language", accuracy=accuracy.assign(accuracy=0))
-    head, *rows = cells(readme.numbers_table())
+    *table, _, said_below = readme.numbers_table().splitlines()
+    head, *rows = cells("\n".join(table))
     assert head == ["", "paper", "ours"]
     by = {name: (paper, ours) for name, paper, ours in rows}
     assert list(by) == [
         "test accuracy", "gain V over the text", "gain G over the text", "S_P1 (useful or not)",
-        "S_P2 (height, macro)", "S_P2 (root)", "F1 of the text alone",
+        "S_P2 (height, macro)", "S_P2 (root)", "F1 of V by the text alone",
+        "F1 of G by the text alone",
     ]  # fmt: skip
     assert by["test accuracy"] == ("0.994", "0.977 [0.973, 0.981]"), "Table 1, k = 2"
     gain = gained(own["gains"]).set_index("target")
@@ -61,7 +71,16 @@ def test_numbers_stand_beside_the_papers(tmp_path: Path, monkeypatch: pytest.Mon
     assert by["S_P2 (root)"][0] != ""
     text = own["f1"][(own["f1"].source == "text") & (own["f1"].classifier == "kNN")]
     text = text.set_index("target").f1
-    assert by["F1 of the text alone"][1] == f"V {text['V']:.3f}, G {text['G']:.3f}"
+    assert by["F1 of G by the text alone"][1].startswith(f"{text['G']:.3f} [")
+    assert said_below == "Intervals over examples of one run."
+    for seed, share in enumerate((0.9, 0.92, 0.97)):
+        trained = accuracy.assign(accuracy=share, seed=seed)
+        keep(tmp_path, f"01/seed{seed}", "numbers", "claims", accuracy=trained)
+    *table, _, said_below = readme.numbers_table().splitlines()
+    assert dict((name, ours) for name, _, ours in cells("\n".join(table)))["test accuracy"] == (
+        f"{over_seeds([0.9, 0.92, 0.97]):.3f}"
+    )
+    assert said_below == "Intervals over 3 seeds and over examples of one run."
 
 
 def test_theories_have_a_row_for_each_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

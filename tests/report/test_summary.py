@@ -12,6 +12,7 @@ from mplib.errors import InputError
 from mplib.probe.scores import discoveries
 from mplib.report import figures, paper, sentences, summary
 from mplib.report.columns import gained
+from mplib.runs import pages
 from mplib.runs.profiles import Job, Profile
 from mplib.stats import Estimate
 
@@ -213,3 +214,22 @@ def test_interventions_are_told_by_what_they_change() -> None:
 def test_the_papers_tables_are_read() -> None:
     table = paper.paper_table("table4", k=2)
     assert table[(table.source == "finetuned") & (table.quantity == "V")].value.item() == 0.9677
+
+
+def test_runs_of_one_notebook_are_kept_without_pictures(
+    profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Profile.read(profile).jobs
+    for job in jobs:
+        finish(job, accuracy=pd.DataFrame({"accuracy": [job.parameters.get("seed")]}))
+        (job.folder / "figures").mkdir()
+        (job.folder / "figures" / "a.png").write_text("")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    folders = pages.keep(Profile.read(profile))
+    assert [*folders] == [
+        tmp_path / "results" / "mine" / job.notebook.name / ("" if job.gathers else job.folder.name)
+        for job in jobs
+    ]
+    found = {path.name for folder in folders[:-1] for path in folder.iterdir()}
+    assert found == {"accuracy.csv", "manifest.json"}
+    assert (folders[-1] / "a.png").exists(), "of a notebook with one run"

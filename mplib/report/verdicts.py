@@ -1,0 +1,128 @@
+"""A verdict on every claim of the paper, made from what ``results/`` holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mplib.report.claims import CLAIMS, Claim
+from mplib.report.evidence import Found, find, kept, verdict
+
+RULE = (
+    "No verdict and no number on this page is typed by hand. A figure **speaks for** a claim "
+    "where its whole 95 % interval lies on the claim's side of 0 (or of a bound that stands "
+    "behind it), **against** it where it lies on the other side, and else decides nothing; a "
+    "figure without an interval, or not defined, decides nothing. A claim **holds** where all "
+    "its main figures and all its controls speak for it, **holds partly** where not all of them "
+    "do but a main one does, **does not hold** where none does and a main one speaks against "
+    "it, is **undecided** where none speaks, and **untested** where there is no figure. A "
+    "control is what would not be so if something else explained the main figures: that of what "
+    "attention shows is the gain over the text and the random twins' attention.",
+    "Figures are those of `results/claims`, else of `results/quick`. Over seeds the interval is "
+    "a t-interval: with numbers a seed trains a model anew, with theories it draws theories and "
+    "demonstrations anew; differences are paired by seed. Of a single run it is over examples, "
+    "and a difference there takes its two parts as independent. A *head start* is the share of "
+    "its final score that a score has reached by the first layers, less the same of another "
+    "score, averaged over all numbers of layers but the last. Intervals hold each for itself: "
+    "of as many claims one or two would be decided by chance.",
+)
+"""How the page explains itself."""
+
+PASSES = {"for": "passes", "against": "fails", "open": "undecided", "missing": "not run"}
+"""How a control speaks, in words."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with what was found and what follows from it."""
+
+    claim: Claim
+    main: tuple[Found, ...]
+    controls: tuple[Found, ...]
+
+    @property
+    def word(self) -> str:
+        """The verdict, by the rule of ``evidence.verdict`` alone."""
+        return verdict([one.speaks for one in self.main], [one.speaks for one in self.controls])
+
+    @property
+    def number(self) -> str:
+        """The main figures that there are."""
+        return "; ".join(f"{one}{_bound(one)}" for one in self.main if one.asked)
+
+    @property
+    def control(self) -> str:
+        """The controls, with what became of each."""
+        return "; ".join(f"{one}{_bound(one)} ({PASSES[one.speaks]})" for one in self.controls)
+
+    @property
+    def overs(self) -> dict[str, set[str]]:
+        """The runs' folders by what the intervals are over."""
+        found: dict[str, set[str]] = {}
+        for one in (*self.main, *self.controls):
+            if one.asked:
+                found.setdefault(one.over, set()).update(one.runs)
+        return found
+
+    @property
+    def origin(self) -> str:
+        """The runs, and what the intervals are over."""
+        return "; ".join(f"{', '.join(sorted(runs))}: {over}" for over, runs in self.overs.items())
+
+
+def _bound(found: Found) -> str:
+    """The bound, where it is not 0."""
+    of = found.of
+    return f" (bound {'<' if of.below else '>'} {of.bound:g})" if of.bound and found.seeds else ""
+
+
+def judge(claims: Sequence[Claim] = CLAIMS, results: Path | None = None) -> list[Verdict]:
+    """The verdict on each claim.
+
+    Args:
+        claims: those of the paper, if no others are named.
+        results: the folder of all results, the committed ones by default.
+    """
+    sources = {name: kept(name, results) for claim in claims for name in claim.profiles}
+    return [
+        Verdict(claim, *(tuple(find(one, asked) for one in part)
+                         for part in (claim.main, claim.controls)))
+        for claim in claims
+        for asked in [[sources[name] for name in claim.profiles]]
+    ]  # fmt: skip
+
+
+def verdicts_page(results: Path | None = None) -> str:
+    """A page of the book: every claim with its verdict, and what would settle it."""
+    found = judge(results=results)
+    rows = [
+        (one.claim.sentence, f"**{one.word}**", one.number, one.control, one.origin)
+        for one in found
+    ]
+    table = pd.DataFrame(rows, columns=["claim", "verdict", "number", "control", "from"])
+    counts = pd.Series([one.word for one in found]).value_counts()
+    parts = [
+        "# Verdicts",
+        f"What became of {len(found)} claims about reasoning trees in attention, most of them the "
+        f"paper's: {', '.join(f'{n} {word}' for word, n in counts.items())}.",
+        table.replace(r"\|", r"\\|", regex=True).to_markdown(index=False),
+        "## What would settle them",
+        "\n".join(
+            f"- *{one.claim.says}* ({one.word}): {one.claim.settles}."
+            for one in found
+            if one.claim.settles
+        ),
+        "## The rule",
+        *RULE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def leading(results: Path | None = None) -> str:
+    """The claims that matter most, a sentence each, for the README."""
+    return "\n".join(
+        f"- **{one.word}**: {one.claim.sentence}: {one.number or 'no figure yet'}; control: "
+        f"{one.control} *({'; '.join(one.overs) or 'no run'})*."
+        for one in judge([claim for claim in CLAIMS if claim.leads], results)
+    )
