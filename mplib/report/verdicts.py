@@ -53,8 +53,12 @@ class Verdict:
 
     @property
     def control(self) -> str:
-        """The controls, with what became of each."""
-        return "; ".join(f"{one}{_bound(one)} ({PASSES[one.speaks]})" for one in self.controls)
+        """The controls, with what became of each, or of all alike."""
+        said = [f"{one}{_bound(one)}" for one in self.controls]
+        became = [PASSES[one.speaks] for one in self.controls]
+        if len(said) > 1 and len({*became}) == 1:
+            return f"{'; '.join(said)} (all: {became[0]})"
+        return "; ".join(f"{one} ({end})" for one, end in zip(said, became, strict=True))
 
     @property
     def overs(self) -> dict[str, set[str]]:
@@ -122,7 +126,7 @@ def verdicts_page(results: Path | None = None) -> str:
 def leading(results: Path | None = None) -> str:
     """The claims that matter most, a sentence each, for the README."""
     return "\n".join(
-        f"- **{one.word}**: {one.claim.sentence}: {one.number or 'no figure yet'}; control: "
+        f"- {one.claim.sentence}: **{one.word}**, {one.number or 'no figure yet'}; controls: "
         f"{one.control} *({'; '.join(one.overs) or 'no run'})*."
         for one in judge([claim for claim in CLAIMS if claim.leads], results)
     )
