@@ -189,7 +189,9 @@ def band(values: np.ndarray, groups: int, spread: np.ndarray | None = None) -> l
         return found
     shared, _ = ledoit_wolf(apart[:, known] / deviation[known], assume_centered=True)
     scale = np.sqrt(np.diag(shared))
-    draws = multivariate_t(shape=shared / np.outer(scale, scale), df=len(apart), seed=0).rvs(20_000)
+    correlation = shared / np.outer(scale, scale)  # singular where one cut is all there is
+    drawn = multivariate_t(shape=correlation, df=len(apart), seed=0, allow_singular=True)
+    draws = drawn.rvs(20_000)
     factor = np.quantile(abs(draws).max(axis=1), 0.95) / student.ppf(0.975, len(apart))
     return [
         replace(one, low=one.value - factor * reach, high=one.value + factor * reach)

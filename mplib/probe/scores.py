@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mplib.errors import InputError
 from mplib.probe.knn import (
     CLASSIFIERS,
     DEFAULT,
@@ -100,7 +101,11 @@ class Plan:
 
     @classmethod
     def of(cls, heights: np.ndarray, groups: np.ndarray, settings: ProbeSettings) -> "Plan":
-        """The trials for gold heights (examples, statements) and the group of each example."""
+        """The trials for gold heights (examples, statements) and the group of each example.
+
+        Raises:
+            InputError: neither classifier has anything to tell apart.
+        """
         number, rng = int(groups.max()) + 1, np.random.default_rng([settings.seed, 1])
         ways: list[tuple[int, Any]] = [
             (settings.seed + i, slice(None)) for i in range(settings.fold_seeds)
@@ -114,6 +119,9 @@ class Plan:
             return Trials.of(labels, groups, settings, ways) if kinds > 1 else None
 
         both = (trials(usefulness(heights)), trials(useful_heights(heights)))
+        if both == (None, None):
+            alike = "the statements are all useful or all useless, and of one height"
+            raise InputError(f"nothing to tell apart: {alike}; add useless ones, or deeper trees")
         return cls(*both, number, heights.size, settings)
 
     def tell(self, features: np.ndarray, classifier: str) -> list[list[Told]]:

@@ -132,6 +132,10 @@ def _interval(value: float, again: np.ndarray, chance: float = 0) -> tuple[float
     return value - error, value + error
 
 
+BINNED = ["corruption", "score", "from", "to", "draws", "value", "low", "high", "p", "q", "note"]
+"""Columns of ``by_bin``."""
+
+
 def by_bin(
     found: Draws,
     corruption: str,
@@ -189,8 +193,7 @@ def by_bin(
             if not here[known].all():
                 apart = (row["value"] - changes[known].mean()) / np.nanstd(again - whole)
                 row["p"] = 2 * norm.sf(abs(apart))
-    columns = ["corruption", "score", "from", "to", "draws", "value", "low", "high"]
-    table = pd.DataFrame(rows, columns=[*columns, "p", "q", "note"])
+    table = pd.DataFrame(rows, columns=BINNED)
     q = false_discoveries(table.p)
     return table.assign(q=q, corruption=corruption, score=score)
 
@@ -230,7 +233,7 @@ def all_bins(
     for name in corruptions:
         known = found.table[[change(name), "S_P2"]].notna().all(axis=1).any()
         note = {"corruption": name, "score": "S_P2", "draws": 0, "note": "undefined in every draw"}
-        none = pd.DataFrame([note])
+        none = pd.DataFrame([note], columns=BINNED)
         parts.append(by_bin(found, name, bins=bins, seed=seed) if known else none)
     return pd.concat(parts, ignore_index=True)
 

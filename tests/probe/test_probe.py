@@ -548,3 +548,14 @@ def test_the_published_table_normalises_by_the_twins_mean():
         expected = (published_f1(model, heights)[target] - base) / (1 - base)
         np.testing.assert_allclose(table.loc["model", score], expected)
     assert table.loc["random twin (mean)", "S_P1"] == 0
+
+
+def test_statements_that_are_all_alike_are_refused():
+    features = np.random.default_rng(0).random((12, 3, 2))
+    with pytest.raises(InputError, match=r"nothing to tell apart: .* add useless ones"):
+        compare({"m": features}, np.zeros((12, 3), dtype=int), twins=[], settings=FAST)
+
+
+def test_a_band_of_one_cut():
+    values = np.random.default_rng(0).normal(size=(3, 3))
+    assert all(np.isfinite(one.low) for one in band(values, 20))

@@ -11,6 +11,7 @@ from scipy.stats import pearsonr
 from mplib.errors import InputError
 from mplib.probe.draws import change
 from mplib.probe.knn import ProbeSettings
+from mplib.report.figures import change_by_bin
 from mplib.studies.robustness import all_bins, by_bin, correlations, per_example
 
 NAME = "useless negated"
@@ -210,5 +211,7 @@ def test_a_score_that_no_draw_defines_is_a_note_in_the_bins():
     flat = np.where(heights > 0, 0, heights)
     same = {"none": clean}
     found = draw(clean, features, flat, twins=twins, corrupted=same, count=10, sizes=(20, 30))
-    (row,) = all_bins(found, same).to_dict("records")
+    table = all_bins(found, same)
+    assert change_by_bin(table).axes
+    (row,) = table.to_dict("records")
     assert row["draws"] == 0 and "undefined" in row["note"]
