@@ -12,17 +12,20 @@ from mplib.report.evidence import PROFILES, Evidence, find, kept
 from mplib.report.paper import paper_table
 from mplib.report.readings import NUMBERS, gain, reached, score, text_f1
 from mplib.report.verdicts import leading
-from mplib.stats import Estimate
+from mplib.stats import Estimate, over_seeds
 
 
 def _tables(section: str) -> dict[str, pd.DataFrame]:
-    """The quick profile's tables that feed a section of the README, by name."""
-    found = {}
-    for path in sorted((ROOT / "results" / "quick").rglob("manifest.json")):
-        for name, fed in json.loads(path.read_text()).get("readme", {}).items():
-            if fed == section:
-                found[name] = pd.read_csv(path.with_name(f"{name}.csv"))
-    return found
+    """The tables that feed a section of the README, by name, of all seeds of the first profile."""
+    for profile in PROFILES:
+        found: dict[str, list[pd.DataFrame]] = {}
+        for path in sorted((ROOT / "results" / profile).rglob("manifest.json")):
+            for name, fed in json.loads(path.read_text()).get("readme", {}).items():
+                if fed == section:
+                    found.setdefault(name, []).append(pd.read_csv(path.with_name(f"{name}.csv")))
+        if found:
+            break
+    return {name: pd.concat(parts) for name, parts in found.items()}
 
 
 def numbers_table() -> str:
@@ -53,17 +56,21 @@ def numbers_table() -> str:
     return f"{table}\n\nIntervals {' and '.join(sorted(overs))}."
 
 
-def _said(row: Any, digits: int) -> str:
-    """A row's value with its interval, or that there is none."""
-    if pd.isna(row.value):
+def _said(rows: pd.DataFrame) -> str:
+    """A figure with its interval, over seeds where there are several, or that it is not defined."""
+    known = rows.dropna(subset="value")
+    if not len(known):
         return "not defined"
-    return f"{Estimate(row.value, row.low, row.high):.{digits}f}"
+    if len(rows) == 1:
+        return f"{Estimate(*known.iloc[0][['value', 'low', 'high']]):.2f}"
+    some = f" ({len(known)} of {len(rows)} seeds)" if len(known) < len(rows) else ""
+    return f"{over_seeds(known.value):.2f}".replace(" [nan, nan]", "") + some
 
 
 def language_table() -> str:
-    """The quick profile's gains and scores on theories in words, as Markdown."""
+    """Gains and scores on theories in words, as Markdown; of ``claims`` if kept, else of quick."""
     tables = _tables("language")
-    answers, scores = tables["accuracy"].set_index("set").accuracy, tables["scores"]
+    answers, scores = tables["accuracy"].groupby("set").accuracy.mean(), tables["scores"]
     scores = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
     scores = scores[scores.score.isin(["S_P1", "S_P2"])].assign(column=scores.score + " over twins")
     gains = gained(tables["gains"])
@@ -72,8 +79,11 @@ def language_table() -> str:
     for (name, among), part in both.groupby(["set", "among"], sort=False):
         where = "" if among == "all statements" else f", {among}"
         row = {"theories": f"{name}{where}".replace("|", "\\|"), "accuracy": f"{answers[name]:.2f}"}
-        rows.append(row | {one.column: _said(one, 2) for one in part.itertuples()})
-    return _markdown(pd.DataFrame(rows).fillna(""))
+        found = part.groupby("column", sort=False)
+        rows.append(row | {column: _said(of) for column, of in found})
+    seeds = both.seed.nunique()
+    over = f"{seeds} seeds" if seeds > 1 else "examples of one run"
+    return f"{_markdown(pd.DataFrame(rows).fillna(''))}\n\nIntervals over {over}."
 
 
 def _markdown(table: pd.DataFrame) -> str:
