@@ -11,7 +11,7 @@ from planted import comparison
 
 from mplib.report import readme
 from mplib.report.columns import gained
-from mplib.stats import Estimate, over_seeds
+from mplib.stats import Estimate, over_seeds, over_seeds
 
 TASKS = {"numbers": "ksmallest", "language": "proofwriter"}
 
@@ -90,7 +90,7 @@ def test_theories_have_a_row_for_each_set(tmp_path: Path, monkeypatch: pytest.Mo
     own = {name: getattr(found, name) for name in ("scores", "gains")}
     tables = {
         name: pd.concat([
-            table[table.source != "before"].assign(set=one, among=among, subject="4-shot")
+            table[table.source != "before"].assign(set=one, among=among, subject="4-shot", seed=0)
             for one, among in places
         ])
         for name, table in own.items()
@@ -100,7 +100,9 @@ def test_theories_have_a_row_for_each_set(tmp_path: Path, monkeypatch: pytest.Mo
     scores.loc[undefined, ["value", "low", "high"]] = np.nan
     accuracy = pd.DataFrame({"set": ["d1, |S| = 4", "d2"], "accuracy": [0.5, 0.625]})
     keep(tmp_path, "05", "language", accuracy=accuracy, **tables)
-    head, *rows = cells(readme.language_table())
+    *table, _, said_below = readme.language_table().splitlines()
+    assert said_below == "Intervals over examples of one run."
+    head, *rows = cells("\n".join(table))
     assert head == [
         "theories", "accuracy", "gain V", "gain G", "S_P1 over twins", "S_P2 over twins",
     ]  # fmt: skip
@@ -116,3 +118,12 @@ def test_theories_have_a_row_for_each_set(tmp_path: Path, monkeypatch: pytest.Mo
             (r"d1, \|S\| = 4", "0.50"), ("d2", "0.62"), ("d2, rules alone", "0.62"),
         )
     ]  # fmt: skip
+    for seed in (0, 1):
+        again = {name: table.assign(seed=seed) for name, table in tables.items()}
+        again["gains"] = again["gains"].assign(value=[0.25, 0.75][seed])
+        again["scores"] = again["scores"].assign(value=[0.5, np.nan][seed])
+        keep(tmp_path, f"05-{seed}", "language", "claims", accuracy=accuracy, **again)
+    *table, _, said_below = readme.language_table().splitlines()
+    assert said_below == "Intervals over 2 seeds."
+    pooled = f"{over_seeds([0.25, 0.75]):.2f}"
+    assert cells("\n".join(table))[1][2:] == [pooled, pooled, *["0.50 (1 of 2 seeds)"] * 2]
