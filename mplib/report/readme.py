@@ -25,7 +25,7 @@ def _tables(section: str) -> dict[str, pd.DataFrame]:
                     found.setdefault(name, []).append(pd.read_csv(path.with_name(f"{name}.csv")))
         if found:
             break
-    return {name: pd.concat(parts) for name, parts in found.items()}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
 
 
 def numbers_table() -> str:

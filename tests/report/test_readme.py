@@ -11,7 +11,7 @@ from planted import comparison
 
 from mplib.report import readme
 from mplib.report.columns import gained
-from mplib.stats import Estimate, over_seeds, over_seeds
+from mplib.stats import Estimate, over_seeds
 
 TASKS = {"numbers": "ksmallest", "language": "proofwriter"}
 
