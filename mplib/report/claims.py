@@ -224,12 +224,14 @@ CLAIMS = [
         [above("less that of even attention", the.rolled_out(the.to_first_beyond_even))],
         "twelve layers or more",
     ),
-    Claim(
-        "this project", "In training, the tree can be read before the answers are right",
-        [above(f"steps by which {one} comes first", the.steps_before(one))
-         for one in ("S_P1", "S_P2")],
-        [above(f"gain {of}", the.steps_before(f"gain {of}")) for of in "VG"],
-        "a film of a model that trains longer",
+    *(
+        Claim(
+            "this project", f"In training, {what} can be read before the answers are right",
+            [above(f"steps by which {score} comes first", the.steps_before(score))],
+            [above(f"gain {of}", the.steps_before(f"gain {of}"))],
+            "a film of a model that trains longer",
+        )
+        for what, score, of in (("usefulness", "S_P1", "V"), ("heights", "S_P2", "G"))
     ),
 ]  # fmt: skip
 """In the order of the paper's tables and figures."""
