@@ -76,10 +76,22 @@ def percentile_interval(values: np.ndarray) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def over_seeds(values: ArrayLike) -> Estimate:
-    """Mean over seeds, with its 95 % t-interval; of a single one, the value without an interval."""
+def over_seeds(
+    values: ArrayLike, low: ArrayLike = (np.nan,), high: ArrayLike = (np.nan,)
+) -> Estimate:
+    """Mean over seeds, with its 95 % t-interval; of a single one, the value without an interval.
+
+    Seeds that agree do not show how far they could be: then the interval is their own.
+
+    Args:
+        values: the figure of each seed.
+        low: lower ends of their own intervals.
+        high: upper ends.
+    """
     found = np.asarray(values, dtype=float)
     mean, n = float(found.mean()), len(found)
+    if n > 1 and np.ptp(found) < 1e-9:
+        return Estimate(mean, float(np.min(low)), float(np.max(high)))
     reach = student.ppf(0.975, n - 1) * found.std(ddof=1) / n**0.5 if n > 1 else np.nan
     return Estimate(mean, float(mean - reach), float(mean + reach))
 

@@ -191,9 +191,7 @@ def find(evidence: Evidence, sources: Sequence[Tables]) -> Found:
             if len(rows) == 1:
                 pooled = Estimate(*rows.iloc[0][["value", "low", "high"]].astype(float))
             elif len(known):
-                pooled = over_seeds(known.value)
-                if np.ptp(known.value) < 1e-9:  # seeds that agree do not show how far they could be
-                    pooled = Estimate(pooled.value, known.low.min(), known.high.max())
+                pooled = over_seeds(known.value, known.low, known.high)
             seeds, runs = map(int, known.index), sorted({*rows.run})
             return Found(evidence, pooled, len(rows), tuple(seeds), tuple(runs))
     return Found(evidence, pooled)

@@ -64,7 +64,7 @@ def _said(rows: pd.DataFrame) -> str:
     if len(rows) == 1:
         return f"{Estimate(*known.iloc[0][['value', 'low', 'high']]):.2f}"
     some = f" ({len(known)} of {len(rows)} seeds)" if len(known) < len(rows) else ""
-    return f"{over_seeds(known.value):.2f}".replace(" [nan, nan]", "") + some
+    return f"{over_seeds(known.value, known.low, known.high):.2f}".replace(" [nan, nan]", "") + some
 
 
 def language_table() -> str:

@@ -140,7 +140,8 @@ def pool_seeds(figures: pd.DataFrame) -> pd.DataFrame:
         known = part.dropna(subset="value")
         row = dict(zip(keys, key, strict=True)) | {"seeds": len(known)}
         if len(known) > 1:
-            row |= over_seeds(known.value).columns() | {"spread": known.value.std()}
+            pooled = over_seeds(known.value, known.low, known.high)
+            row |= pooled.columns() | {"spread": known.value.std()}
         elif len(known):
             row |= known.iloc[0][["value", "low", "high"]].to_dict()
         rows.append(row)

@@ -32,6 +32,9 @@ RULE = (
 PASSES = {"for": "passes", "against": "fails", "open": "undecided", "missing": "not run"}
 """How a control speaks, in words."""
 
+ALIKE = {"for": "all pass", "against": "all fail", "open": "all undecided", "missing": "none run"}
+"""The same of several controls."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -57,7 +60,7 @@ class Verdict:
         said = [f"{one}{_bound(one)}" for one in self.controls]
         became = [PASSES[one.speaks] for one in self.controls]
         if len(said) > 1 and len({*became}) == 1:
-            return f"{'; '.join(said)} (all: {became[0]})"
+            return f"{'; '.join(said)} ({ALIKE[self.controls[0].speaks]})"
         return "; ".join(f"{one} ({end})" for one, end in zip(said, became, strict=True))
 
     @property
