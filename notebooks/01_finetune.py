@@ -124,7 +124,7 @@ run.figure("training", figures.training_curves(history))
 if film:
     seen = run.table("film", frames(history))
     run.figure("film", figures.film_curves(seen))
-    report.show(rises(seen))
+report.show(rises(seen) if film else pd.DataFrame())
 
 # %%
 finetuned = load_model(str(folder), **loading)

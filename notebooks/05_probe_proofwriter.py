@@ -102,7 +102,7 @@ subjects = [
 dev = task.sets("dev", shot_examples) if layers == "selected" else []
 procedure, chosen, found = language.choose_layers(subjects[0], dev, layers, procedure)
 run.table("layers", chosen)
-sentences.probed_sentence(procedure, start)
+report.bullets(sentences.probed_sentence(procedure, start))
 
 # %% [markdown]
 # ## Answers
@@ -159,7 +159,7 @@ report.show(tables.f1_overview(f1))
 rules = tables.by_set(gains, "rules alone")
 if len(rules):
     run.figure("rules", figures.gain_points(rules))
-    report.show(report.gains_overview(rules))
+report.show(report.gains_overview(rules))
 
 # %% [markdown]
 # ## Whole trees

@@ -25,6 +25,8 @@ def gained(gains: pd.DataFrame) -> pd.DataFrame:
 
 def gains_overview(gains: pd.DataFrame) -> pd.DataFrame:
     """Gains in words for a page: a column for each target, and what tells the rows apart."""
+    if gains.empty:
+        return gains
     keys = ["set", "subject", "among", "source", "measure", "over", "classifier"]
     known = [name for name in keys if name in gains]
     rows = [name for name in known if gains[name].nunique() > 1] or known[:1]

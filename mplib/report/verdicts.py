@@ -84,6 +84,11 @@ def _bound(found: Found) -> str:
     return f" (bound {'<' if of.below else '>'} {of.bound:g})" if of.bound and found.seeds else ""
 
 
+def _breakable(name: str) -> str:
+    """Names of folders that may be broken into lines, lest a column run out of the page."""
+    return name.replace("/", "/<wbr>").replace("_", "_<wbr>")
+
+
 def judge(claims: Sequence[Claim] = CLAIMS, results: Path | None = None) -> list[Verdict]:
     """The verdict on each claim.
 
@@ -104,7 +109,7 @@ def verdicts_page(results: Path | None = None) -> str:
     """A page of the book: every claim with its verdict, and what would settle it."""
     found = judge(results=results)
     rows = [
-        (one.claim.sentence, f"**{one.word}**", one.number, one.control, one.origin)
+        (one.claim.sentence, f"**{one.word}**", one.number, one.control, _breakable(one.origin))
         for one in found
     ]
     table = pd.DataFrame(rows, columns=["claim", "verdict", "number", "control", "from"])
