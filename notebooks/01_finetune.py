@@ -132,7 +132,7 @@ after = accuracy(answers(finetuned.model, test, choices=choices).correct)
 found = {"before": before, "finetuned": after}
 rows = [{"model": name, **each.columns("accuracy")} for name, each in found.items()]
 table = pd.DataFrame(rows).assign(examples=len(test))
-run.table("accuracy", table, summary="accuracy", readme="numbers")
+run.table("accuracy", table, summary="accuracy")
 report.show(table)
 
 # %% [markdown]

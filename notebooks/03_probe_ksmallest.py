@@ -97,9 +97,7 @@ baseline = [scale_examples(values) for values in of_twins]
 # %%
 text = task.text_baseline(numbers)
 found = scores.compare(features, heights, twins=baseline, text=text, settings=settings)
-gains = run.table(
-    "gains", scores.discoveries(found.gains), summary="gains", readme="numbers"
-)
+gains = run.table("gains", scores.discoveries(found.gains), summary="gains")
 run.figure("gains", figures.gain_points(gains))
 report.show(report.gains_overview(gains))
 
@@ -115,7 +113,7 @@ report.show(report.gains_overview(gains))
 # The *computing text* is what one who sorts the list could say of each number: a ceiling.
 
 # %%
-run.table("f1", found.f1, readme="numbers")
+run.table("f1", found.f1)
 run.figure("f1", figures.f1_bars(found.f1))
 
 # %% [markdown]
@@ -126,7 +124,7 @@ run.figure("f1", figures.f1_bars(found.f1))
 # be near 0.
 
 # %%
-run.table("scores", found.scores, summary="scores", readme="numbers")
+run.table("scores", found.scores, summary="scores")
 run.figure("scores", figures.score_points(found.scores))
 report.show(found.scores)
 

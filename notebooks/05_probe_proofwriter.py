@@ -115,7 +115,7 @@ report.bullets(sentences.probed_sentence(procedure, start))
 # %%
 readings = language.read_sets(subjects, sets, procedure)
 answers = tables.accuracy_table(readings)
-run.table("accuracy", answers, summary="accuracy", readme="language")
+run.table("accuracy", answers, summary="accuracy")
 report.show(answers)
 
 # %% [markdown]
@@ -127,7 +127,7 @@ report.show(answers)
 
 # %%
 f1, scores, gains = tables.probe_tables(readings, procedure)
-run.table("gains", gains, summary="gains", readme="language")
+run.table("gains", gains, summary="gains")
 run.figure("gains", figures.gain_points(tables.by_set(gains)))
 report.show(report.gains_overview(report.gained(gains)))
 
@@ -139,7 +139,7 @@ report.show(report.gains_overview(report.gained(gains)))
 
 # %%
 run.table("f1", f1)
-run.table("scores", scores, summary="scores", readme="language")
+run.table("scores", scores, summary="scores")
 run.figure("scores", figures.score_points(tables.by_set(scores)))
 
 # %% [markdown]

@@ -187,8 +187,9 @@ def recover(
         settings: of the classifiers and intervals.
     """
     heights = stack_labels(trees)
-    sources = {"model": [model], "twin": twins, "text": [shown(text, "logistic")]}
-    sources["joint"] = [shown(text, "logistic", model)]
+    told = shown(text, "logistic")
+    sources = {"model": [model], "twin": twins, "text": [told]}
+    sources["joint"] = [np.concatenate([told, model], axis=-1)]
     read = {
         name: [read_trees(values, heights, groups, settings, "logistic") for values in several]
         for name, several in sources.items()

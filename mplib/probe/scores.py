@@ -204,9 +204,8 @@ def compare(
     plain = {
         **{("model", name): values for name, values in models.items()},
         **{("twin", f"random twin {i}"): values for i, values in enumerate(twins)},
-        **{("text", name): values for name, values in (text or {}).items()},
     }
-    for values in plain.values():
+    for values in (*plain.values(), *(text or {}).values()):
         same_shape(values, heights)
     enough_groups(groups, settings)
     plan, dealt = Plan.of(heights, groups, settings), {}
@@ -223,7 +222,7 @@ def compare(
             own = dealt.get(key[1], plan)
             told = own.tell(values, classifier)
             found[key] = own.measures(told, classifier)
-            if key in plain and classifier == "kNN":
+            if key[0] in ("model", "twin", "text") and classifier == "kNN":
                 predictions[key[1]] = own.predictions(heights, told)
         one = _Found(found, plan.groups)
         for name, rows in (("f1", one.f1()), ("scores", one.scores()), ("gains", one.gains())):
@@ -242,13 +241,12 @@ def _laid_out(
     plain: Mapping[tuple[str, str], np.ndarray], text: Mapping[str, np.ndarray], classifier: str
 ) -> dict[tuple[str, str], np.ndarray]:
     """All sources as a classifier can use them, and models and twins with the text beside them."""
-    alone, joint = {}, {}
-    for (kind, name), values in plain.items():
-        alone[kind, name] = shown(values, classifier) if kind == "text" else values
-        if kind != "text" and "text" in text:
-            together = shown(text["text"], classifier, values)
-            joint["joint" if kind == "model" else "joint twin", f"text + {name}"] = together
-    return alone | joint
+    told = {("text", name): shown(values, classifier) for name, values in text.items()}
+    joint = {}
+    for (kind, name), values in plain.items() if "text" in text else ():
+        together = np.concatenate([told["text", "text"], values], axis=-1)
+        joint["joint" if kind == "model" else "joint twin", f"text + {name}"] = together
+    return {**plain, **told, **joint}
 
 
 def _dealt(

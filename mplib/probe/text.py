@@ -37,10 +37,9 @@ def by_value(text: np.ndarray) -> np.ndarray:
     return found
 
 
-def shown(text: np.ndarray, classifier: str, features: np.ndarray | None = None) -> np.ndarray:
-    """The text as a classifier can use it, with other features beside it.
+def shown(text: np.ndarray, classifier: str) -> np.ndarray:
+    """The text as a classifier can use it.
 
     Neighbours are found by the features themselves: more columns would drown the others.
     """
-    text = by_value(text) if classifier == "logistic" else text
-    return text if features is None else np.concatenate([text, features], axis=-1)
+    return by_value(text) if classifier == "logistic" else text

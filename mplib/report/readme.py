@@ -7,25 +7,34 @@ from typing import Any
 import pandas as pd
 
 from mplib.files import ROOT
-from mplib.report.columns import gained
-from mplib.report.evidence import PROFILES, Evidence, find, kept
+from mplib.report.evidence import PROFILES, Evidence, Reading, Tables, find, kept
 from mplib.report.paper import paper_table
-from mplib.report.readings import NUMBERS, gain, reached, score, text_f1
+from mplib.report.readings import NUMBERS, gain, reached, score, text_f1, words
 from mplib.report.verdicts import leading
-from mplib.stats import Estimate, over_seeds
 
 
-def _tables(section: str) -> dict[str, pd.DataFrame]:
-    """The tables that feed a section of the README, by name, of all seeds of the first profile."""
-    for profile in PROFILES:
-        found: dict[str, list[pd.DataFrame]] = {}
-        for path in sorted((ROOT / "results" / profile).rglob("manifest.json")):
-            for name, fed in json.loads(path.read_text()).get("readme", {}).items():
-                if fed == section:
-                    found.setdefault(name, []).append(pd.read_csv(path.with_name(f"{name}.csv")))
-        if found:
-            break
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items()}
+def _sources() -> list[Tables]:
+    """The tables of the profiles that the README quotes, in the order in which they are asked."""
+    return [kept(profile, ROOT / "results") for profile in PROFILES]
+
+
+def _written(
+    asked: dict[str, Reading], digits: int, sources: list[Tables]
+) -> tuple[dict[str, str], set[str]]:
+    """Figures with their intervals, by name, and what the intervals are over."""
+    found = {name: find(Evidence(name, reading), sources) for name, reading in asked.items()}
+    said = {}
+    for name, one in found.items():
+        some = f" ({len(one.seeds)} of {one.asked} seeds)" if len(one.seeds) < one.asked else ""
+        text = f"{one.estimate:.{digits}f}".replace(" [nan, nan]", "")
+        said[name] = text + some if one.seeds else "not defined"
+    overs = {one.over.replace(f"{len(one.seeds)} of ", "") for one in found.values() if one.seeds}
+    return said, overs
+
+
+def _intervals(table: pd.DataFrame, overs: set[str]) -> str:
+    """A table as Markdown, and below it what its intervals are over."""
+    return f"{_markdown(table)}\n\nIntervals {' and '.join(sorted(overs))}."
 
 
 def numbers_table() -> str:
@@ -45,45 +54,27 @@ def numbers_table() -> str:
         "F1 of V by the text alone": ("", text_f1("V")),
         "F1 of G by the text alone": ("", text_f1("G")),
     }
-    sources = [kept(profile, ROOT / "results") for profile in PROFILES]
-    rows, overs = [], set()
-    for name, (quantity, reading) in asked.items():
-        found = find(Evidence(name, reading), sources)
-        ours = f"{found.estimate:.3f}" if found.seeds else "not defined"
-        rows.append((name, theirs.get(quantity, ""), ours))
-        overs |= {found.over} if found.asked else set()
-    table = _markdown(pd.DataFrame(rows, columns=["", "paper", "ours"]))
-    return f"{table}\n\nIntervals {' and '.join(sorted(overs))}."
-
-
-def _said(rows: pd.DataFrame) -> str:
-    """A figure with its interval, over seeds where there are several, or that it is not defined."""
-    known = rows.dropna(subset="value")
-    if not len(known):
-        return "not defined"
-    if len(rows) == 1:
-        return f"{Estimate(*known.iloc[0][['value', 'low', 'high']]):.2f}"
-    some = f" ({len(known)} of {len(rows)} seeds)" if len(known) < len(rows) else ""
-    return f"{over_seeds(known.value, known.low, known.high):.2f}".replace(" [nan, nan]", "") + some
+    said, overs = _written({name: reading for name, (_, reading) in asked.items()}, 3, _sources())
+    rows = [(name, theirs.get(of, ""), said[name]) for name, (of, _) in asked.items()]
+    return _intervals(pd.DataFrame(rows, columns=["", "paper", "ours"]), overs)
 
 
 def language_table() -> str:
     """Gains and scores on theories in words, as Markdown; of ``claims`` if kept, else of quick."""
-    tables = _tables("language")
-    answers, scores = tables["accuracy"].groupby("set").accuracy.mean(), tables["scores"]
-    scores = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
-    scores = scores[scores.score.isin(["S_P1", "S_P2"])].assign(column=scores.score + " over twins")
-    gains = gained(tables["gains"])
-    both = pd.concat([gains.assign(column="gain " + gains.target), scores])
-    rows = []
-    for (name, among), part in both.groupby(["set", "among"], sort=False):
-        where = "" if among == "all statements" else f", {among}"
-        row = {"theories": f"{name}{where}".replace("|", "\\|"), "accuracy": f"{answers[name]:.2f}"}
-        found = part.groupby("column", sort=False)
-        rows.append(row | {column: _said(of) for column, of in found})
-    seeds = both.seed.nunique()
-    over = f"{seeds} seeds" if seeds > 1 else "examples of one run"
-    return f"{_markdown(pd.DataFrame(rows).fillna(''))}\n\nIntervals over {over}."
+    sources = _sources()
+    tables = next(one for one in sources if len(one("proofwriter", "gains")))
+    gains, answers = tables("proofwriter", "gains"), tables("proofwriter", "accuracy")
+    rows, overs = [], set()
+    for chosen in gains[["set", "among", "subject"]].drop_duplicates().to_dict("records"):
+        asked = {f"gain {of}": words.gain(of, **chosen) for of in "VG"}
+        asked |= {f"{of} over twins": words.score(of, **chosen) for of in ("S_P1", "S_P2")}
+        said, over = _written(asked, 2, sources)
+        where = "" if chosen["among"] == "all statements" else f", {chosen['among']}"
+        share = answers.accuracy[answers["set"] == chosen["set"]].mean()
+        theories = f"{chosen['set']}{where}".replace("|", "\\|")
+        rows.append({"theories": theories, "accuracy": f"{share:.2f}", **said})
+        overs |= over
+    return _intervals(pd.DataFrame(rows), overs)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -96,7 +96,8 @@ def judge(claims: Sequence[Claim] = CLAIMS, results: Path | None = None) -> list
         claims: those of the paper, if no others are named.
         results: the folder of all results, the committed ones by default.
     """
-    sources = {name: kept(name, results) for claim in claims for name in claim.profiles}
+    profiles = {name for claim in claims for name in claim.profiles}
+    sources = {name: kept(name, results) for name in profiles}
     return [
         Verdict(claim, *(tuple(find(one, asked) for one in part)
                          for part in (claim.main, claim.controls)))

@@ -66,7 +66,6 @@ class Run:
     inputs: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     summary: dict[str, str] = field(default_factory=dict)
-    readme: dict[str, str] = field(default_factory=dict)
 
     @property
     def partial(self) -> Path:
@@ -74,12 +73,7 @@ class Run:
         return self.folder.with_name(f".{self.folder.name}.partial")
 
     def table(
-        self,
-        name: str,
-        table: "pd.DataFrame",
-        *,
-        summary: str | None = None,
-        readme: str | None = None,
+        self, name: str, table: "pd.DataFrame", *, summary: str | None = None
     ) -> "pd.DataFrame":
         """Saves a tidy table as CSV with the run's parameters as columns; returns it without.
 
@@ -87,11 +81,9 @@ class Run:
             name: of the file, without its suffix.
             table: a row for each figure.
             summary: the kind of figures that the summary of all runs takes from it, if any.
-            readme: the section of the README that is written from it, if any.
         """
-        for uses, use in ((self.summary, summary), (self.readme, readme)):
-            if use:
-                uses[name] = use
+        if summary:
+            self.summary[name] = summary
         scalars = {
             key: value
             for key, value in self.parameters.items()
@@ -136,7 +128,6 @@ class Run:
             "inputs": self.inputs,
             **{key: self.about[key] for key in ("task", "label", "work") if key in self.about},
             "summary": self.summary,
-            "readme": self.readme,
             "tables": sorted(path.name for path in self.partial.glob("*.csv")),
             "files": listing(self.partial),
             "seconds": seconds,

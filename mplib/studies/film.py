@@ -39,7 +39,7 @@ class Film:
         self.identity = {"film": {"problems": len(heights), "twins": twins, "seed": seed}}
         self.scales = task.scales
         self.prompts, self.choices = task.prompts(problems, start)
-        self.text = task.text_baseline(problems)["text"]
+        self.text = shown(task.text_baseline(problems)["text"], "logistic")
         settings = ProbeSettings(metric_power=task.metric_power, seed=seed)
         self.plan = Plan.of(heights, group_numbers(len(heights), groups), settings)
         blind = twin_features(start.model, self.prompts, twins, seed)
@@ -48,7 +48,7 @@ class Film:
     def _f1(self, features: np.ndarray) -> np.ndarray:
         """F1 of V and G, by attention alone and with the text; shape (2, 1 + 2 halves, 2)."""
         features = scale_examples(features) if self.scales else features
-        joint = shown(self.text, "logistic", features)
+        joint = np.concatenate([self.text, features], axis=-1)
         ways = (features, "kNN"), (joint, "logistic")
         return np.array([self.plan.run(values, by)[:, :2] for values, by in ways])
 

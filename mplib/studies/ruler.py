@@ -17,14 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
-from scipy.stats import t as student
 
 from mplib.errors import InputError
 from mplib.models.inference import all_answers, attention_features, scale_examples, twin_features
 from mplib.models.loading import LoadedModel, load_model
 from mplib.probe.knn import DEFAULT, ProbeSettings
 from mplib.probe.scores import Comparison, compare
-from mplib.stats import accuracy
+from mplib.stats import accuracy, over_seeds
 from mplib.studies.finetune import Training, finetune
 from mplib.tasks.ksmallest import KSmallest
 
@@ -263,10 +262,8 @@ def error_rates(figures: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, part in figures.dropna(subset="low").groupby(KEYS, sort=False):
-        mean, n = part.value.mean(), len(part)
-        reach = student.ppf(0.975, n - 1) * part.value.sem() if n > 1 else np.nan
-        row = dict(zip(KEYS, key, strict=True))
-        row |= {"value": mean, "low": mean - reach, "high": mean + reach, "seeds": n}
+        row = dict(zip(KEYS, key, strict=True)) | {"seeds": len(part)}
+        row |= over_seeds(part.value, part.low, part.high).columns()
         row["by_heart"] = part.by_heart.min()
         for side, left in (("above", part.low > 0), ("below", part.high < 0)):
             found = accuracy(left.to_numpy())

@@ -259,9 +259,10 @@ def test_the_gain_is_of_text_and_model_over_text_and_twins():
 
     def joint(values: np.ndarray) -> pd.Series:
         tables = [
-            compare({"m": shown(text, by, values)}, heights, twins=[], controls=(), settings=FAST,
-                    classifiers=[by]).f1
+            compare({"m": np.concatenate([told, values], axis=-1)}, heights, twins=[],
+                    controls=(), settings=FAST, classifiers=[by]).f1
             for by in CLASSIFIERS
+            for told in [shown(text, by)]
         ]  # fmt: skip
         return pd.concat(tables).set_index(["classifier", "target"]).f1
 

@@ -24,8 +24,7 @@ def keep(
     folder.mkdir(parents=True)
     for table, rows in tables.items():
         rows.to_csv(folder / f"{table}.csv", index=False)
-    about = {"task": TASKS[section], "readme": dict.fromkeys(tables, section)}
-    (folder / "manifest.json").write_text(json.dumps(about))
+    (folder / "manifest.json").write_text(json.dumps({"task": TASKS[section]}))
 
 
 def cells(table: str) -> list[list[str]]:

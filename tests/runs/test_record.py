@@ -34,7 +34,7 @@ def test_the_key_depends_on_values_not_on_how_they_are_given() -> None:
 
 def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
     run = record.start_run(NOTEBOOK.name, scope)
-    run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}), summary="scores", readme="numbers")
+    run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}), summary="scores")
     run.figure("plot", plt.figure())
     assert not run.folder.exists()
     run.finish()
@@ -48,7 +48,6 @@ def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
     assert (manifest["task"], manifest["label"]) == ("ksmallest", "k-th smallest of 16")
     assert manifest["work"]["longest"] == 16
     assert manifest["summary"] == {"scores": "scores"}
-    assert manifest["readme"] == {"scores": "numbers"}
 
 
 def test_a_failing_run_leaves_the_earlier_results(scope: dict[str, object]) -> None:
