@@ -299,9 +299,9 @@ def _train(
 def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndarray:
     """Indices of one batch, known from the step alone: every epoch is a new permutation.
 
-    Within it, ``POOL`` batches at a time are sorted by length, so that a batch is padded to examples
-    like its own; they come in the order in which their first examples were drawn. Examples of one
-    length stay as they were drawn, and so does a batch of two epochs.
+    Within it, ``POOL`` batches at a time are sorted by length, so that hardly anything is padding;
+    they come in the order in which their first examples were drawn. Examples of one length stay as
+    they were drawn, and so does a batch that lies in two epochs.
 
     Args:
         lengths: tokens of each training example, shape (examples,).
@@ -336,7 +336,7 @@ def autocasts(model: PreTrainedModel, precision: str) -> bool:
     if model.device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     # Earlier versions of torch have no public way to ask.
-    has = getattr(torch.cpu, "get_capabilities", dict)()
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     native = has.get("avx512_bf16") or has.get("amx_bf16")
     return bool(native) and sum(each.numel() for each in model.parameters()) >= SLOW
 
