@@ -98,7 +98,7 @@ def save_adapter(wrapped: Any, base: str, folder: Path) -> None:
     config.target_modules = sorted(config.target_modules)  # a set has another order every time
     config.save_pretrained(folder)
     tensors = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
-    metadata = {"format": "pt", BASE: json.dumps(_sample(wrapped))}
+    metadata = {BASE: json.dumps(_sample(wrapped))}  # of two, safetensors shuffles the order
     save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS, metadata)
 
 
