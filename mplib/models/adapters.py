@@ -125,8 +125,9 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
         raise other
     try:
         wrapped = get_peft_model(model, config)
-    except ValueError as error:  # none of its layers is there
-        raise other from error
+    except Exception as error:  # whatever peft makes of what it was given
+        missing = "arget modules" in str(error)
+        raise (other if missing else _unreadable(folder / CONFIG, error)) from error
     wanted = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in tensors.items()}:
         raise other
