@@ -10,7 +10,10 @@ from transformers.utils import logging
 from benchmarks.harness import Row, save, table
 from mplib.files import ROOT
 
-CASES = ("features", "memory", "finetune", "causal", "language", "corruption", "growth")
+CASES = (
+    "features", "memory", "finetune", "finetune_language", "causal", "language", "corruption",
+    "growth",
+)  # fmt: skip
 """Each is a module here with ``run() -> list[Row]``."""
 
 KNOWN = (*CASES, "families")

@@ -3,6 +3,7 @@
 Also how much of the machine the steps use: 35 % of the matrix peak is the goal on a large GPU.
 """
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -60,24 +61,42 @@ def run() -> list[Row]:
             ("float32", 1.4, ""), ("bfloat16", 3, "autocast; published in float32"),
         )
     ]  # fmt: skip
-    return speeds + utilisation_rows(model, prompts.input_ids.shape[1], speeds)
+    needed = operations(model, prompts.lengths)
+    return speeds + utilisation_rows("the training loop", needed, speeds)
 
 
-def utilisation_rows(model: PreTrainedModel, tokens: int, speeds: list[Row]) -> list[Row]:
-    """The share of a large matrix product's speed that the steps reach, by the model's arithmetic.
+def operations(model: PreTrainedModel, lengths: np.ndarray) -> float:
+    """Operations that training on an example takes by the model's arithmetic, on average.
 
-    Six operations a parameter and token for the layers, the same a parameter and example for the
-    logits of the last token, and the attention's own two products.
+    Two a parameter and token forward, two back to the inputs and two to what trains; the same an
+    example for the logits of the last token; and the attention's own two products.
+
+    Args:
+        model: its logits are made by its embedding.
+        lengths: tokens of each example, shape (examples,).
     """
-    config = model.config
-    embedded = model.get_input_embeddings().weight.numel()
-    layers = sum(parameter.numel() for parameter in model.parameters()) - embedded
-    attention = 12 * config.n_layer * config.n_embd * tokens**2
-    operations = 6 * (layers * tokens + embedded) + attention
+
+    def work(one: torch.Tensor) -> int:
+        return one.numel() * (6 if one.requires_grad else 4)
+
+    config, embedded = model.config, work(model.get_input_embeddings().weight)
+    layers = sum(map(work, model.parameters())) - embedded
+    attention = 12 * config.num_hidden_layers * config.hidden_size * (lengths**2).mean()
+    return float(layers * lengths.mean() + embedded + attention)
+
+
+def utilisation_rows(of: str, needed: float, speeds: list[Row]) -> list[Row]:
+    """The share of a large matrix product's speed that the steps reach, padding not counted.
+
+    Args:
+        of: what was timed.
+        needed: operations that an example takes.
+        speeds: rows of examples a second, in float32 and in bfloat16.
+    """
     return [
         Row(
-            f"model FLOP utilisation of the training loop, {name}", "of the matrix peak",
-            row.ours * operations / peak, row.published * operations / peak,
+            f"model FLOP utilisation of {of}, {name}", "of the matrix peak",
+            row.ours * needed / peak, row.published * needed / peak,
             note=f"peak {peak / 1e12:.3g} TFLOP/s in the same run",
         )
         for name, row in zip(("float32", "bfloat16"), speeds, strict=True)

@@ -82,6 +82,28 @@ class TextTraining:
         return loss.item()
 
 
+def padded_gradients(model: PreTrainedModel, prompts: Prompts, chosen: np.ndarray) -> float:
+    """Gradients of a batch of prompts, padded to the longest of all; returns its loss.
+
+    Args:
+        model: a decoder.
+        prompts: all prompts.
+        chosen: which of them are the batch, shape (examples,).
+    """
+    model.zero_grad()
+    ids, mask, answers = (
+        torch.from_numpy(each[chosen]).to(model.device)
+        for each in (prompts.input_ids, prompts.attention_mask, prompts.answers)
+    )
+    labels = torch.full_like(ids, -100)
+    labels[:, -1] = answers
+    positions = (mask.long().cumsum(1) - 1).clamp(min=0)
+    logits = model(input_ids=ids, attention_mask=mask.long(), position_ids=positions).logits
+    loss = cross_entropy(logits.flatten(0, 1), labels.flatten())
+    loss.backward()
+    return loss.item()
+
+
 def gpt2_like_tokenizer(digits: int = 3) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer of GPT-2's size in which three digits are one token, made offline."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -21,7 +21,8 @@
 # other pages ask *how* the model does it.
 #
 # **Cost.** Quick profile: about three minutes on two CPU cores. GPT-2 small on the paper's task: one
-# GPU. A training that was stopped goes on from its last evaluation.
+# GPU. A training that was stopped goes on from its last evaluation. `trainable="lora"` leaves an adapter
+# of the model, which `model="base+folder"` puts on it again.
 
 # %% tags=["parameters"]
 task: str = "ksmallest"  # ksmallest or proofwriter
@@ -40,6 +41,9 @@ theory_questions: int = 20000  # questions about theories; divided like the list
 # 3 or more
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # one of all, attention, mlp, layernorm, bias, lora
+lora_rank: int = 16  # of the adapter that lora trains; 1 or more
+lora_alpha: int = 32  # its changes are multiplied by alpha / rank; 1 or more
+lora_targets: list[str] = []  # linear layers that it changes, by name; all when empty
 seed: int = 0  # of weights, problems and their order; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 steps: int = 3800  # optimiser steps; 1 or more
@@ -53,7 +57,8 @@ schedule: str = "constant_with_warmup"  # of the learning rate;
 # polynomial, inverse_sqrt
 dtype: str = "float32"  # of the weights; the other two lose small steps;
 # one of float32, bfloat16, float16
-precision: str = "auto"  # of autocast; one of auto, float32, bfloat16
+precision: str = "auto"  # of autocast; auto is bfloat16 where the machine has it;
+# one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
 evaluations: int = 20  # how often to measure the dev accuracy and save the state;
 # 1 or more
@@ -127,7 +132,7 @@ if film:
 report.show(rises(seen) if film else pd.DataFrame())
 
 # %%
-finetuned = load_model(str(folder), **loading)
+finetuned = load_model(str(folder), vocabulary=chosen.vocabulary, seed=seed, **loading)
 after = accuracy(answers(finetuned.model, test, choices=choices).correct)
 found = {"before": before, "finetuned": after}
 rows = [{"model": name, **each.columns("accuracy")} for name, each in found.items()]

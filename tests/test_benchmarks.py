@@ -1,12 +1,17 @@
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import families, harness
+from benchmarks import families, finetune_language, harness
+from benchmarks.finetune import operations
 from benchmarks.growth import exponent, growth_row
 from benchmarks.harness import Row
+from mplib.models.adapters import add_adapter
+from mplib.models.loading import load_model
 from mplib.report import readme
+from mplib.tasks.proofwriter import ProofWriter
 
 
 @pytest.mark.parametrize("power", [0, 0.5, 1, 1.2, 2])
@@ -88,3 +93,33 @@ def test_families_are_tried_by_name_and_time_nothing(
     assert capsys.readouterr().out == "gpt2: read\n"
     assert asked == [readme.ROOT / "results" / "families"]
     assert "families" not in command.CASES, "not one of those that are done when none is named"
+
+
+def test_finetuning_in_words_is_timed_on_the_same_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = ProofWriter(cases=("d0 s4", "d1 s8 hidden"))
+    examples = task.splits(60, seed=0)[0][:16]
+    loaded = load_model("llama-nano", vocabulary=task.vocabulary, device="cpu")
+    prompts = task.prompts(examples, loaded)[0].whole()
+    wrapped = add_adapter(loaded.model, 2, 4, ())
+    rows = finetune_language.compare(wrapped, prompts, batch=4, rounds=1, of="a nano")
+    assert [row.unit for row in rows] == ["examples/s"] * 2 + ["of the matrix peak"] * 2
+    assert all(row.ours > 0 and row.published > 0 for row in rows)
+    assert [row.wanted for row in rows] == [None, 3, None, None]
+    # Gradients that differ are an error, and no figure.
+    monkeypatch.setattr(
+        finetune_language.published, "padded_gradients", lambda model, *_: model.zero_grad(False)
+    )
+    with pytest.raises(AssertionError, match="gradients differ"):
+        finetune_language.compare(wrapped, prompts, batch=4, rounds=1, of="a nano")
+
+
+def test_operations_are_counted_once_a_token_and_once_an_example() -> None:
+    model = load_model("nano", vocabulary=18, device="cpu").model
+    embedded, layers = 20 * 32, model.num_parameters() - 20 * 32
+    lengths = np.array([3, 5])
+    attention = 12 * 2 * 32 * (9 + 25) / 2
+    assert operations(model, lengths) == 6 * (layers * 4 + embedded) + attention
+    model.requires_grad_(False)
+    assert operations(model, lengths) == 4 * (layers * 4 + embedded) + attention

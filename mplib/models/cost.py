@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from mplib.files import resolve
+from mplib.models.adapters import adapted
 from mplib.models.loading import PACKAGED, PRESETS, packaged_file
 
 START_SECONDS = 15.0
@@ -124,6 +125,8 @@ def _config(name: str, vocabulary: int) -> PretrainedConfig | None:
     if name in PRESETS:
         return PRESETS[name](vocab_size=vocabulary)
     try:
+        if found := adapted(name):
+            return _config(found[0], vocabulary)
         place, options = resolve(name), {}
         if name in PACKAGED:
             file = packaged_file(name)

@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, 
 
 from mplib import files
 from mplib.errors import InputError, suggest
+from mplib.models.adapters import adapted, merge_adapter
 from mplib.models.attention import layer_count
 from mplib.models.facts import backend, inherit, rope_limit
 from mplib.models.fewshot import Asked, Problems, few_shot
@@ -164,7 +165,8 @@ def load_model(
     Only safetensors or GGUF weights are read and no code of a model's repository is run.
 
     Args:
-        name: a key of ``PRESETS`` or ``PACKAGED``, a folder, or a Hub id.
+        name: a key of ``PRESETS`` or ``PACKAGED``, a folder, or a Hub id; ``base+adapter`` for one
+            of these with the adapter of a folder, which alone stands for itself on its own base.
         vocabulary: of a preset: how many numbers (512 if None), or which words.
         seed: seed of a preset's random weights.
         dtype: precision of the weights.
@@ -175,13 +177,20 @@ def load_model(
 
     Raises:
         InputError: unknown name, a folder that is no model, weights that are broken or not those
-            that the configuration asks for, a tokenizer that belongs to another model, a package
-            that is missing, unknown device.
+            that the configuration asks for, a tokenizer that belongs to another model, an adapter
+            of another base, a package that is missing, unknown device.
 
     >>> loaded = load_model("nano", vocabulary=20, device="cpu")
     >>> loaded.layers, loaded.positions, loaded.pretrained
     (2, 64, False)
     """
+    if found := adapted(name):
+        base = load_model(
+            found[0], vocabulary=vocabulary, seed=seed, dtype=dtype, device=device,
+            revision=revision, partial_attention=partial_attention,
+        )  # fmt: skip
+        merged = merge_adapter(base.model, found[1]).eval()
+        return replace(base, name=name, model=merged, pretrained=True)
     target = None if device == "map" else pick_device(device)
     if not isinstance(kind := getattr(torch, dtype, None), torch.dtype):
         raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16")
@@ -219,10 +228,10 @@ def load_model(
         raise _unreadable(name, source, error, part) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model, found = loaded
+    model, told = loaded
     if target is not None:
         model = model.to(target)
-    check_weights(source, model, found)
+    check_weights(source, model, told)
     check_tokenizer(source, tokenizer, model)
     model.partial_attention = partial_attention
     return LoadedModel(name, model.eval(), tokenizer, True)

@@ -1,7 +1,7 @@
 """Whether a model's weights are all there, and its tokenizer its own."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -42,7 +42,16 @@ def check_weights(source: str, model: PreTrainedModel, found: Mapping[str, Any])
                 f"): {_named(keys)} {what}; take the configuration that belongs to the weights, or "
                 "save the model again"
             )
-    if broken := [name for name, one in model.named_parameters() if not _finite(one)]:
+    check_numbers(source, model.named_parameters())
+
+
+def check_numbers(source: str, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Whether named tensors hold nothing but numbers.
+
+    Raises:
+        InputError: they do not, with the names of the first few.
+    """
+    if broken := [name for name, one in tensors if not _finite(one)]:
         raise InputError(
             f"the model in {source} has NaN or infinity in {_named(broken)}: save or train it "
             "again, or use dtype='float32' if float16 is too narrow for its weights"

@@ -114,7 +114,7 @@ def speed_page() -> str:
         where = machine["gpu"] or f"{machine['cores']} cores of {machine['processor']}"
         growth = case["case"] == "growth"
         parts += [
-            f"## {case['case'].capitalize()}",
+            f"## {case['case'].capitalize().replace('_', ' ')}",
             "An exponent of 1 grows in proportion, one of 2 with the square. It is the slope of "
             "the logarithms over sizes that double."
             if growth

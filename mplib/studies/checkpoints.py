@@ -183,7 +183,11 @@ def finetuned_models(
     present = {part: folder for part, folder in folders.items() if read_training(folder)}
     if not (present or required):
         return {}
-    for folder in (present or folders).values():
-        require_checkpoint(folder, task)
     loading = {key: parameters[key] for key in ("device", "dtype") if key in parameters}
-    return {part: load_model(str(folder), **loading) for part, folder in present.items()}
+    found = {}
+    for part, folder in (present or folders).items():
+        trained = require_checkpoint(folder, task)["identity"]["training"]
+        # An adapter's base may be a preset, which starts from these.
+        base = {"vocabulary": task.vocabulary, "seed": trained["seed"]} if part == "lora" else {}
+        found[part] = load_model(str(folder), **base, **loading)
+    return found

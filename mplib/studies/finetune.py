@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, get_scheduler
 
 from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
+from mplib.models.adapters import add_adapter, save_adapter
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
@@ -35,6 +36,15 @@ MEASURED = ("loss", "dev_accuracy", "learning_rate")
 """Columns of every history, beside the step."""
 
 
+SLOW = 32_000_000
+"""Parameters from which on bfloat16 is taken on a CPU too: half the time of a language model's
+training is worth its rounding; a small model's weights come out alike on every machine instead."""
+
+
+POOL = 32
+"""Batches that are sorted by length at a time."""
+
+
 @dataclass(frozen=True)
 class Training:
     """How a model is finetuned.
@@ -49,7 +59,11 @@ class Training:
         schedule: name of a transformers schedule; the paper keeps the rate constant.
         clip: largest norm of the gradient.
         trainable: which parameters train.
-        precision: ``auto`` is bfloat16 autocast on a GPU that has it, else float32.
+        lora_rank: of the changes that ``trainable="lora"`` trains.
+        lora_alpha: they are multiplied by alpha / rank.
+        lora_targets: names, or ends of names, of the linear layers that they change; all if empty.
+        precision: ``auto`` is bfloat16 autocast on a GPU that has it, and on a CPU that has it (AMX
+            or AVX-512) for models of ``SLOW`` parameters or more; else float32.
         compile: whether the model is compiled first.
         evaluations: how often the development accuracy is measured and the state saved.
         seed: of the order of the examples and of dropout.
@@ -64,6 +78,9 @@ class Training:
     schedule: str = "constant_with_warmup"
     clip: float = 1.0
     trainable: str = "all"
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    lora_targets: Sequence[str] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     evaluations: int = 20
@@ -74,13 +91,19 @@ class Training:
         """The training that a notebook's parameters of these names ask for."""
         return cls(**{f.name: parameters[f.name] for f in fields(cls) if f.name in parameters})
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells it from another training, as JSON: nothing of adapters where there is none."""
+        lora = self.trainable == "lora"
+        return {k: v for k, v in asdict(self).items() if lora or not k.startswith("lora_")}
+
     def __post_init__(self) -> None:
         """Checks the counts.
 
         Raises:
             InputError: a count that cannot be.
         """
-        for name in ("steps", "batch_size", "evaluations"):
+        for name in ("steps", "batch_size", "evaluations", "lora_rank", "lora_alpha"):
             if (given := getattr(self, name)) < 1:
                 raise InputError(f"{name}={given}: must be 1 or more")
 
@@ -168,7 +191,7 @@ def finetune(
             a checkpoint, or another process is at another training of it.
     """
     watched = {"watched": watch.identity} if watch else {}
-    identity = json.loads(json.dumps({**about, "training": asdict(training), **watched}))
+    identity = json.loads(json.dumps({**about, "training": training.identity, **watched}))
     word = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]
     done, partial = _finished(folder, identity), unfinished(folder)
     if done is not None and not partial.is_dir():
@@ -205,21 +228,31 @@ def _finetune(
 ) -> pd.DataFrame:  # fmt: skip
     """Finetunes, alone at its folder."""
     torch.manual_seed(training.seed)
-    model, wrapped = _select(start.model, training.trainable)
+    model, wrapped = _select(start.model, training)
     weights = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
     # Fused: one pass over the weights, several times faster on a CPU as on a GPU.
     optimizer = torch.optim.AdamW(
         weights.values(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
     )
-    partial = unfinished(folder)
-    partial.mkdir(parents=True, exist_ok=True)
-    state = TrainingState(partial, identity, weights, optimizer)
+    unfinished(folder).mkdir(parents=True, exist_ok=True)
+    state = TrainingState(unfinished(folder), identity, weights, optimizer)
     history = _train(model, wrapped, train, dev, training, state, watch)
     wrapped.eval()
     best = state.load_best()
-    final = wrapped.merge_and_unload() if training.trainable == "lora" else model
-    publish(final, start, history, {"identity": identity, **best}, folder, partial)
+    autocast = "bfloat16" if autocasts(model, training.precision) else "float32"
+    about = {"identity": identity, **best, "autocast": autocast}
+    if training.trainable == "lora":
+        publish(partial(save_adapter, wrapped, start.name), history, about, folder)
+        wrapped.merge_and_unload()
+    else:
+        publish(partial(_save, start), history, about, folder)
     return history
+
+
+def _save(loaded: LoadedModel, folder: Path) -> None:
+    """Writes a model and its tokenizer as transformers does."""
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
 
 
 def _train(
@@ -244,7 +277,7 @@ def _train(
     with tqdm(total=training.steps, initial=state.step, desc="finetuning") as progress:
         for step in range(state.step + 1, training.steps + 1):
             wrapped.train()
-            batch = train[batch_indices(len(train), step, training)]
+            batch = train[batch_indices(train.lengths, step, training)]
             gradients = partial(add_gradients, compiled, batch, training)
             losses.append(halving(model, gradients, size, "training"))
             torch.nn.utils.clip_grad_norm_(weights.values(), training.clip)
@@ -263,21 +296,55 @@ def _train(
     return pd.DataFrame(history)
 
 
-def batch_indices(n: int, step: int, training: Training) -> np.ndarray:
-    """Indices of one batch: every epoch is a new permutation, known from the step alone."""
-    places = np.arange((step - 1) * training.batch_size, step * training.batch_size)
+def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndarray:
+    """Indices of one batch, known from the step alone: every epoch is a new permutation.
+
+    Within it, ``POOL`` batches at a time are sorted by length, so that hardly anything is padding;
+    they come in the order in which their first examples were drawn. Examples of one length stay as
+    they were drawn, and so does a batch that lies in two epochs.
+
+    Args:
+        lengths: tokens of each training example, shape (examples,).
+        step: from 1.
+        training: its batches.
+    """
+    n, size = len(lengths), training.batch_size
+    first, end = (step - 1) * size, step * size
+    epoch = first // n
+    whole = range(-(-epoch * n // size), (epoch + 1) * n // size)  # batches within the epoch
+    if step - 1 not in whole:
+        return _drawn(n, first, end, training.seed)
+    pool = whole[(step - 1 - whole.start) // POOL * POOL :][:POOL]
+    drawn = _drawn(n, pool.start * size, pool.stop * size, training.seed)
+    by_length = np.argsort(lengths[drawn], kind="stable").reshape(-1, size)
+    chosen = by_length[np.argsort(by_length.min(axis=1))[step - 1 - pool.start]]
+    return drawn[chosen]
+
+
+def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:
+    """Examples at some places of a sequence of permutations of them all."""
+    places = np.arange(first, end)
     epochs, draw = places // n, np.random.default_rng
-    orders = {e: draw((training.seed, e)).permutation(n) for e in np.unique(epochs)}
+    orders = {e: draw((seed, e)).permutation(n) for e in np.unique(epochs)}
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
+
+
+def autocasts(model: PreTrainedModel, precision: str) -> bool:
+    """Whether a model is trained in bfloat16: see ``Training.precision``."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if model.device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Earlier versions of torch have no public way to ask.
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    native = has.get("avx512_bf16") or has.get("amx_bf16")
+    return bool(native) and sum(each.numel() for each in model.parameters()) >= SLOW
 
 
 def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> torch.Tensor:
     """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss."""
     model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
-    device = next(model.parameters()).device
-    bfloat16 = training.precision == "bfloat16" or (
-        training.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
+    device, bfloat16 = model.device, autocasts(model, training.precision)
     total = torch.zeros((), device=device)
     for first in range(0, len(batch), size):
         part = batch[slice(first, first + size)].whole()
@@ -302,15 +369,14 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
     return total
 
 
-def _select(model: PreTrainedModel, trainable: str) -> tuple[PreTrainedModel, Any]:
+def _select(model: PreTrainedModel, training: Training) -> tuple[PreTrainedModel, Any]:
     """Freezes all but the part that trains; returns the model and what is run (itself, or LoRA)."""
-    if trainable == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-        wrapped = get_peft_model(model, lora)
-        return wrapped.get_base_model(), wrapped  # type: ignore[return-value]
+    trainable = training.trainable
     one_of("trainable", trainable, TRAINABLE)
+    if trainable == "lora":
+        targets = training.lora_targets
+        wrapped = add_adapter(model, training.lora_rank, training.lora_alpha, targets)
+        return wrapped.get_base_model(), wrapped
     model.requires_grad_(trainable == "all")
     if trainable == "bias":
         for name, parameter in model.named_parameters():

@@ -1,6 +1,7 @@
 """A training on disk: its state while it runs, and the checkpoint that it leaves, whole or not."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,10 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.files import STATE, discard, listing, put_in_place, unwritable, whole, write_atomically
-from mplib.models.loading import LoadedModel
-from mplib.studies.checkpoints import SEAL
+from mplib.studies.checkpoints import SEAL, unfinished
 
 
 class TrainingState:
@@ -117,23 +116,24 @@ def read_state(
 
 
 def publish(
-    model: PreTrainedModel,
-    start: LoadedModel,
-    history: pd.DataFrame,
-    about: dict[str, Any],
-    folder: Path,
-    partial: Path,
+    save: Callable[[Path], None], history: pd.DataFrame, about: dict[str, Any], folder: Path
 ) -> None:
     """Writes the finished checkpoint beside the old one, then puts it in its place.
+
+    Args:
+        save: writes the model into a folder.
+        history: of the training.
+        about: what the seal says beside it.
+        folder: the checkpoint's place.
 
     Raises:
         InputError: there is no room for it.
     """
+    partial = unfinished(folder)
     fresh = partial / "checkpoint"
     try:
         discard(fresh, ["**/*"])
-        model.save_pretrained(fresh)
-        start.tokenizer.save_pretrained(fresh)
+        save(fresh)
         history.to_csv(fresh / "history.csv", index=False)
         about = {**about, "history": history.to_dict("records"), "files": listing(fresh)}
         (fresh / SEAL).write_text(json.dumps(about, indent=1))

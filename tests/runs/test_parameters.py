@@ -26,7 +26,7 @@ NOTEBOOKS = Notebook.all()
 ALL = [(n, p) for n in NOTEBOOKS for p in n.parameters.values()]
 OPEN = {
     "task", "data", "cases", "model", "checkpoint", "layers", "device", "questions", "profile",
-    "train_questions", "corruptions",
+    "train_questions", "corruptions", "lora_targets",
 }  # fmt: skip
 """Texts whose choices hang on files, on models or on what is registered."""
 
@@ -46,6 +46,7 @@ OUT_OF_RANGE = [
     ("01_finetune", "learning_rate", float("inf")), ("01_finetune", "learning_rate", 10**400),
     ("01_finetune", "weight_decay", -0.1), ("01_finetune", "warmup_steps", -1),
     ("01_finetune", "evaluations", 0), ("01_finetune", "schedule", "foo"),
+    ("01_finetune", "lora_rank", 0), ("01_finetune", "lora_alpha", 0),
     ("01_finetune", "precision", "foo"), ("01_finetune", "trainable", "foo"),
     ("01_finetune", "style", "foo"), ("01_finetune", "world", "Closed"),
     ("01_finetune", "order", "foo"), ("02_visualization", "trainables", ["all", "foo"]),

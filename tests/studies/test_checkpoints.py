@@ -5,11 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from mplib.errors import InputError
 from mplib.files import ROOT, home
+from mplib.models.loading import load_model
 from mplib.runs.notebooks import Notebook
-from mplib.studies.checkpoints import checkpoint_folder, claim, read_training
+from mplib.studies.checkpoints import checkpoint_folder, claim, finetuned_models, read_training
+from mplib.studies.finetune import Training, finetune
+from mplib.tasks.ksmallest import KSmallest
 
 FINETUNE = Notebook.find("01_finetune")
 
@@ -54,6 +58,23 @@ def test_names_that_are(tmp_path: Path, name: str) -> None:
     claim(folder, "checkpoint")
     folder.mkdir(parents=True)
     claim(folder, "checkpoint")
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+def test_a_notebooks_parameters_find_a_finetuned_adapter_of_random_weights(tmp_path: Path) -> None:
+    task = KSmallest(2, m=4, pool=12)
+    values = {"model": "nano", "k": 2, "m": 4, "pool": 12, "trainable": "lora", "seed": 3}
+    values |= {"checkpoint": "mine", "device": "cpu"}
+    start = load_model("nano", vocabulary=task.vocabulary, seed=3, device="cpu")
+    prompts = start.write_numbers(lists := task.draw(30, seed=0), task.answers(lists), 12)[0]
+    training = Training(steps=3, batch_size=8, trainable="lora", evaluations=1, seed=3)
+    about = {"task": task.identity, "model": "nano"}
+    finetune(start, prompts, prompts, training, checkpoint_folder("ksmallest", values), about)
+    # Another seed of the notebook's is none of the checkpoint's business.
+    (part, found), *_ = finetuned_models({**values, "seed": 9}, task).items()
+    assert part == "lora" and found.pretrained and found.layers == 2
+    for one, other in zip(found.model.parameters(), start.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 IDENTITY = {"identity": {"task": {}, "training": {}}}

@@ -30,7 +30,7 @@ from mplib.models.loading import LoadedModel, load_model, number_tokenizer
 from mplib.models.prompts import Prompts
 from mplib.studies.checkpoints import read_training, require_checkpoint
 from mplib.studies.film import Film
-from mplib.studies.finetune import Training, add_gradients, batch_indices, finetune
+from mplib.studies.finetune import Training, add_gradients, autocasts, batch_indices, finetune
 from mplib.tasks.ksmallest import KSmallest
 
 TASK = KSmallest(2, m=4, pool=12)
@@ -93,13 +93,38 @@ def test_a_finished_training_is_not_done_again(tmp_path):
     assert (tmp_path / "c" / "model.safetensors").stat().st_mtime_ns != stamp
 
 
-def test_every_epoch_shows_each_example_once():
-    training = replace(QUICK, batch_size=7)
-    order = np.concatenate([batch_indices(10, step, training) for step in range(1, 11)])
-    epochs = order.reshape(7, 10)
-    assert (np.sort(epochs, axis=1) == np.arange(10)).all()
-    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 7
-    assert (batch_indices(10, 3, replace(training, batch_size=23)) < 10).all()
+LENGTHS = {"alike": np.full(1000, 9), "mixed": np.random.default_rng(0).integers(20, 200, 1000)}
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("size", [7, 8, 250, 2300])
+def test_every_epoch_shows_each_example_once(lengths, size):
+    tokens, training = LENGTHS[lengths], replace(QUICK, batch_size=size)
+    steps = range(1, 3000 // size + 1)
+    order = np.concatenate([batch_indices(tokens, step, training) for step in steps])
+    for epoch in range(len(order) // 1000):
+        # A batch that lies in two epochs has both their examples.
+        first, end = -(-epoch * 1000 // size) * size, (epoch + 1) * 1000 // size * size
+        assert len({*order[first:end]}) == max(end - first, 0)
+    counts = np.bincount(order, minlength=1000)
+    assert (counts.min(), counts.max()) == (len(order) // 1000, -(-len(order) // 1000))
+
+
+def test_batches_of_one_length_are_a_plain_permutation():
+    training = replace(QUICK, batch_size=7, seed=4)
+    order = np.concatenate([batch_indices(LENGTHS["alike"], s, training) for s in range(1, 144)])
+    first, second = (np.random.default_rng((4, epoch)).permutation(1000) for epoch in (0, 1))
+    assert (order == np.concatenate([first, second])[: len(order)]).all()
+
+
+def test_batches_hold_hardly_any_padding_and_come_in_no_order_of_length():
+    tokens, training = LENGTHS["mixed"], replace(QUICK, batch_size=8)
+    batches = [tokens[batch_indices(tokens, step, training)] for step in range(1, 126)]
+    padded = sum(len(one) * one.max() for one in batches)
+    assert padded < 1.05 * tokens.sum() < 1.5 * tokens.sum() < tokens.size * tokens.max()
+    means = np.array([one.mean() for one in batches])
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.3
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
 # What one step computes
@@ -165,16 +190,24 @@ def test_only_the_named_part_changes(tmp_path, family, part):
     assert changed == {name for name in before if PARTS[family, part](name)}
 
 
+LORA = replace(QUICK, steps=4, trainable="lora", learning_rate=1e-2, evaluations=1)
+
+
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out")
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_lora_ends_as_a_plain_checkpoint(tmp_path, family):
-    model = build(family)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    training = replace(QUICK, steps=4, trainable="lora", learning_rate=1e-2, evaluations=1)
-    history = train(tmp_path / "c", training, wrap(model))
-    assert set(tensors(tmp_path / "c" / "model.safetensors")) <= set(before)
-    assert not list((tmp_path / "c").glob("adapter*"))
-    again = AutoModelForCausalLM.from_pretrained(tmp_path / "c").eval()
+def test_lora_ends_as_an_adapter(tmp_path, family):
+    build(family).save_pretrained(tmp_path / "base")
+    number_tokenizer(VOCABULARY - 2).save_pretrained(tmp_path / "base")
+    start = load_model("base")
+    before = {name: p.detach().clone() for name, p in start.model.named_parameters()}
+    history = train(tmp_path / "c", replace(LORA, lora_rank=8), start)
+    written = {path.name for path in (tmp_path / "c").iterdir()}
+    assert written == {
+        "adapter_config.json", "adapter_model.safetensors", "history.csv", "training.json"
+    }  # fmt: skip
+    config = json.loads((tmp_path / "c" / "adapter_config.json").read_text())
+    assert (config["r"], config["base_model_name_or_path"]) == (8, "base")
+    again = load_model(f"base+{tmp_path / 'c'}").model
     after = dict(again.named_parameters())
     changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
     matrices = {name for name, value in before.items() if value.ndim == 2}
@@ -184,8 +217,55 @@ def test_lora_ends_as_a_plain_checkpoint(tmp_path, family):
     for name in changed:
         # Rank 8 of 32: the merged change must have the rank of the adapter.
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 8
+        # What was trained in memory is the model that it was begun with, changed.
+        torch.testing.assert_close(after[name], dict(start.model.named_parameters())[name])
     dev = data()[1]
     assert (predicted_tokens(again, dev) == dev.answers).mean() == history.dev_accuracy.iloc[-1]
+
+
+def test_an_adapter_changes_the_layers_that_are_named(tmp_path):
+    training = replace(LORA, lora_rank=2, lora_alpha=6, lora_targets=("q_proj", "down_proj"))
+    start = wrap(build("llama"))
+    before = {name: p.detach().clone() for name, p in start.model.named_parameters()}
+    train(tmp_path / "c", training, start)
+    after = dict(start.model.named_parameters())
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert changed == {name for name in before if re.search("q_proj|down_proj", name)}
+    config = json.loads((tmp_path / "c" / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"]) == (2, 6)
+    with pytest.raises(InputError, match=r"lora_targets=\['nothing'\]: Llama.* has no such linear"):
+        train(tmp_path / "d", replace(training, lora_targets=("nothing",)), wrap(build("llama")))
+
+
+def test_earlier_trainings_without_adapter_stay_what_they_are():
+    assert not [key for key in QUICK.identity if key.startswith("lora")]
+    assert LORA.identity != replace(LORA, lora_rank=4).identity
+
+
+def test_bfloat16_is_for_large_models_on_a_cpu_that_has_it(monkeypatch):
+    small = load_model("nano", vocabulary=TASK.vocabulary, device="cpu").model
+    for capability, native in (("avx512_bf16", True), ("amx_bf16", True), ("avx512_f", False)):
+        has = {capability: True}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has, raising=False)
+        assert not autocasts(small, "auto") and autocasts(small, "bfloat16")
+        with monkeypatch.context() as patched:
+            patched.setattr("mplib.studies.finetune.SLOW", small.num_parameters())
+            assert autocasts(small, "auto") is native and not autocasts(small, "float32")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_in_words_has_the_gradients_of_its_precision(precision):
+    lengths = [5, 9, 7, 7]
+    prompts = make_prompts(lengths, [[(0, 1)]] * 4, [(n - 1, n) for n in lengths])
+    model = build("llama")
+    exact, rounded = copy.deepcopy(model), copy.deepcopy(model)
+    add_gradients(exact, prompts, QUICK, 4)
+    add_gradients(rounded, prompts, replace(QUICK, precision=precision), 4)
+    one, other = (
+        torch.cat([p.grad.flatten() for p in each.parameters()]) for each in (exact, rounded)
+    )
+    away = float((one - other).norm() / one.norm())
+    assert away == 0 if precision == "float32" else 1e-4 < away < 0.1
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path):
@@ -228,7 +308,7 @@ def test_the_state_of_another_training_is_not_taken_up(tmp_path):
 
 def _interrupted(
     folder: Path, start: LoadedModel, training: Training, stop_after: int,
-    watch: Film | None = None,
+    watch: Film | None = None, prompts: tuple[Prompts, Prompts] | None = None,
 ) -> None:  # fmt: skip
     """Runs a training until it has used a number of batches, then stops it as Ctrl-C would."""
 
@@ -241,19 +321,24 @@ def _interrupted(
         def __len__(self):
             return len(self.prompts)
 
+        @property
+        def lengths(self):
+            return self.prompts.lengths
+
         def __getitem__(self, index):
             self.asked += 1
             if self.asked > stop_after:
                 raise KeyboardInterrupt
             return self.prompts[index]
 
-    prompts, dev = data()
+    shown, dev = prompts or data()
     with pytest.raises(KeyboardInterrupt):
-        finetune(start, Stops(prompts), dev, training, folder, ABOUT, watch)
+        finetune(start, Stops(shown), dev, training, folder, ABOUT, watch)
 
 
 def _same_weights(one: Path, other: Path) -> bool:
-    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    weights = [[path.read_bytes() for path in each.glob("*.safetensors")] for each in (one, other)]
+    return len(weights[0]) == 1 and weights[0] == weights[1]
 
 
 def dropping() -> LoadedModel:
@@ -285,6 +370,32 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after, film
     resumed = train(tmp_path / "broken", start=dropping(), watch=filming() if film else None)
     pd.testing.assert_frame_equal(resumed, history, check_exact=True)
     assert _same_weights(tmp_path / "broken", tmp_path / "unbroken")
+
+
+def test_an_interrupted_training_in_words_ends_like_an_unbroken_one(tmp_path):
+    """An adapter, trained on prompts of many lengths, in batches that lie across epochs."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(4, 20, 50).tolist()
+    words = make_prompts(lengths, [[(0, 1)]] * 50, [(n - 1, n) for n in lengths])
+    training = replace(QUICK, trainable="lora", batch_size=7)
+
+    def begin() -> LoadedModel:
+        return wrap(build("llama"))
+
+    history = finetune(begin(), words, words, training, tmp_path / "unbroken", ABOUT)
+    _interrupted(tmp_path / "c", begin(), training, 10, prompts=(words, words))
+    assert not (tmp_path / "c").exists()
+    torch.rand(3)
+    resumed = finetune(begin(), words, words, training, tmp_path / "c", ABOUT)
+    pd.testing.assert_frame_equal(resumed, history, check_exact=True)
+    assert _same_weights(tmp_path / "c", tmp_path / "unbroken")
+    about = (tmp_path / name / "adapter_config.json" for name in ("c", "unbroken"))
+    assert len({path.read_bytes() for path in about}) == 1
+    # A power cut that cuts the adapter short is seen, and it is made anew.
+    (tmp_path / "c" / "adapter_model.safetensors").write_bytes(CUT)
+    assert read_training(tmp_path / "c") is None
+    finetune(begin(), words, words, training, tmp_path / "c", ABOUT)
+    assert _same_weights(tmp_path / "c", tmp_path / "unbroken")
 
 
 def test_a_film_changes_nothing_but_the_history(tmp_path):

@@ -1,0 +1,201 @@
+"""Adapters: low-rank changes of a base model's linear layers, in the format of peft.
+
+Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models". A model is read and changed
+with its adapter merged into its weights, so that nothing else need know of adapters.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from mplib import files
+from mplib.errors import InputError
+from mplib.models.weights import check_numbers
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The two files of an adapter, as peft names them."""
+
+
+BASE = "base"
+"""Key of the weights' metadata that holds what ``_sample`` took from the base."""
+
+
+def adapted(name: str) -> tuple[str, Path] | None:
+    """The base's name and the adapter's folder that a model's name stands for.
+
+    Args:
+        name: ``base+adapter``, or the folder of an adapter, which names its base itself.
+
+    Returns:
+        None for a model without adapter.
+
+    Raises:
+        InputError: the folder is no adapter, or does not say what its base is.
+    """
+    folder = files.resolve(name)
+    if folder.is_dir():
+        if (folder / "config.json").is_file() or not (folder / CONFIG).is_file():
+            return None
+        base = _configuration(folder).base_model_name_or_path
+        if not base or base == name:
+            raise InputError(
+                f"the adapter in {folder} does not say what its base is: name the model as "
+                f"base+{name}"
+            )
+        return base, folder
+    base, plus, adapter = name.rpartition("+")
+    return (base, files.resolve(adapter)) if plus else None
+
+
+def add_adapter(model: PreTrainedModel, rank: int, alpha: int, targets: Sequence[str]) -> Any:
+    """Puts an adapter that changes nothing yet into a model, and freezes all else.
+
+    Args:
+        model: changed in place.
+        rank: of each change.
+        alpha: a change is multiplied by alpha / rank.
+        targets: names, or ends of names, of the linear layers that it changes; all of them but
+            that of the logits where there is none.
+
+    Returns:
+        peft's model around it.
+
+    Raises:
+        InputError: the model has no such layers.
+    """
+    from peft import LoraConfig, get_peft_model  # late: it takes long, and few runs need it
+
+    chosen = [*targets] or "all-linear"
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=chosen, task_type="CAUSAL_LM")
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise InputError(
+            f"lora_targets={[*targets]}: {type(model).__name__} has no such linear layers; name "
+            "others, or none for all"
+        ) from error
+
+
+def save_adapter(wrapped: Any, base: str, folder: Path) -> None:
+    """Writes an adapter as peft does, and beside its weights what tells the base again.
+
+    Args:
+        wrapped: of ``add_adapter``.
+        base: the base's name.
+        folder: made if it is not there.
+    """
+    from peft import get_peft_model_state_dict
+
+    config = wrapped.peft_config["default"]
+    config.base_model_name_or_path, config.inference_mode = base, True
+    config.target_modules = sorted(config.target_modules)  # a set has another order every time
+    config.save_pretrained(folder)
+    tensors = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    metadata = {BASE: json.dumps(_sample(wrapped))}  # of two, safetensors shuffles the order
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS, metadata)
+
+
+def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with an adapter merged into its weights, which are changed in place.
+
+    Args:
+        model: the base.
+        folder: of the adapter, as peft or ``save_adapter`` wrote it.
+
+    Raises:
+        InputError: the folder is no adapter, its weights are broken, or they are of another base.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    config = _configuration(folder)
+    tensors, sample = _weights(folder)
+    base, config.base_model_name_or_path = config.base_model_name_or_path, None  # peft's to set
+    other = InputError(
+        f"the adapter in {folder} belongs to another base ({base}): name the model that it was "
+        "trained on"
+    )
+    if sample and not _alike(sample, _sample(model)):
+        raise other
+    try:
+        wrapped = get_peft_model(model, config)
+    except Exception as error:  # whatever peft makes of what it was given
+        missing = "arget modules" in str(error)
+        raise (other if missing else _unreadable(folder / CONFIG, error)) from error
+    wanted = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in tensors.items()}:
+        raise other
+    set_peft_model_state_dict(wrapped, tensors)
+    return wrapped.merge_and_unload()
+
+
+def _configuration(folder: Path) -> Any:
+    """What an adapter says of itself.
+
+    Raises:
+        InputError: it says nothing that can be used.
+    """
+    from peft import PeftConfig
+
+    if not (folder / CONFIG).is_file():
+        there = "has no " + CONFIG if folder.is_dir() else "is not there"
+        raise InputError(f"{folder} is no adapter, it {there}: name the folder of a saved adapter")
+    try:
+        config: Any = PeftConfig.from_pretrained(str(folder))
+    except Exception as error:  # peft has no error of its own for what it cannot read
+        raise _unreadable(folder / CONFIG, error) from error
+    if config.peft_type != "LORA":
+        raise InputError(f"the adapter in {folder} is {config.peft_type}: only LoRA can be merged")
+    config.megatron_config = None  # it would have a module imported that the file names
+    return config
+
+
+def _weights(folder: Path) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """An adapter's tensors, and the sample of its base where it has one.
+
+    Raises:
+        InputError: they are not there, cut short, or not numbers.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise InputError(
+            f"the adapter in {folder} has no {WEIGHTS}: save it as safetensors; pickled weights "
+            "are never read"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            sample = json.loads((file.metadata() or {}).get(BASE, "[]"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    check_numbers(str(folder), tensors.items())
+    return tensors, sample
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    """What to say of a file of an adapter that cannot be read."""
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    return InputError(
+        f"the adapter's {path} cannot be read ({reason}): it may be truncated; save or train it "
+        "again"
+    )
+
+
+def _sample(model: Any) -> list[float]:
+    """One number of each parameter of a base, adapters aside: another training has others."""
+    return [
+        float(value.detach().flatten()[value.numel() // 2])
+        for name, value in model.named_parameters()
+        if ".lora_" not in name
+    ]
+
+
+def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two samples are of the same weights, which half precision may have rounded."""
+    return len(one) == len(other) and np.allclose(one, other, rtol=1e-2, atol=1e-6)
