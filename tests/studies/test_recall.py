@@ -10,14 +10,17 @@ from mplib.errors import InputError
 from mplib.models.inference import Answers, Reading
 from mplib.models.loading import load_model
 from mplib.probe.knn import ProbeSettings
+from mplib.probe.scores import compare
 from mplib.studies import language, language_tables
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.recall import dial
 from mplib.tasks.ontology import Ontology
+from mplib.tasks.textbaseline import text_features
 
 TASK = Ontology(depths=(1, 2))
-SETTINGS = ProbeSettings(metric_power=1, halves=3, fold_seeds=2)
-PROCEDURE = Procedure("proofwriter", twins=2, settings=SETTINGS)
+PROCEDURE = Procedure("proofwriter", twins=2, settings=ProbeSettings(8, 1, halves=2, fold_seeds=1))
+QUICK = replace(PROCEDURE, settings=replace(PROCEDURE.settings, folds=2, halves=1))
+SURE = replace(PROCEDURE, settings=replace(PROCEDURE.settings, halves=6))
 NAMES = {world: f"depth 2, {world}" for world in TASK.worlds}
 
 
@@ -34,7 +37,7 @@ def planted(sets, right, noise=(0.01, 0.01, 0.01)):
         shape = (*one.heights.shape, 3)
         seen = one.heights[..., None] + rng.normal(scale=spread, size=shape)
         answers = Answers(np.asarray(correct, dtype=bool), np.zeros(len(correct)))
-        blind = tuple(rng.normal(size=(2, *shape)))
+        blind = tuple(rng.normal(size=(4, *shape)))
         found.append(Readings("planted", one, Reading(seen, answers), blind))
     return found
 
@@ -53,16 +56,21 @@ def test_figures_are_those_of_the_probe(sets):
     loaded = load_model("llama-nano", vocabulary=TASK.vocabulary, device="cpu")
     readings = language.read_sets([Subject("2-shot", loaded, 2)], sets, PROCEDURE)
     table = dial(readings, PROCEDURE)
-    _, scores, gains = language_tables.probe_tables(readings, PROCEDURE)
-    scores = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
-    scores = scores.rename(columns={"score": "measure"})
-    gains = gains[(gains.measure == "F1") & (gains.over == "text and twins")]
-    gains = gains[gains.classifier == "logistic"].assign(measure="gain " + gains.target)
-    on = ["set", "subject", "among", "measure"]
-    theirs = pd.concat([scores, gains]).merge(table[table.minus == ""], on=on)
-    ours = theirs[["value_y", "low_y", "high_y"]].to_numpy()
-    assert len(theirs) == 3 * (4 + 4 * 2)  # depth 2 among rules too
-    np.testing.assert_allclose(theirs[["value_x", "low_x", "high_x"]].to_numpy(), ours)
+    own, of = readings[4], readings[4].examples
+    assert of.name == NAMES["invented"]
+    for among, heights in (("all statements", of.heights), ("rules alone", of.rules)):
+        found = compare(
+            **own.probed | {"heights": heights}, text={"text": text_features(of.examples)},
+            settings=PROCEDURE.settings, controls=(),
+        )  # fmt: skip
+        scores = found.scores[found.scores.kind == "model"].set_index(["classifier", "score"])
+        gains = found.gains[found.gains.measure == "F1"].set_index(["classifier", "target"])
+        for measure in ("S_P1", "S_P2", "gain V", "gain G"):
+            ours = row(table, measure, "invented", among=among)
+            kind, _, target = measure.partition(" ")
+            theirs = gains.loc["logistic", target] if target else scores.loc["kNN", kind]
+            for name in ("value", "low", "high"):
+                assert ours[name] == pytest.approx(theirs[name])
     answers = language_tables.accuracy_table(readings).merge(
         table[(table.measure == "accuracy") & (table.minus == "")], on=["set", "subject"]
     )
@@ -74,27 +82,31 @@ def test_figures_are_those_of_the_probe(sets):
         apart = apart.join(by.rename(f"of {name}"), on=[name, "among", "measure"])
     np.testing.assert_allclose(apart.value, apart["of set"] - apart["of minus"], atol=1e-12)
     assert len(apart) == 2 * 3 * (1 + 4 + 4)
+    # At depth 1 all rules are of one height.
+    flat = table[(table.depth == 1) & (table["among"] == "rules alone")]
+    assert flat[flat.measure.isin(["S_P2", "gain G"])].value.isna().all()
+    assert flat[flat.measure.isin(["S_P1", "gain V"])].value.notna().all()
 
 
 def test_a_recaller_has_a_slope_and_a_reasoner_has_none(sets):
     n, rng = 32, np.random.default_rng(1)
-    recaller = dial(planted(sets, [np.ones(n), rng.random(n) < 0.5, np.zeros(n)]), PROCEDURE)
+    recaller = dial(planted(sets, [np.ones(n), rng.random(n) < 0.5, np.zeros(n)]), QUICK)
     assert row(recaller, "accuracy", "true").value == 1
     steps = [row(recaller, "accuracy", *x) for x in (("true", "invented"), ("true", "false"))]
     assert steps[0].low > 0 and steps[1].value == 1
     assert row(recaller, "accuracy", "false").high < 0.5
-    reasoner = dial(planted(sets, [rng.random(n) < 0.9 for _ in range(3)]), PROCEDURE)
+    reasoner = dial(planted(sets, [rng.random(n) < 0.9 for _ in range(3)]), QUICK)
     for world in ("invented", "false"):
         found = row(reasoner, "accuracy", "true", world)
         assert found.low < 0 < found.high
     few = np.ones(n)
     few[0] = 0
-    rare = row(dial(planted(sets, [few, np.ones(n), few]), PROCEDURE), "accuracy", "true", "false")
+    rare = row(dial(planted(sets, [few, np.ones(n), few]), QUICK), "accuracy", "true", "false")
     assert rare.value == 0 and rare.low < 0 < rare.high and "rare events" in rare.note
 
 
 def test_a_tree_that_only_the_true_world_shows_is_seen(sets):
-    table = dial(planted(sets, [np.ones(32)] * 3, noise=(0.01, 0.01, 30)), PROCEDURE)
+    table = dial(planted(sets, [np.ones(32)] * 3, noise=(0.01, 0.01, 30)), SURE)
     for among in ("all statements", "rules alone"):
         for measure in ("S_P1", "S_P2", "gain V"):
             assert row(table, measure, "true", "false", among).low > 0
