@@ -20,6 +20,7 @@ NAMES = {
     "KSmallest": "mplib.tasks.ksmallest:KSmallest",
     "ProofWriter": "mplib.tasks.proofwriter.task:ProofWriter",
     "Science": "mplib.tasks.science.task:Science",
+    "Ontology": "mplib.tasks.ontology:Ontology",
     "load_model": "mplib.models.loading:load_model",
     "random_twins": "mplib.models.loading:random_twins",
     "Reduction": "mplib.models.attention:Reduction",

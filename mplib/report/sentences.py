@@ -233,6 +233,23 @@ def language_sentences(
     return lines + tree_sentences(trees)
 
 
+def recall_sentences(table: pd.DataFrame) -> list[str]:
+    """What the recall dial says: answers in each world, and what differs between them.
+
+    Args:
+        table: of ``mplib.studies.recall.dial``.
+    """
+    right = table[(table.measure == "accuracy") & (table["minus"] == "")]
+    apart = table[table.measure.isin(["accuracy", "gain V"]) & (table["minus"] != "")]
+    apart = apart[apart["among"] != "rules alone"]
+    return _say(right, "{subject}, {set}: accuracy {found:.2f}.") + _say(
+        apart.assign(also=_also(apart)),
+        "{subject}, {set} minus {minus}: {measure} ",
+        "{found:**+.2f}, {found:higher|no difference that can be told|lower}{also}.",
+        "not defined.",
+    )
+
+
 def causal_sentences(
     entropies: "Entropies", pruned: pd.DataFrame, found: "Knockout", contrasted: pd.DataFrame,
     agreed: pd.DataFrame, patched: pd.DataFrame, rolled: pd.DataFrame, *, renormalised: bool = True,

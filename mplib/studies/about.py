@@ -12,7 +12,7 @@ from mplib.files import resolve
 from mplib.studies.checkpoints import checkpoint_files, claim
 from mplib.tasks.task import task_class
 
-FILES = ("model", "data", "questions", "train_questions")
+FILES = ("model", "data", "questions", "train_questions", "lexicon")
 """Parameters that may name a file or a folder."""
 
 

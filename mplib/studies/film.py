@@ -46,11 +46,8 @@ class Film:
         self.twins = np.array([self._f1(features) for features in blind])
 
     def _f1(self, features: np.ndarray) -> np.ndarray:
-        """F1 of V and G, by attention alone and with the text; shape (2, 1 + 2 halves, 2)."""
         features = scale_examples(features) if self.scales else features
-        joint = np.concatenate([self.text, features], axis=-1)
-        ways = (features, "kNN"), (joint, "logistic")
-        return np.array([self.plan.run(values, by)[:, :2] for values, by in ways])
+        return both_f1(self.plan, features, self.text)
 
     def __call__(self, model: PreTrainedModel) -> dict[str, float]:
         """Each of ``QUANTITIES`` with its 95 % interval over problems, for a row of a history."""
@@ -70,14 +67,42 @@ class Film:
         }
 
     def _over(self, own: np.ndarray, twins: np.ndarray, ratio: bool) -> Estimate:
-        """A difference to the mean of the twins, or the share of what they leave (Eqs 1 and 2)."""
-        base = np.vstack([twins.mean(axis=0), twins])
-        room = 1 - base if ratio else np.ones_like(base)
-        if not room[0, 0] > ROOM:
-            return Estimate(np.nan, np.nan, np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):  # halves without room are left out
-            found = (own - base) / room
+        found = over(own, twins, ratio)
         return from_halves(found[0], self.plan.groups, found[1:, 0])
+
+
+def both_f1(plan: Plan, features: np.ndarray, text: np.ndarray) -> np.ndarray:
+    """F1 of V and G, by attention alone (kNN), and with the text's features (logistic regression).
+
+    Args:
+        plan: of folds and halves.
+        features: attention, shape (examples, statements, layers).
+        text: as ``shown`` to a logistic regression.
+
+    Returns:
+        Shape (2, 1 + 2 halves, 2).
+    """
+    ways = (features, "kNN"), (np.concatenate([text, features], axis=-1), "logistic")
+    return np.array([plan.run(values, by)[:, :2] for values, by in ways])
+
+
+def over(own: np.ndarray, twins: np.ndarray, ratio: bool) -> np.ndarray:
+    """A difference to the mean of the twins, or the share of what they leave (Eqs 1 and 2).
+
+    Args:
+        own: F1 of the whole and of halves, shape (1 + 2 halves,).
+        twins: that of each twin, shape (twins, 1 + 2 halves).
+        ratio: whether the share is meant.
+
+    Returns:
+        Over their mean, then over each, shape (1 + twins, 1 + 2 halves); NaN without room above.
+    """
+    base = np.vstack([twins.mean(axis=0), twins])
+    room = 1 - base if ratio else np.ones_like(base)
+    if not room[0, 0] > ROOM:
+        return np.full_like(base, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):  # halves without room are left out
+        return (own - base) / room
 
 
 def frames(history: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mplib.errors import InputError
 from mplib.tasks import custom
 from mplib.tasks.jsonl import Record, field, first_record, read_jsonl
+from mplib.tasks.ontology import prontoqa
 from mplib.tasks.proofwriter import release
 from mplib.tasks.proofwriter.logic import read_fact, read_theory
 from mplib.tasks.science import formats
@@ -91,13 +92,19 @@ def _engine(text: str, is_open: bool) -> Callable[[str], str]:
     return lambda sentence: theory().truth(read_fact(sentence))
 
 
+def _prontoqa(record: Record) -> Iterable[Reading]:
+    example = prontoqa.parse(record)
+    true = example.question == record["explanation"][-1]
+    yield Reading(example.group, None, example.tree.depth, str(true) == example.answer)
+
+
 FORMATS = (
     Format("questions of one's own", ("statements",), _custom),
     Format("STREET, ARC", (*formats.STREET, "options"), _science),
     Format("STREET, without options (GSM8K)", formats.STREET, _science),
     Format("EntailmentBank", ("hypothesis", "proof"), _science),
     Format("ProofWriter's release", ("triples", "questions"), _release),
-    Format("PrOntoQA", ("context", "explanation")),
+    Format("PrOntoQA", ("context", "explanation"), _prontoqa),
     Format("PERL", ("premise_annotation",)),
     Format("ProofWriter as selected by Logic-LLM", ("context", "question", "options"), _selection),
 )

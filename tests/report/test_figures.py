@@ -297,6 +297,24 @@ def pooled() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).reindex(columns=POOLED)
 
 
+def test_the_recall_dial_has_a_line_for_each_depth_from_true_to_false():
+    rows = [
+        {"depth": depth, "subject": "4-shot", "among": among, "measure": measure, "minus": minus,
+         "set": f"depth {depth}, {world}", "value": value, "low": value - 0.1, "high": value + 0.1}
+        for depth in (1, 2)
+        for among, measure in (("", "accuracy"), ("all statements", "S_P1"),
+                               ("rules alone", "S_P1"))
+        for world, value in (("true", 0.9), ("invented", 0.5), ("false", -5.0))
+        for minus in ("", "other")
+    ]  # fmt: skip
+    accuracy, score = figures.recall_slopes(pd.DataFrame(rows)).axes
+    for axis in (accuracy, score):
+        assert [x.get_text() for x in axis.get_xticklabels()] == ["true", "invented", "false"]
+        lines = [line for line in axis.lines if len(line.get_xdata()) == 3]
+        assert [line.get_ydata().tolist() for line in lines] == [[0.9, 0.5, -1.0]] * 2
+        assert len(intervals(axis)) == 2 * 3
+
+
 def test_the_summary_has_a_row_for_each_setting_with_what_was_swept():
     figure = figures.summary_points(pooled().assign(k=2))
     assert titles(figure) == ["gain V", "gain G", "S_P1", "S_P2 (macro)"]

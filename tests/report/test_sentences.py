@@ -201,6 +201,26 @@ def test_language():
     ]
 
 
+def test_recall():
+    names = "depth subject among measure set minus value low high note"
+    about, all_ = (1, "4-shot"), "all statements"
+    table = rows(
+        names,
+        (*about, "", "accuracy", "d1, true", "", 0.75, 0.6, 0.85, np.nan),
+        (*about, "", "accuracy", "d1, true", "d1, false", 0.5, 0.3, 0.7, "rare"),
+        (*about, all_, "gain V", "d1, true", "", 0.1, 0.0, 0.2, np.nan),
+        (*about, all_, "gain V", "d1, true", "d1, false", 0.0, -0.1, 0.1, np.nan),
+        (*about, "rules alone", "gain V", "d1, true", "d1, false", 0.3, 0.1, 0.5, np.nan),
+        (*about, all_, "S_P1", "d1, true", "d1, false", 0.3, 0.1, 0.5, np.nan),
+    )
+    assert sentences.recall_sentences(table) == [
+        "4-shot, d1, true: accuracy 0.75 [0.60, 0.85].",
+        "4-shot, d1, true minus d1, false: accuracy **+0.50** [+0.30, +0.70], higher (rare).",
+        "4-shot, d1, true minus d1, false: gain V **+0.00** [-0.10, +0.10], no difference that can "
+        "be told.",
+    ]
+
+
 def test_entropies():
     place, size = np.array([[0.5, 0.69], [0.7, 0.9]]), np.array([[0.3, 0.8], [0.6, 0.9]])
     assert sentences.entropy_sentences(Entropies(place, size)) == [

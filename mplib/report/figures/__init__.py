@@ -26,6 +26,7 @@ from mplib.report.figures.scores import (
     gain_points,
     height_curves,
     prefix_curves,
+    recall_slopes,
     score_points,
     summary_points,
     sweep_curves,

@@ -128,6 +128,22 @@ def transfer_maps(table: pd.DataFrame, classifier: str = "logistic") -> Figure:
     return figure
 
 
+def recall_slopes(table: pd.DataFrame) -> Figure:
+    """Accuracy, scores and gains from world to world, with 95 % intervals, a panel each.
+
+    Args:
+        table: of ``mplib.studies.recall.dial``.
+    """
+    table = table[(table["minus"] == "") & (table["among"] != "rules alone")]
+    table = table[table.value.notna()]
+    world, subject = table["set"].str.split(", ").str[-1], ", " + table.subject
+    table = table.assign(world=world, label="depth " + table.depth.astype(str) + subject)
+    table = table.assign(**table[["value", "low", "high"]].clip(lower=-1))  # scores have no bound
+    plot = curves(table, "world", "value", "label", so.Range(), so.Dodge()).facet("measure")
+    size = 1 + 2.4 * table.measure.nunique(), 3.6
+    return draw(plot, size, zero="y", x="", y="", color="")
+
+
 def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figure:
     """Accuracy and scores along a swept number, beside the paper's curves where there are any.
 

@@ -1,0 +1,114 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The recall dial: does a language model reason, or does it recall?
+#
+# "Every cat is a feline. No feline is feathered. Max is a cat." Is Max feathered? Knowledge of cats gives
+# the answer without the theory. Here every tree is told three times: in a **true** world, in an
+# **invented** one whose nouns nobody knows, and in a **false** one, the true one's nouns in a wrong order,
+# where what is known of the thing is the opposite of what follows. Frames, names, property, question,
+# answer and order are the same, so what the text shows is equal in all three, and differences are
+# paired tree by tree.
+#
+# A model that reasons does as well in all worlds: its slope is flat. One that recalls falls from the true
+# to the invented world, and below chance in the false one. Demonstrations are told in the
+# invented world in every arm.
+#
+# **Cost.** Quick profile: about four minutes on two CPU cores with SmolLM2 (135 M parameters).
+
+# %% tags=["parameters"]
+worlds: list[str] = ["true", "invented", "false"]  # in which each tree is told;
+# 2 values or more; one of true, invented, false
+depths: list[int] = [1, 2]  # heights of the trees; 1 value or more; 1 to 5
+chains: int = 2  # the useful chain and its like, an even number; 2 to 6
+lexicon: str = "ontology"  # ours, or a file of your own words
+examples: int = 64  # trees of each depth, the same in every world; 1 or more
+model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+shots: int = 4  # demonstrations before each question; 0 or more
+shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
+layers: str = "all"  # layers probed: all, or such as 1-10,12
+dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+twins: int = 3  # random twins, a seed each; 1 or more
+neighbours: int = 8  # of the kNN classifiers; 1 or more
+folds: int = 5  # of the cross-validation, whole trees in each; 2 or more
+halves: int = 10  # cuts of the trees into halves behind each interval; 1 or more
+resamples: int = 1000  # of the trees, behind differences of accuracy; 1 or more
+seed: int = 0  # of trees, demonstrations, twins, folds and halves; 0 to 4294967295
+batch_size: int = 16  # questions a forward pass; 1 or more
+device: str = "auto"  # auto, cpu, cuda, map
+
+# %% tags=["about", "remove-cell"]
+from mplib.studies.about import study_about
+
+about = study_about("ontology", globals(), reads=1 + twins, probes=2)
+
+# %%
+from mplib import Ontology, figures, load_model, report, start_run
+from mplib.probe import ProbeSettings
+from mplib.report.sentences import probed_sentence, recall_sentences
+from mplib.studies import language
+from mplib.studies import language_tables as tables
+from mplib.studies.recall import dial
+
+run = start_run("05_recall_dial", globals())
+words = {"chains": chains, "lexicon": lexicon, "seed": seed}
+task = Ontology(worlds=tuple(worlds), depths=tuple(depths), **words)
+settings = ProbeSettings(neighbours, 1, folds, halves, seed, resamples=resamples)
+asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
+procedure = language.Procedure("proofwriter", shared_shots, twins, **asking)
+
+# %% [markdown]
+# ## The trees
+#
+# One tree of each depth in each world, its statements in the order in which the model reads them.
+
+# %%
+sets = language.chosen_sets(task, "test", examples, [shots])
+report.show(tables.preview(sets))
+
+# %% [markdown]
+# ## Answers
+#
+# Accuracy of the same prompts whose attention is probed.
+
+# %%
+start = load_model(
+    model, vocabulary=task.vocabulary, seed=seed, dtype=dtype, device=device
+)
+subject = language.Subject(f"{shots}-shot", start, shots)
+procedure, _, _ = language.choose_layers(subject, [], layers, procedure)
+readings = language.read_sets([subject], sets, procedure)
+answers = tables.accuracy_table(readings)
+run.table("accuracy", answers, summary="accuracy")
+report.show(answers)
+
+# %% [markdown]
+# ## From world to world
+#
+# Accuracy, scores of attention over the random twins (S_P1, S_P2) and gains over text and twins. The text
+# names the useful fact, and up to depth 2 it tells all heights, so there G has no gain; *rules alone*
+# leaves the facts out, and which rules are useful the text does not tell.
+
+# %%
+found = run.table("dial", dial(readings, procedure))
+run.figure("dial", figures.recall_slopes(found))
+report.show(found)
+
+# %% [markdown]
+# ## Summary
+
+# %%
+report.bullets(probed_sentence(procedure, start), *recall_sentences(found))
+run.finish()
