@@ -83,12 +83,13 @@ def add_adapter(model: PreTrainedModel, rank: int, alpha: int, targets: Sequence
         ) from error
 
 
-def save_adapter(wrapped: Any, base: str, folder: Path) -> None:
+def save_adapter(wrapped: Any, base: str, dtype: torch.dtype, folder: Path) -> None:
     """Writes an adapter as peft does, and beside its weights what tells the base again.
 
     Args:
         wrapped: of ``add_adapter``.
         base: the base's name.
+        dtype: of the file's numbers; bfloat16 loses nothing that a training in it ever used.
         folder: made if it is not there.
     """
     from peft import get_peft_model_state_dict
@@ -99,7 +100,8 @@ def save_adapter(wrapped: Any, base: str, folder: Path) -> None:
     config.save_pretrained(folder)
     tensors = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     metadata = {BASE: json.dumps(_sample(wrapped))}  # of two, safetensors shuffles the order
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS, metadata)
+    saved = {k: v.to(dtype).contiguous() for k, v in tensors.items()}
+    save_file(saved, folder / WEIGHTS, metadata)
 
 
 def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:

@@ -239,10 +239,10 @@ def _finetune(
     history = _train(model, wrapped, train, dev, training, state, watch)
     wrapped.eval()
     best = state.load_best()
-    autocast = "bfloat16" if autocasts(model, training.precision) else "float32"
-    about = {"identity": identity, **best, "autocast": autocast}
+    autocast = torch.bfloat16 if autocasts(model, training.precision) else torch.float32
+    about = {"identity": identity, **best, "autocast": str(autocast).removeprefix("torch.")}
     if training.trainable == "lora":
-        publish(partial(save_adapter, wrapped, start.name), history, about, folder)
+        publish(partial(save_adapter, wrapped, start.name, autocast), history, about, folder)
         wrapped.merge_and_unload()
     else:
         publish(partial(_save, start), history, about, folder)

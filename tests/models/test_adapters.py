@@ -35,7 +35,7 @@ def make(
     for name, value in wrapped.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(value, std=0.05)
-    save_adapter(wrapped, base, folder / "adapter")
+    save_adapter(wrapped, base, torch.float32, folder / "adapter")
     return wrapped.eval()
 
 
