@@ -121,7 +121,7 @@ class _PrefixLayer(DynamicLayer):
     """One layer's keys and values of a prefix, the same for every example of every batch.
 
     The first pass is the prefix's. What a later one adds is not kept: it would cost the prefix once
-    for each example and layer.
+    for each example and layer. Several prefixes serve as many examples, again and again.
     """
 
     def update(
@@ -132,24 +132,32 @@ class _PrefixLayer(DynamicLayer):
             return super().update(key_states, value_states, *args, **kwargs)
         n, keys, values = len(key_states), self.keys, self.values
         assert keys is not None and values is not None
-        keys, values = keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1)
+        if (kept := len(keys)) == 1:
+            keys, values = keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1)
+        elif kept < n:
+            keys, values = (x.repeat(n // kept, 1, 1, 1) for x in (keys, values))
         return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
 
 @torch.no_grad()
-def prefix_cache(model: PreTrainedModel, prefix: Tensor, last_layer: int | None = None) -> Cache:
+def prefix_cache(
+    model: PreTrainedModel, prefix: Tensor, last_layer: int | None = None,
+    mask: Tensor | None = None,
+) -> Cache:  # fmt: skip
     """Keys and values of tokens that stand before every prompt; inside a ``backend`` block.
 
     Built without the model's config, or layers with a sliding window would forget the prefix.
 
     Args:
         model: a decoder.
-        prefix: ids of the tokens, shape (tokens,).
+        prefix: ids of the tokens, shape (tokens,), or (examples, tokens) for each its own.
         last_layer: the layer at which the pass may end.
+        mask: True where there is a token, shape (examples, tokens); everywhere if None.
     """
-    cache = Cache(layer_class_to_replicate=_PrefixLayer)
-    session, ids = Session(last_layer=last_layer), prefix[None].to(embedding(model).device)
-    one_pass(model, session, ids, torch.ones_like(ids), cache, last_only=last_layer is not None)
+    cache, device = Cache(layer_class_to_replicate=_PrefixLayer), embedding(model).device
+    session, ids = Session(last_layer=last_layer), torch.atleast_2d(prefix).to(device)
+    mask = torch.ones_like(ids) if mask is None else mask.to(device)
+    one_pass(model, session, ids, mask, cache, last_only=last_layer is not None)
     return Cache(layers=cache.layers)
 
 

@@ -89,7 +89,7 @@ class Reading:
 def all_answers(
     model: PreTrainedModel, prompts: Prompts, *, changes: Changes | None = None,
     choices: np.ndarray | None = None, expected: Mapping[Any, np.ndarray] | None = None,
-    batch_size: int = 256,
+    batch_size: int = 256, late: bool = False, title: str | None = None,
 ) -> dict[Hashable, Answers]:  # fmt: skip
     """Answers every example under every change, all changes of a batch before the next batch.
 
@@ -101,13 +101,16 @@ def all_answers(
         expected: several right answers by name, each of shape (examples,), all judged on the same
             passes in place of the prompts' own; their names then take the place of the changes'.
         batch_size: examples a forward pass.
+        late: whether every change concerns the question's tokens and those behind it alone.
+        title: of the progress bar; none is shown if None.
 
     Returns:
         The answers by the change's name.
     """
     found: dict[Hashable, Answers] = {}
     # What is changed in the attention changes a shared prefix too.
-    with passes(model, prompts.whole() if changes else prompts, batch_size) as batches:
+    whole = prompts.whole() if changes else prompts
+    with passes(model, whole, batch_size, title, late=late) as batches:
         for chosen, batch, ask in batches:
             for name, change in changes(chosen, batch) if changes else [("", None)]:
                 logits = ask(intervention=change).logits

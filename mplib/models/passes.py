@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -40,7 +40,7 @@ class Pass:
 def forward(
     model: PreTrainedModel, prompts: Prompts, *, reduction: Reduction | None = None,
     intervention: Intervention | None = None, logits: bool = True, outputs: bool = False,
-    cache: Cache | None = None,
+    cache: Cache | None = None, done: int = 0,
 ) -> Pass:  # fmt: skip
     """Runs one batch inside a ``backend`` block, reading and changing its attention.
 
@@ -51,7 +51,10 @@ def forward(
         intervention: what is changed, if anything.
         logits: whether the logits are wanted; without them the pass ends at the last attention.
         outputs: whether the outputs of the heads are wanted, before any of them is replaced.
-        cache: keys and values of the prompts' prefix, from ``prefix_cache``; it stays as it is.
+        cache: keys and values of the prompts' prefix, from ``prefix_cache``, or of the columns that
+            are done, from ``begin``; it stays as it is.
+        done: columns of the prompts whose keys and values the cache holds, as nothing that is
+            changed or read concerns them.
 
     Raises:
         InputError: an intervention, which would change what a prefix left behind or which a hybrid
@@ -77,14 +80,16 @@ def forward(
     _fits(model, prompts)
     if past:
         cache = cache or prefix_cache(model, torch.from_numpy(prompts.prefix), known.layers[-1])
-    ids = torch.from_numpy(prompts.input_ids).to(device)
+    ids = torch.from_numpy(prompts.input_ids[:, done:]).to(device)
+    if done and intervention is not None and intervention.cut is not None:
+        intervention = replace(intervention, cut=intervention.cut[:, done:])
     mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
     mask, session = mask.to(device), Session(intervention or Intervention())
     if outputs:
-        session.real = mask[:, past:, None, None]
+        session.real = mask[:, past + done :, None, None]
     if reduction is not None:
         places, real = _question_rows(prompts, device)
-        session.rows = places - past
+        session.rows = places - past - done
         session.reduce = partial(_reduce, reduction, _pooling(prompts, reduction, mask), real)
         session.last_layer = None if logits else known.layers[-1]
     output = one_pass(model, session, ids, mask, cache, known.last_only)
@@ -99,14 +104,34 @@ def forward(
     return Pass(after, read, layers, summed)
 
 
+def begin(model: PreTrainedModel, prompts: Prompts, columns: int) -> tuple[Cache | None, int]:
+    """Keys and values of the prompts' first columns, for ``forward`` to go on from.
+
+    Args:
+        model: a decoder inside a ``backend`` block.
+        prompts: a batch without a prefix.
+        columns: how many.
+
+    Returns:
+        The cache and the columns that it holds; None and 0 where prompts must be read whole.
+    """
+    if not (columns and facts(model).prefix):
+        return None, 0
+    ids, mask = (
+        torch.from_numpy(x[:, :columns]) for x in (prompts.input_ids, prompts.attention_mask)
+    )
+    return prefix_cache(model, ids, facts(model).layers[-1], mask), columns
+
+
 Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]
 """Indices of a batch's examples, the batch, and ``forward`` for it."""
 
 
 @contextmanager
 def passes(
-    model: PreTrainedModel, prompts: Prompts, batch_size: int, title: str | None = None
-) -> Iterator[Iterator[Batch]]:
+    model: PreTrainedModel, prompts: Prompts, batch_size: int, title: str | None = None,
+    *, late: bool = False,
+) -> Iterator[Iterator[Batch]]:  # fmt: skip
     """A ``backend`` block with an iterator over batches; a shared prefix is computed once.
 
     Args:
@@ -114,6 +139,8 @@ def passes(
         prompts: the examples.
         batch_size: examples a batch.
         title: of the progress bar; none is shown if None.
+        late: whether what is asked of a batch differs from its first question on alone, so that
+            what comes before is computed once for all; for prompts without a prefix.
     """
     hidden = None if title else True  # None leaves it to TQDM_DISABLE
     with (
@@ -126,7 +153,9 @@ def passes(
 
         def batches() -> Iterator[Batch]:
             for chosen, batch in together.batches(batch_size if known.pads else 1):
-                yield chosen, batch, partial(forward, model, batch, cache=cache)
+                first = int(batch.question[:, 0].min()) if late else 0
+                begun = begin(model, batch, first) if late else (cache, 0)
+                yield chosen, batch, partial(forward, model, batch, cache=begun[0], done=begun[1])
                 progress.update(len(chosen))
 
         yield batches()

@@ -75,8 +75,10 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def files_of(parameters: Mapping[str, Any]) -> dict[str, Path]:
     """The files and folders that parameters name: a run is old when they are no longer the same."""
     named = {name: parameters.get(name) for name in FILES}
-    model = str(named["model"])
-    if "+" in model and not os.path.exists(resolve(model)):  # a base and what adapts it
-        named |= {f"model{i or ''}": part for i, part in enumerate(model.split("+"))}
+    for place, model in enumerate([str(named["model"]), *parameters.get("beside", [])]):
+        key, parts = f"beside{place}" if place else "model", [model]
+        if not os.path.exists(resolve(model)):  # a base and what adapts it
+            parts = model.split("+")
+        named |= {f"{key}{i or ''}": part for i, part in enumerate(parts)}
     found = {name: resolve(value) for name, value in named.items() if value}
     return {name: path for name, path in found.items() if os.path.exists(path)}

@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import norm, rankdata
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from mplib import stats
 from mplib.errors import InputError, one_of
-from mplib.models.attention import Intervention, Reduction
+from mplib.models.attention import Intervention, Reduction, layer_count
 from mplib.models.inference import Answers, all_answers, answers, attention_features
 from mplib.models.prompts import Prompts
 from mplib.probe.knn import Predictions, useful_heights, usefulness
 from mplib.stats import Estimate
+from mplib.studies.language import Procedure, Subject
+from mplib.tasks.examples import ExampleSet
 from mplib.tasks.trees import PADDING, USELESS
 
 Layers = tuple[int, int]
@@ -157,14 +159,27 @@ def answer_without(
         choices: token ids among which the answer is looked for; the whole vocabulary if None.
         batch_size: examples a forward pass.
     """
-    window = None if layers is None else frozenset(range(layers[0] - 1, layers[1]))
+    case = "", layers or (1, layer_count(model)), renormalise
+    asking = {"choices": choices, "batch_size": batch_size}
+    return _answers_without(model, prompts, {case: statements}, queries, **asking)[case]
 
-    def changes(chosen: np.ndarray, batch: Prompts) -> list[tuple[str, Intervention]]:
-        cut = cut_edges(batch, statements[chosen], queries).to(model.device)
-        return [("", Intervention(cut=cut, cut_layers=window, renormalise=renormalise))]
 
-    given = all_answers(model, prompts, changes=changes, choices=choices, batch_size=batch_size)
-    return given[""]
+def _answers_without(
+    model: PreTrainedModel, prompts: Prompts, cases: Mapping[Case, np.ndarray], queries: Queries,
+    **asking: Any,
+) -> dict[Case, Answers]:  # fmt: skip
+    """Answers every example with the statements of each case cut, shape (examples, statements)."""
+
+    def changes(chosen: np.ndarray, batch: Prompts) -> Iterator[tuple[Case, Intervention]]:
+        for case, statements in cases.items():
+            cut = cut_edges(batch, statements[chosen], queries).to(model.device)
+            _, (first, last), again = case
+            window = frozenset(range(first - 1, last))
+            yield case, Intervention(cut=cut, cut_layers=window, renormalise=again)
+
+    late = queries == "question"
+    found = all_answers(model, prompts, changes=changes, late=late, title="knock-out", **asking)
+    return {case: found[case] for case in cases}
 
 
 def windows(layers: int, sizes: Sequence[int]) -> list[Layers]:
@@ -179,6 +194,21 @@ def windows(layers: int, sizes: Sequence[int]) -> list[Layers]:
     if wrong := [size for size in sizes if not 1 <= size <= layers]:
         raise InputError(f"a window of {wrong[0]} layers: it must have from 1 to {layers} layers")
     return [(first, first + n - 1) for n in sizes for first in range(1, layers - n + 2)]
+
+
+def blocks(layers: int, count: int) -> list[Layers]:
+    """Windows side by side over all layers, as equal as can be.
+
+    Raises:
+        InputError: there are fewer layers than that.
+
+    >>> blocks(7, 3)
+    [(1, 2), (3, 4), (5, 7)]
+    """
+    if not 1 <= count <= layers:
+        raise InputError(f"{count} windows: a model of {layers} layers has from 1 to {layers}")
+    edges = [layers * i // count for i in range(count + 1)]
+    return [(first + 1, last) for first, last in pairwise(edges)]
 
 
 @dataclass(frozen=True)
@@ -247,20 +277,18 @@ def knock_out(
     weights = stats.example_weights(len(prompts), groups, resamples, seed)
     shares, rows = mass_in(mass, spans), []
     cases = {
-        (name, span, again): (statements, (statements * share).sum(axis=-1).mean())
+        (name, span, again): statements
         for name, chosen in sets.items()
         for span, share, statements in zip(
             spans, shares, np.broadcast_to(chosen, shares.shape), strict=True
         )
         for again in renormalise
     }
-    given = {}
-    for case, (statements, share) in tqdm(cases.items(), desc="knock-out", unit="cut"):
-        name, span, again = case
-        given[case] = cut = answer_without(
-            model, prompts, statements, span, renormalise=again, queries=queries,
-            choices=choices, batch_size=batch_size,
-        )  # fmt: skip
+    asking = {"choices": choices, "batch_size": batch_size}
+    given = _answers_without(model, prompts, cases, queries, **asking)
+    for (name, span, again), cut in given.items():
+        statements = cases[name, span, again]
+        share = (statements * shares[spans.index(span)]).sum(axis=-1).mean()
         found = {"accuracy": stats.accuracy(cut.correct), **_changes(cut, whole, weights)}
         about = {
             "cut": name, "window": span[1] - span[0] + 1, "first_layer": span[0],
@@ -269,6 +297,52 @@ def knock_out(
         }  # fmt: skip
         rows += [about | {"measure": key, **value.columns()} for key, value in found.items()]
     return Knockout(pd.DataFrame(rows), given, whole, stats.constant_guess(prompts.answers))
+
+
+def knock_out_words(
+    subjects: Sequence[Subject], questions: ExampleSet, procedure: Procedure, count: int, *,
+    renormalise: bool = True, queries: Queries = "question", resamples: int = 1000,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+    """Cuts the edges to each set of statements, in blocks of layers and in all, for each subject.
+
+    Args:
+        subjects: the models, as they are asked.
+        questions: in words.
+        procedure: how they are asked; its seed is that of random statements and resamples.
+        count: into how many blocks the layers are divided; see ``blocks``.
+        renormalise: whether the remaining attention of a cut row sums to one again.
+        queries: from which tokens edges are cut; see ``cut_edges``.
+        resamples: bootstrap resamples behind each interval of a change.
+
+    Returns:
+        The table of ``knock_out`` and that of ``contrasts``, with the column ``subject`` in front.
+        The former has a row more for each subject: accuracy with ``nothing`` cut, in no layer; and
+        a column ``guess``, the accuracy of always giving the most frequent answer.
+
+    Raises:
+        InputError: a model has fewer layers than blocks.
+    """
+    tables, size = [], {"batch_size": procedure.batch_size}
+    drawing = {"groups": questions.groups, "resamples": resamples, "seed": procedure.seed}
+    for subject in subjects:
+        model, (prompts, choices) = subject.loaded.model, procedure.ask(subject, questions)
+        layers = layer_count(model)
+        spans = [*dict.fromkeys([*blocks(layers, count), (1, layers)])]
+        mass = attention_mass(model, prompts, **size)
+        sets = edge_sets(questions.heights, procedure.seed, mass, spans)
+        found = knock_out(
+            model, prompts, sets, spans, mass, renormalise=[renormalise], queries=queries,
+            choices=choices, **size, **drawing,
+        )  # fmt: skip
+        whole = stats.accuracy(found.whole.correct).columns()
+        untouched = {"cut": "nothing", "window": 0, "first_layer": 0, "last_layer": 0}
+        row = found.table.iloc[:1].assign(**untouched, statements=0, mass=0, measure="accuracy")
+        table = pd.concat([row.assign(**whole), found.table]).assign(guess=found.guess)
+        tables.append((table, contrasts(found, **drawing)))
+        for part in tables[-1]:
+            part.insert(0, "subject", subject.name)
+    cut, against = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    return cut, against
 
 
 def _changes(cut: Answers, whole: Answers, weights: np.ndarray) -> dict[str, Estimate]:

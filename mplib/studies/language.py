@@ -199,6 +199,19 @@ def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
     return Subject(f"{shots}-shot", load_model(name, vocabulary=task.vocabulary, **loading), shots)
 
 
+def subjects_beside(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
+    """The model that a notebook's parameters name, and those beside it, asked without shots.
+
+    Each is named after model and demonstrations; one that is named twice is there once.
+    """
+    asked = [(parameters["model"], parameters["shots"]), *((n, 0) for n in parameters["beside"])]
+    loading = {key: parameters[key] for key in ("device", "dtype", "seed")}
+    return [
+        Subject(f"{name}, {n}-shot", load_model(name, vocabulary=task.vocabulary, **loading), n)
+        for name, n in dict.fromkeys(asked)
+    ]
+
+
 def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) -> Subject:
     """A finetuned model, with its own list of layers where the paper's are asked for."""
     published = parameters["layers"] == "published"

@@ -9,6 +9,7 @@ donor's. A donor that differs in a useless statement alone is the control. See H
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -21,12 +22,15 @@ from mplib.errors import InputError
 from mplib.models.attention import Intervention, layer_count
 from mplib.models.facts import backend
 from mplib.models.memory import fits_memory
-from mplib.models.passes import forward
+from mplib.models.passes import begin, forward
 from mplib.models.prompts import Prompts
-from mplib.studies.knockout import Layers, windows
+from mplib.studies.knockout import Layers, blocks, windows
+from mplib.studies.language import Procedure, Subject
 from mplib.tasks.corruptions import Impossible
+from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.ksmallest import KSmallest
-from mplib.tasks.task import Writer
+from mplib.tasks.proofwriter.counterfactuals import replacements
+from mplib.tasks.task import Shown, Writer, template_text
 
 DIRECTIONS = ("noising", "denoising")
 """The donor's outputs put into the clean run; the clean ones put into the donor's run."""
@@ -39,6 +43,16 @@ def layers_alone_and_up(layers: int) -> list[Layers]:
     [(1, 1), (2, 2), (3, 3), (1, 2), (1, 3)]
     """
     return windows(layers, [1]) + [(1, last) for last in range(2, layers + 1)]
+
+
+def blocks_alone_and_up(layers: int, count: int) -> list[Layers]:
+    """Windows to patch: blocks of layers alone, then all from the first up to each block's end.
+
+    >>> blocks_alone_and_up(6, 3)
+    [(1, 2), (3, 4), (5, 6), (1, 4), (1, 6)]
+    """
+    alone = blocks(layers, count)
+    return alone + [(1, last) for _, last in alone[1:]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,8 @@ def patch(
     """Patches both prompts of each pair with the other's last-token head outputs.
 
     A pair and all its patched copies share one pass: in the layers of its window, a copy takes what
-    the other's untouched run gives in that very layer.
+    the other's untouched run gives in that very layer. Copies differ in their last token alone, so
+    what comes before it is computed once for each pair.
 
     Args:
         model: any decoder that uses transformers' attention interface.
@@ -131,8 +146,11 @@ def patch(
             other, n = donors[chosen], len(chosen)
             copies = batch[np.tile(np.arange(n), 2 * cases)]
             ids = np.concatenate([batch.input_ids, other.input_ids] * cases)
+            # The first copies are the pair itself, untouched.
+            both = replace(copies, input_ids=ids)
+            cache, done = begin(model, both[: 2 * n], ids.shape[1] - 1)
             change = Intervention(sources=_sources(layer_count(model), spans, n))
-            logits = forward(model, replace(copies, input_ids=ids), intervention=change).logits
+            logits = forward(model, both, intervention=change, cache=cache, done=done).logits
             assert logits is not None
             scores = logits.float().cpu().numpy().reshape(cases, 2, n, -1)
             pairs, right, wrong = np.arange(n), batch.answers, other.answers
@@ -220,3 +238,84 @@ def patch_numbers(
     if not parts:
         raise InputError(f"no list of {task} can have a number replaced in its rank: raise pool")
     return pd.concat(parts, ignore_index=True)
+
+
+DONORS = 32
+"""Candidates for the donor of a theory, at most, among which one of as many tokens is looked for."""
+
+
+def theory_pairs(
+    examples: Sequence[Example], writer: Writer, shown: Shown, template: str,
+    world: str = "closed", seed: int = 0,
+) -> dict[str, tuple[np.ndarray, Prompts, Prompts, np.ndarray | None]]:  # fmt: skip
+    """Theories and their donors of as many tokens, in which one fact is replaced.
+
+    Args:
+        examples: questions about theories in ProofWriter's English.
+        writer: writes them as the model reads them.
+        shown: demonstrations of each.
+        template: what asks for the answer.
+        world: ``closed`` or ``open``.
+        seed: of the replacements.
+
+    Returns:
+        By what is replaced, a useful fact, so that the answer is the opposite one, or a useless
+        one, so that it is the same (see ``replacements``): the examples in which that is possible,
+        by their index, their prompts, those of their donors, and the tokens of the answers. Kinds
+        that are possible nowhere are left out.
+    """
+    found = {}
+    for name, useful in (("useful fact replaced", True), ("useless fact replaced", False)):
+        drawn = [
+            (i, other)
+            for i, example in enumerate(examples)
+            for other in islice(replacements(example, useful, world, seed), DONORS)
+        ]
+        if not drawn:
+            continue
+        index = np.array([i for i, _ in drawn])
+        before = [shown[i] for i in index]
+        clean, choices = writer.write_words([examples[i] for i in index], before, template)
+        donors, _ = writer.write_words([other for _, other in drawn], before, template)
+        equal = np.flatnonzero(clean.lengths == donors.lengths)
+        kept = equal[np.unique(index[equal], return_index=True)[1]]
+        if len(kept):
+            found[name] = index[kept], clean[kept], donors[kept], choices
+    return found
+
+
+def patch_theories(
+    subjects: Sequence[Subject], questions: ExampleSet, procedure: Procedure, world: str,
+    count: int, *, resamples: int = 1000,
+) -> pd.DataFrame:  # fmt: skip
+    """Patches theories with donors in which a useful or a useless fact is another.
+
+    Args:
+        subjects: the models, as they are asked.
+        questions: about theories in ProofWriter's English.
+        procedure: how they are asked; its seed is that of replacements and resamples.
+        world: ``closed`` or ``open``.
+        count: into how many blocks the layers are divided; see ``blocks_alone_and_up``.
+        resamples: bootstrap resamples behind the intervals of logit differences.
+
+    Returns:
+        The rows of ``Patched.table``, with the columns ``subject`` and ``donor`` in front and
+        ``examples`` behind ``pairs``; no row where no theory has a donor of as many tokens.
+
+    Raises:
+        InputError: a model has fewer layers than blocks.
+    """
+    parts = [pd.DataFrame(columns=["subject", "donor", "measure", "pairs", "examples"])]
+    template = template_text(procedure.template)
+    for subject in subjects:
+        model, shown = subject.loaded.model, procedure.demonstrate(subject, questions)
+        spans = blocks_alone_and_up(layer_count(model), count)
+        asked = questions.examples, subject.loaded, shown, template, world, procedure.seed
+        for name, (kept, clean, donors, choices) in theory_pairs(*asked).items():
+            size = procedure.batch_size
+            found = patch(model, clean, donors, spans, choices=choices, batch_size=size)
+            table = found.table(questions.groups[kept], resamples, procedure.seed)
+            about = {"subject": subject.name, "donor": name}
+            table = table.assign(**about, examples=len(questions.examples))
+            parts.append(table[[*about, *table.columns.difference(about, sort=False)]])
+    return pd.concat(parts[1:] or parts, ignore_index=True)

@@ -275,7 +275,7 @@ def _record(rng: random.Random, chosen: TheorySettings, draft: Draft, answer: st
         depths = theory.depths
     except InputError:  # circular negation
         return None
-    if depths.get(target) != chosen.depth or any(x.negated() in depths for x in depths):
+    if depths.get(target) != chosen.depth or theory.contradicts:
         return None
     names = [f"triple{i}" for i, _ in enumerate(facts, 1)]
     names += [f"rule{i}" for i, _ in enumerate(rules, 1)]

@@ -125,7 +125,7 @@ class Theory:
         return {fact: [i for i, other in enumerate(told) if other == fact] for fact in facts}
 
     @cached_property
-    def _instances(self) -> list[tuple[int, tuple[Literal, ...], Literal]]:
+    def instances(self) -> list[tuple[int, tuple[Literal, ...], Literal]]:
         """Every rule for everything its variable may be: (statement, body, head)."""
         rules = [(i, s) for i, s in enumerate(self.statements) if isinstance(s, Rule)]
         literals = [*self.facts, *(part for _, rule in rules for part in (*rule.body, rule.head))]
@@ -138,6 +138,11 @@ class Theory:
             for name in (names if any(SOMETHING in x for x in (*body, head)) else [SOMETHING])
         ]
 
+    @property
+    def contradicts(self) -> bool:
+        """Whether it proves something and the opposite; see ``depths`` for what is raised."""
+        return any(literal.negated() in self.depths for literal in self.depths)
+
     def _holds(self, literal: Literal, known: Known, assumed: Known) -> bool:
         if self.world == "closed" and literal.polarity == "-":
             return literal.negated() not in assumed
@@ -146,7 +151,7 @@ class Theory:
     def _derive(self, assumed: Known) -> dict[Literal, int]:
         """All that follows, by minimal depth, when failures are judged against ``assumed``."""
         depths = dict.fromkeys(self.facts, 0)
-        waiting = self._instances
+        waiting = self.instances
         for depth in count(1):
             waiting = [instance for instance in waiting if instance[2] not in depths]
             new = [h for _, b, h in waiting if all(self._holds(x, depths, assumed) for x in b)]
@@ -162,7 +167,7 @@ class Theory:
         Raises:
             InputError: in the closed world, something is true only if it is false.
         """
-        negations = any(x.polarity == "-" for _, body, _ in self._instances for x in body)
+        negations = any(x.polarity == "-" for _, body, _ in self.instances for x in body)
         if self.world == "open" or not negations:
             return self._derive(())
         # Alternating fixpoint (van Gelder): what is surely true grows, what is possibly true
@@ -183,7 +188,7 @@ class Theory:
     def _support(self) -> dict[Literal, list[tuple[int, tuple[Literal, ...]]]]:
         """For each conclusion the rules that give it, with their premises."""
         support: dict[Literal, list[tuple[int, tuple[Literal, ...]]]] = {}
-        for index, body, head in self._instances:
+        for index, body, head in self.instances:
             if all(self._holds(literal, self.depths, self.depths) for literal in body):
                 support.setdefault(head, []).append((index, body))
         return support
