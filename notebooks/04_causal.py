@@ -70,7 +70,7 @@ about = study_about("ksmallest", globals(), reads, by_layer=12 * len(window_size
 from mplib import KSmallest, Reduction, attention_features, figures, report, start_run
 from mplib.models.inference import scale_examples
 from mplib.probe import ProbeSettings, predict
-from mplib.report.sentences import causal_sentences
+from mplib.report.causal import causal_sentences
 from mplib.studies import flow, heads, knockout, patching
 from mplib.studies.checkpoints import finetuned_models
 

@@ -53,7 +53,8 @@ def _changes(table: pd.DataFrame) -> pd.DataFrame:
         return table[table.minus.isna()].rename(columns={"corruption": "setting"})
     table = table[table.renormalised]
     span = table.first_layer.astype(str) + "-" + table.last_layer.astype(str)
-    return table.assign(setting=table.cut + " cut in layers " + span)
+    who = table.subject + ", " if "subject" in table else ""
+    return table.assign(setting=who + table.cut + " cut in layers " + span)
 
 
 READERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

@@ -75,7 +75,7 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 def files_of(parameters: Mapping[str, Any]) -> dict[str, Path]:
     """The files and folders that parameters name: a run is old when they are no longer the same."""
     named = {name: parameters.get(name) for name in FILES}
-    for place, model in enumerate([str(named["model"]), *parameters.get("beside", [])]):
+    for place, model in enumerate([str(named["model"] or ""), *parameters.get("beside", [])]):
         key, parts = f"beside{place}" if place else "model", [model]
         if not os.path.exists(resolve(model)):  # a base and what adapts it
             parts = model.split("+")

@@ -322,17 +322,18 @@ def knock_out_words(
     Raises:
         InputError: a model has fewer layers than blocks.
     """
-    tables, size = [], {"batch_size": procedure.batch_size}
-    drawing = {"groups": questions.groups, "resamples": resamples, "seed": procedure.seed}
+    tables, size = [], procedure.batch_size
+    drawing: dict[str, Any] = {"resamples": resamples, "seed": procedure.seed}
+    drawing["groups"] = questions.groups
     for subject in subjects:
         model, (prompts, choices) = subject.loaded.model, procedure.ask(subject, questions)
         layers = layer_count(model)
         spans = [*dict.fromkeys([*blocks(layers, count), (1, layers)])]
-        mass = attention_mass(model, prompts, **size)
+        mass = attention_mass(model, prompts, size)
         sets = edge_sets(questions.heights, procedure.seed, mass, spans)
         found = knock_out(
             model, prompts, sets, spans, mass, renormalise=[renormalise], queries=queries,
-            choices=choices, **size, **drawing,
+            choices=choices, batch_size=size, **drawing,
         )  # fmt: skip
         whole = stats.accuracy(found.whole.correct).columns()
         untouched = {"cut": "nothing", "window": 0, "first_layer": 0, "last_layer": 0}

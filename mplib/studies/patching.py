@@ -126,7 +126,7 @@ def patch(
         donors: one for each example, of as many tokens.
         spans: windows of layers, first and last, counted from 1.
         choices: token ids among which the answer is looked for; the whole vocabulary if None.
-        batch_size: prompts a forward pass, copies included.
+        batch_size: prompts a forward pass; copies are counted where they must be run whole.
 
     Raises:
         InputError: the prompts do not stand in pairs of equal length.
@@ -141,7 +141,8 @@ def patch(
     said = np.empty((cases, len(DIRECTIONS), len(clean)), dtype=np.int64)
     difference = np.empty(said.shape, dtype=np.float32)
     with backend(model) as known:
-        size = max(1, batch_size // (2 * cases)) if known.pads else 1
+        whole = 2 if known.prefix else 2 * cases  # prompts of a pair that are run from the start
+        size = max(1, batch_size // whole) if known.pads else 1
         for chosen, batch in clean.batches(size):
             other, n = donors[chosen], len(chosen)
             copies = batch[np.tile(np.arange(n), 2 * cases)]
@@ -220,7 +221,7 @@ def patch_numbers(
         spans: windows of layers; those of ``layers_alone_and_up`` if None.
         resamples: bootstrap resamples behind the intervals of logit differences.
         seed: of replacements and resamples.
-        batch_size: lists a forward pass, patched copies included.
+        batch_size: lists a forward pass; see ``patch``.
 
     Returns:
         The rows of ``Patched.table``, with a column ``donor`` in front.
@@ -241,7 +242,7 @@ def patch_numbers(
 
 
 DONORS = 32
-"""Candidates for the donor of a theory, at most, among which one of as many tokens is looked for."""
+"""Candidates for a theory's donor, at most, among which one of as many tokens is looked for."""
 
 
 def theory_pairs(

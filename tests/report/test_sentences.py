@@ -8,7 +8,7 @@ import pytest
 from planted import comparison
 
 from mplib.probe.scores import Comparison
-from mplib.report import sentences
+from mplib.report import causal, sentences
 from mplib.report.columns import gained
 from mplib.stats import Estimate
 from mplib.studies.heads import Entropies
@@ -223,7 +223,7 @@ def test_recall():
 
 def test_entropies():
     place, size = np.array([[0.5, 0.69], [0.7, 0.9]]), np.array([[0.3, 0.8], [0.6, 0.9]])
-    assert sentences.entropy_sentences(Entropies(place, size)) == [
+    assert causal.entropy_sentences(Entropies(place, size)) == [
         "Of 4 heads, 2 have a position entropy below 0.7 (the smallest is 0.50), 2 a size entropy "
         "below 0.7 (smallest 0.30), 1 both; in the paper's GPT-2 67, 24 and none of 144."
     ]
@@ -237,11 +237,11 @@ def test_pruning_counts_the_shares_at_which_one_order_hurts_more():
         ("size entropy", 10, 0.7, 0.65, 0.75), ("size entropy", 20, 0.5, 0.45, 0.55),
         ("size entropy", 40, 0.6, 0.5, 0.7), ("size entropy", 50, 0.9, 0.8, 1.0),
     )  # fmt: skip
-    position, size, both = sentences.pruning_sentences(averaged)
+    position, size, both = causal.pruning_sentences(averaged)
     assert position == "Heads off by position entropy, 10, 20, 40 %: accuracy 0.900, 0.500, 0.300."
     assert size.endswith("accuracy 0.700, 0.500, 0.600.")
     assert "at 1 of these 3 shares, less at 1, and at 1 the intervals overlap" in both
-    assert sentences.pruning_sentences(averaged[averaged.percentage > 40]) == [
+    assert causal.pruning_sentences(averaged[averaged.percentage > 40]) == [
         "No share of heads between 10 and 40 % was switched off."
     ]
 
@@ -273,7 +273,7 @@ def test_every_window_of_a_knockout_is_told():
     )
     whole = SimpleNamespace(correct=np.arange(100) > 0)
     found = Knockout(table, {}, whole, 0.07)
-    said = sentences.knockout_sentences(found, contrasted, agreed)
+    said = causal.knockout_sentences(found, contrasted, agreed)
     assert said[0].startswith("The whole model answers 99.0 % [94.6, 99.8] of the examples;")
     among = "of 2 windows (false discovery rate 5 % over all rows of the table)."
     assert said[1:] == [
@@ -288,7 +288,7 @@ def test_every_window_of_a_knockout_is_told():
         "Rank correlation of the probe's *share* with the damage of the useful edges' cut: "
         "undefined: the damage is the same.",
     ]
-    alone = sentences.knockout_sentences(found, pd.DataFrame(), agreed[:0], renormalised=False)
+    alone = causal.knockout_sentences(found, pd.DataFrame(), agreed[:0], renormalised=False)
     assert alone[1].startswith("Edges to *useful statements* cut: accuracy (layers) 0.900 (1);")
     assert len(alone) == 2
 
@@ -304,7 +304,7 @@ def test_patches_are_told_window_by_window_beside_the_useless_donor():
         ("useless replaced", "denoising", 1, 2, "answers changed", 0.012, 0.01, 0.02, 1000),
         ("useless replaced", "noising", 1, 1, "clean answer", 0.98, 0.9, 1, 1000),
     )
-    assert sentences.patching_sentences(table) == [
+    assert causal.patching_sentences(table) == [
         "Last token's attention output from lists with *root replaced* (984 pairs): the donor's "
         "answer in 0.2 % (untouched), 90.0 % (1-2); logit of the clean answer minus that of the "
         "donor's: -6.6 (1-2).",
@@ -320,7 +320,7 @@ def test_rollout():
         "layer first_token first_token_if_even bound one_token",
         (1, 0.1, 0.1, 0.1, 0.0625), (4, 0.1625, 0.234, 0.015, 0.0625),
     )  # fmt: skip
-    assert sentences.rollout_sentences(table) == [
+    assert causal.rollout_sentences(table) == [
         "Rolled out over 4 layers, the first token holds 0.163 of the last one, 2.6 times one "
         "token's even share; attention spread evenly in every layer would give it 0.234. The bound "
         "of appendix A with the measured weights is 0.015."

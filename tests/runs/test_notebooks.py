@@ -97,8 +97,8 @@ def test_shared_parameters_agree() -> None:
     seen: dict[str, tuple[str, object]] = {}
     for notebook in NOTEBOOKS:
         for name, parameter in notebook.parameters.items():
-            # Language pages have another model by default.
-            if name in ("examples", "batch_size", "model"):
+            # Language pages have another model by default, and where it should reason no shots.
+            if name in ("examples", "batch_size", "model", "shots"):
                 continue
             assert seen.setdefault(name, (parameter.kind, parameter.default)) == (
                 parameter.kind,

@@ -26,7 +26,7 @@ NOTEBOOKS = Notebook.all()
 ALL = [(n, p) for n in NOTEBOOKS for p in n.parameters.values()]
 OPEN = {
     "task", "data", "cases", "model", "checkpoint", "layers", "device", "questions", "profile",
-    "train_questions", "corruptions", "lora_targets",
+    "train_questions", "corruptions", "lora_targets", "beside",
 }  # fmt: skip
 """Texts whose choices hang on files, on models or on what is registered."""
 
@@ -58,6 +58,7 @@ OUT_OF_RANGE = [
     ("04_causal", "draws", -1), ("04_causal", "flow_percentage", 101),
     ("04_causal", "window_sizes", [0]), ("04_causal", "window_sizes", []),
     ("04_causal", "ablation", "foo"), ("04_causal", "smallest_at", -1),
+    ("04_causal_proofwriter", "windows", 0), ("04_causal_proofwriter", "queries", "some"),
     ("05_probe_proofwriter", "dtype", "int8"), ("05_probe_proofwriter", "shots", -1),
     ("05_probe_proofwriter", "shot_counts", [-1]), ("05_probe_proofwriter", "shot_examples", 0),
     ("06_probe_arc", "template", "foo"), ("06_probe_arc", "depths", []),

@@ -45,7 +45,9 @@ def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
     axes[0, 0].set_ylim(-0.03, 1.03)
     axes[0, 0].get_gridspec().set_width_ratios(windows + 0.5)
     rest = "sums to one again" if table.renormalised.all() else "is not renormalised"
-    figure.suptitle(f"attention to these statements cut; what is left {rest}", fontsize="medium")
+    who = f"{table.subject.iloc[0]}: " if "subject" in table else ""
+    title = f"{who}attention to these statements cut; what is left {rest}"
+    figure.suptitle(title, fontsize="medium")
     return figure
 
 
@@ -53,11 +55,12 @@ def patching_rates(table: pd.DataFrame) -> Figure:
     """How often the answer follows the attention output that the last token is given.
 
     Donors with another answer: the share that gives the other prompt's answer. Donors with the
-    same answer, the control: the share of answers that change. Left each layer alone, right all
-    layers from the first; above donors' outputs in clean runs, below the other way round.
+    same answer, the control: the share of answers that change. Left each layer or block of layers
+    alone, right all layers from the first; above donors' outputs in clean runs, below the other way
+    round.
 
     Args:
-        table: of patching, with the column ``donor``.
+        table: of patching, with the column ``donor``; of one ``subject`` if there is such a column.
     """
     followed = {"noising": "donor's answer", "denoising": "clean answer"}
     titles = {
@@ -70,14 +73,18 @@ def patching_rates(table: pd.DataFrame) -> Figure:
     said = np.where(other, ": the other's answer", ": another answer than before")
     shown = table.assign(series=table.donor + said, layers=_layers(table))
     shown = shown[(table.measure == wanted) & (table.first_layer > 0)]
-    alone = shown[shown.first_layer == shown.last_layer].assign(window="each layer alone")
     up = shown[shown.first_layer == 1].assign(window="all from the first layer")
+    alone = shown[(shown.first_layer > 1) | (shown.last_layer == up.last_layer.min())]
+    wide = (alone.first_layer < alone.last_layer).any()
+    alone = alone.assign(window=f"each {'block' if wide else 'layer'} alone")
     both = pd.concat([alone, up]).replace({"direction": titles})
     plot = curves(both, "layers", "value", "series", so.Range())
     plot = plot.facet("window", "direction", order={"row": list(titles.values())})
     figure = draw(plot.share(x="col").limit(y=(-0.03, 1.03)), (7.2, 5.4), y="share of pairs")
     for axis in figure.axes:
         axis.set_title(axis.get_title().replace(" | ", "\n"), fontsize="small")
+    if "subject" in table:
+        figure.suptitle(table.subject.iloc[0], fontsize="medium")
     return figure
 
 

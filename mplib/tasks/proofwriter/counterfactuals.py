@@ -1,4 +1,4 @@
-"""Theories with one fact replaced: a useful one, so that the answer turns round, or a useless one."""
+"""Theories with one fact replaced: a useful one, which turns the answer round, or a useless one."""
 
 import random
 from collections.abc import Iterator
