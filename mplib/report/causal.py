@@ -6,6 +6,9 @@ import pandas as pd
 
 from mplib.stats import Estimate, accuracy
 
+MATCHED = "useless of equal mass"
+"""The control that stands for all in a summary; see ``mplib.studies.knockout``."""
+
 if TYPE_CHECKING:  # the summary of finished runs needs no torch
     from mplib.studies.heads import Entropies
     from mplib.studies.knockout import Knockout
@@ -175,13 +178,16 @@ def causal_word_sentences(
     """
     first, rest = [], []
     for subject, table in cut.groupby("subject", sort=False):
-        against, swaps = (
-            other[other.subject == subject] if len(other) else other
-            for other in (contrasted, patched)
-        )
-        first += [_needed(table, against), *(_followed(swaps) if len(swaps) else [])]
-        lines = _cut_sentences(table[table.cut != "nothing"], against)
-        lines += patching_sentences(swaps, "theories") if len(swaps) else []
+        told, swaps = table[table.cut.isin(["useful statements", MATCHED])], patched
+        against = contrasted[:0]
+        if len(contrasted):
+            against = contrasted[(contrasted.subject == subject) & (contrasted.minus == MATCHED)]
+        lines = _cut_sentences(told, against)
+        first.append(_needed(table, against))
+        if len(patched):
+            swaps = patched[patched.subject == subject]
+            first += _followed(swaps)
+            lines += patching_sentences(swaps, "theories")
         rest += [f"{subject}: {line[0].lower()}{line[1:]}" for line in lines]
     if patched.empty:
         first.append(
@@ -194,20 +200,18 @@ def causal_word_sentences(
 def _needed(cut: pd.DataFrame, contrasted: pd.DataFrame) -> str:
     """How well a model answers, and whether cuts in all layers tell what it needs for that."""
     row = cut[cut.cut == "nothing"].iloc[0]
-    whole = Estimate(row.value, row.low, row.high)
-    line = (
-        f"{row.subject} answers **{whole}** of {row.examples} questions, "
-        f"{'more' if whole.low > row.guess else 'no more, as far as can be told,'} than always "
-        f"giving the most frequent answer ({row.guess:.0%})."
-    )
-    if len(contrasted):
-        found = contrasted[contrasted.measure == "change in accuracy"]
-        found = found[found.last_layer - found.first_layer == cut.window.max() - 1]
-        for gap in found[found["minus"] == "useless of equal mass"].itertuples():
-            needs = "less" if gap.low > 0 else "more" if gap.high < 0 else "no more, that is told,"
+    whole, unsure = Estimate(row.value, row.low, row.high), "no more, as far as can be told,"
+    line = f"{row.subject} answers **{whole}** of {row.examples} questions"
+    guess = f"than always giving the most frequent answer ({row.guess:.0%})"
+    if not whole.low > row.guess:
+        return f"{line}, {unsure} {guess}, so what its answers need cannot be told."
+    line = f"{line}, more {guess}."
+    for gap in contrasted[contrasted.measure == "change in accuracy"].itertuples():
+        if gap.last_layer - gap.first_layer + 1 == cut.window.max():
+            needs = "less" if gap.low > 0 else "more" if gap.high < 0 else unsure
             line += (
-                f" It needs the attention to useful statements {needs} than that to useless ones "
-                "of equal mass: cut in all layers, the former changes accuracy by "
+                f" They need the attention to useful statements {needs} than that to useless ones "
+                "of equal mass: cutting the former in all layers changes accuracy by "
                 f"**{gap.value:+.3f}** [{gap.low:+.3f}, {gap.high:+.3f}] more than the latter."
             )
     return line

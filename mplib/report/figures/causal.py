@@ -45,7 +45,7 @@ def knock_out_effects(table: pd.DataFrame, guess: float) -> Figure:
     axes[0, 0].set_ylim(-0.03, 1.03)
     axes[0, 0].get_gridspec().set_width_ratios(windows + 0.5)
     rest = "sums to one again" if table.renormalised.all() else "is not renormalised"
-    who = f"{table.subject.iloc[0]}: " if "subject" in table else ""
+    who = f"{table.subject.iloc[0]}\n" if "subject" in table else ""
     title = f"{who}attention to these statements cut; what is left {rest}"
     figure.suptitle(title, fontsize="medium")
     return figure
