@@ -233,11 +233,36 @@ def language_sentences(
     return lines + tree_sentences(trees)
 
 
+def contrast_sentences(table: pd.DataFrame) -> list[str]:
+    """What changes from the first of several models to the last one, on the same questions.
+
+    Args:
+        table: of ``mplib.studies.paired.contrasts``; of one model there is nothing to say.
+    """
+    apart = table[(table["minus"] != "") & (table["among"] != "rules alone")].dropna(subset="value")
+    if apart.empty:
+        return []
+    last = apart.subject.iloc[0]
+    own, lines = apart[apart.subject == last], []
+    for minus, part in own.groupby("minus", sort=False):
+        told = [
+            f"{measure} is higher in {(of.low > 0).sum()} and lower in {(of.high < 0).sum()}"
+            for measure, of in part.groupby("measure", sort=False)
+        ]
+        lines.append(
+            f"**{last} against {minus}**, the same questions of {part.set.nunique()} sets: "
+            f"{'; '.join(told)}; elsewhere no difference can be told."
+        )
+        for name, of in part.groupby("set", sort=False):
+            lines.append(f"{name}: {'; '.join(_say(of, '{measure} ', '{found:+.2f}'))}.")
+    return lines
+
+
 def recall_sentences(table: pd.DataFrame) -> list[str]:
     """What the recall dial says: answers in each world, and what differs between them.
 
     Args:
-        table: of ``mplib.studies.recall.dial``.
+        table: of ``mplib.studies.paired.dial``.
     """
     right = table[(table.measure == "accuracy") & (table["minus"] == "")]
     apart = table[table.measure.isin(["accuracy", "gain V"]) & (table["minus"] != "")]
