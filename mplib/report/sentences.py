@@ -62,10 +62,14 @@ def training_sentences(
         examples: how many test problems there are.
         steps: optimiser steps that were planned.
     """
-    best = history.loc[history.dev_accuracy.idxmax()]
+    kept = "The last state is kept, without a look at development problems."
+    if history.dev_accuracy.notna().any():
+        best = history.loc[history.dev_accuracy.idxmax()]
+        accuracy, step = f"{best.dev_accuracy:.1%}", f"{best.step:,.0f} of {steps:,}"
+        kept = f"Best development accuracy {accuracy} at step {step}."
     return [
         f"Test accuracy on {examples:,} problems: **{after}**; before finetuning it was {before}.",
-        f"Best development accuracy {best.dev_accuracy:.1%} at step {best.step:,.0f} of {steps:,}.",
+        kept,
         "The interval is Wilson's, over test problems; other seeds may give other models.",
     ]
 
