@@ -39,6 +39,7 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 theory_questions: int = 20000  # questions about theories; divided like the lists;
 # 3 or more
+dealt: bool = False  # training answers dealt at random: a control that cannot learn
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # one of all, attention, mlp, layernorm, bias, lora
 lora_rank: int = 16  # of the adapter that lora trains; 1 or more
@@ -93,7 +94,7 @@ chosen = task_of(run.parameters)
 loading = {"dtype": dtype, "device": device}
 start = load_model(model, vocabulary=chosen.vocabulary, seed=seed, **loading)
 count = lists if task == "ksmallest" else theory_questions
-parts = finetune.split_prompts(chosen, start, count, seed)
+parts = finetune.split_prompts(chosen, start, count, seed, dealt)
 report.show(finetune.preview(start, parts.test))
 
 # %% [markdown]
@@ -107,6 +108,7 @@ before = accuracy(answers(start.model, test, choices=choices).correct)
 training = finetune.Training.of(run.parameters)
 name = model if dtype == "float32" else f"{model} in {dtype}"
 about = {"task": chosen.identity, "model": name, "lists": count}
+about |= {"dealt": True} if dealt else {}
 folder = checkpoint_folder(task, run.parameters)
 watch = Film(chosen, start, chosen.splits(count, seed)[1], seed=seed) if film else None
 history = finetune.finetune(

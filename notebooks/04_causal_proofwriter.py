@@ -35,9 +35,10 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 examples: int = 64  # questions of each case; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+beside: list[str] = []  # more models on the same questions, without demonstrations;
+# the model itself among them is asked that way too
 shots: int = 0  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
-beside: list[str] = []  # more models, asked the same without demonstrations
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 windows: int = 5  # into how many equal blocks the layers are divided; all layers
 # together are a window more; 1 or more
@@ -60,7 +61,7 @@ reads = (1 + len(beside)) * (2 + cuts + 4)
 about = study_about("proofwriter", globals(), reads)
 
 # %%
-from mplib import ProofWriter, figures, report, start_run
+from mplib import ProofWriter, figures, load_model, report, start_run
 from mplib.report.causal import causal_word_sentences
 from mplib.studies import knockout, language, patching
 from mplib.studies.language_tables import preview
@@ -77,7 +78,12 @@ procedure = language.Procedure("proofwriter", shared_shots, **asking)
 
 # %%
 questions = language.joined_sets(task, "test", examples, [shots])
-subjects = language.subjects_beside(run.parameters, task)
+loading = {"dtype": dtype, "device": device, "seed": seed}
+start = load_model(model, vocabulary=task.vocabulary, **loading)
+subjects = [
+    language.Subject(f"{shots}-shot", start, shots),
+    *language.beside_subjects(run.parameters, task, start),
+]
 report.show(preview(language.chosen_sets(task, "test", 1)))
 
 # %% [markdown]

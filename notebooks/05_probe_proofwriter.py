@@ -36,6 +36,8 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 examples: int = 128  # questions probed for each case, at most; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+beside: list[str] = []  # more models on the same questions, without demonstrations;
+# the model itself among them is asked that way too
 trainables: list[str] = []  # finetunings to probe beside;
 # every one there is when empty; one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
@@ -43,7 +45,8 @@ shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared;
 # 0 or more
-shot_examples: int = 64  # questions of each case asked for that; 1 or more
+shot_examples: int = 64  # questions of each case asked for that, and edited;
+# 1 or more
 layers: str = "all"  # layers probed: all, selected (greedy, on dev), such as 1-10,12,
 # or published (those of the paper's LLaMA-7B)
 dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
@@ -62,7 +65,9 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("proofwriter", globals(), reads=(1 + twins) * (1 + published))
+# Models without demonstrations have the same twins.
+reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
+about = study_about("proofwriter", globals(), reads)
 
 # %%
 from mplib import ProofWriter, figures, load_model, report, start_run
@@ -70,6 +75,7 @@ from mplib.probe import ProbeSettings
 from mplib.report import sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
+from mplib.studies.paired import contrasts
 from mplib.studies.published import read_published
 
 run = start_run("05_probe_proofwriter", globals())
@@ -90,13 +96,15 @@ report.show(tables.preview(sets))
 # %% [markdown]
 # ## The models
 #
-# The model with demonstrations, and whatever was finetuned on these theories, which is asked without.
+# The model with demonstrations, those beside it, and whatever was finetuned on these theories, which are
+# asked without.
 
 # %%
 loading = {"dtype": dtype, "device": device, "partial_attention": partial_attention}
 start = load_model(model, vocabulary=task.vocabulary, seed=seed, **loading)
 subjects = [
     language.Subject(f"{shots}-shot", start, shots),
+    *language.beside_subjects(run.parameters, task, start),
     *language.finetuned_subjects(run.parameters, task),
 ]
 dev = task.sets("dev", shot_examples) if layers == "selected" else []
@@ -119,6 +127,16 @@ run.table("accuracy", answers, summary="accuracy")
 report.show(answers)
 
 # %% [markdown]
+# Is it a shortcut? Accuracy by answer and by whether the question says "not", and on the first questions
+# edited: with a useful statement removed the answer no longer follows, and accuracy (of the answer from
+# before) should fall to chance; with a useless one removed, or in another order, it should stay. For models
+# that are asked without demonstrations.
+
+# %%
+edited = tables.shortcut_table(subjects, readings, shot_examples, procedure)
+report.show(run.table("shortcuts", edited))
+
+# %% [markdown]
 # ## What attention adds to the text
 #
 # The *gain* is the F1 of text and attention together, less that of text and the random twins' attention
@@ -130,6 +148,17 @@ f1, scores, gains = tables.probe_tables(readings, procedure)
 run.table("gains", gains, summary="gains")
 run.figure("gains", figures.gain_points(tables.by_set(gains)))
 report.show(report.gains_overview(report.gained(gains)))
+
+# %% [markdown]
+# ## Model beside model
+#
+# The same questions, folds, halves and twins: what one model's accuracy, scores and gains are more than
+# another's, paired question by question.
+
+# %%
+apart = run.table("contrasts", contrasts(readings, procedure))
+if len(subjects) > 1:
+    run.figure("contrasts", figures.contrast_points(apart))
 
 # %% [markdown]
 # ## Scores over the random twin
@@ -196,10 +225,12 @@ run.figure("heights", figures.height_curves(heights))
 # Is it the same signal in every case? The classifiers are fitted to one case (rows) and asked about
 # another (columns); on the diagonal, folds of whole theories. Only heights that both cases have are told
 # apart. What the text tells, its positions and lengths, may transfer too, so it stands beside. The figure
-# has the logistic regression, the table the paper's kNN as well.
+# has the logistic regression, the table the paper's kNN as well; where there are several models, both
+# are of the last one.
 
 # %%
-transfer = run.table("transfer", tables.transfer_table(readings, procedure))
+last = [one for one in readings if one.subject == subjects[-1].name]
+transfer = run.table("transfer", tables.transfer_table(last, procedure))
 run.figure("transfer", figures.transfer_maps(transfer))
 
 # %% [markdown]
@@ -236,6 +267,7 @@ report.show(report.paper_figures("proofwriter", {one.depth for one in sets}))
 # ## Summary
 
 # %%
-lines = sentences.language_sentences(answers, scores, gains, trees)
+lines = sentences.contrast_sentences(apart)
+lines += sentences.language_sentences(answers, scores, gains, trees)
 report.bullets(*sentences.layer_sentences(found), *lines)
 run.finish()

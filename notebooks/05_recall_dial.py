@@ -24,11 +24,12 @@
 #
 # A model that reasons does as well in all worlds: its slope is flat. One that recalls falls from the true
 # to the invented world, and below chance in the false one. Demonstrations are told in the
-# invented world in every arm.
+# invented world in every arm. With `data`, PrOntoQA's own questions are asked instead, by depth.
 #
 # **Cost.** Quick profile: about four minutes on two CPU cores with SmolLM2 (135 M parameters).
 
 # %% tags=["parameters"]
+data: str = "generated"  # generated, or a file of PrOntoQA's questions
 worlds: list[str] = ["true", "invented", "false"]  # in which each tree is told;
 # 2 values or more; one of true, invented, false
 depths: list[int] = [1, 2]  # heights of the trees; 1 value or more; 1 to 5
@@ -36,6 +37,7 @@ chains: int = 2  # the useful chain and its like, an even number; 2 to 6
 lexicon: str = "ontology"  # ours, or a file of your own words
 examples: int = 64  # trees of each depth, the same in every world; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+beside: list[str] = []  # more models on the same questions, without demonstrations
 shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 layers: str = "all"  # layers probed: all, or such as 1-10,12
@@ -52,7 +54,8 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("ontology", globals(), reads=1 + twins, probes=2)
+reads = 1 + twins + len(beside) + twins * bool(beside)
+about = study_about("ontology", globals(), reads, probes=2 + 2 * len(beside))
 
 # %%
 from mplib import Ontology, figures, load_model, report, start_run
@@ -60,11 +63,11 @@ from mplib.probe import ProbeSettings
 from mplib.report.sentences import probed_sentence, recall_sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
-from mplib.studies.recall import dial
+from mplib.studies.paired import dial
 
 run = start_run("05_recall_dial", globals())
 words = {"chains": chains, "lexicon": lexicon, "seed": seed}
-task = Ontology(worlds=tuple(worlds), depths=tuple(depths), **words)
+task = Ontology(data, tuple(worlds), tuple(depths), **words)
 settings = ProbeSettings(neighbours, 1, folds, halves, seed, resamples=resamples)
 asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
 procedure = language.Procedure("proofwriter", shared_shots, twins, **asking)
@@ -87,9 +90,12 @@ report.show(tables.preview(sets))
 start = load_model(
     model, vocabulary=task.vocabulary, seed=seed, dtype=dtype, device=device
 )
-subject = language.Subject(f"{shots}-shot", start, shots)
-procedure, _, _ = language.choose_layers(subject, [], layers, procedure)
-readings = language.read_sets([subject], sets, procedure)
+subjects = [
+    language.Subject(f"{shots}-shot", start, shots),
+    *language.beside_subjects(run.parameters, task, start),
+]
+procedure, _, _ = language.choose_layers(subjects[0], [], layers, procedure)
+readings = language.read_sets(subjects, sets, procedure)
 answers = tables.accuracy_table(readings)
 run.table("accuracy", answers, summary="accuracy")
 report.show(answers)

@@ -39,6 +39,8 @@ template: str = "arc"  # what asks for the answer; one of arc, proofwriter, plai
 order: str = "random"  # of the statements; given has facts first; one of random, given
 examples: int = 128  # questions probed for each depth, at most; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+beside: list[str] = []  # more models on the same questions, without demonstrations;
+# the model itself among them is asked that way too
 shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compared;
@@ -61,14 +63,17 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("science", globals(), reads=(1 + twins) * (1 + published))
+# Models without demonstrations have the same twins.
+reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
+about = study_about("science", globals(), reads)
 
 # %%
 from mplib import Science, figures, load_model, report, start_run
 from mplib.probe import ProbeSettings
-from mplib.report.sentences import language_sentences, probed_sentence
+from mplib.report import sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
+from mplib.studies.paired import contrasts
 from mplib.studies.published import read_published
 
 run = start_run("06_probe_arc", globals())
@@ -95,11 +100,14 @@ report.show(tables.preview(sets))
 # %%
 loading = {"dtype": dtype, "device": device, "partial_attention": partial_attention}
 start = load_model(model, vocabulary=task.vocabulary, seed=seed, **loading)
-subject = language.Subject(f"{shots}-shot", start, shots)
-procedure, chosen, _ = language.choose_layers(subject, [], layers, procedure)
+subjects = [
+    language.Subject(f"{shots}-shot", start, shots),
+    *language.beside_subjects(run.parameters, task, start),
+]
+procedure, chosen, _ = language.choose_layers(subjects[0], [], layers, procedure)
 run.table("layers", chosen)
-together = language.read_sets([subject], sets[-1:], procedure)[0]
-readings = language.divide(together, sets)
+together = language.read_sets(subjects, sets[-1:], procedure)
+readings = [part for one in together for part in language.divide(one, sets)]
 answers = tables.accuracy_table(readings)
 run.table("accuracy", answers, summary="accuracy")
 report.show(answers)
@@ -116,6 +124,17 @@ f1, scores, gains = tables.probe_tables(readings, procedure)
 run.table("gains", gains, summary="gains")
 run.figure("gains", figures.gain_points(tables.by_set(gains)))
 report.show(report.gains_overview(report.gained(gains)))
+
+# %% [markdown]
+# ## Model beside model
+#
+# The same questions, folds, halves and twins: what one model's accuracy, scores and gains are more than
+# another's, paired question by question.
+
+# %%
+apart = run.table("contrasts", contrasts(readings, procedure))
+if len(subjects) > 1:
+    run.figure("contrasts", figures.contrast_points(apart))
 
 # %% [markdown]
 # ## Scores over the random twin
@@ -186,7 +205,7 @@ report.show(by_shots)
 # %%
 source = []
 if published:
-    source = read_published([subject], task.published_sets(examples), procedure)
+    source = read_published(subjects, task.published_sets(examples), procedure)
 both = run.table("published", tables.published_table(readings, source))
 report.show(both)
 
@@ -200,6 +219,7 @@ report.show(report.paper_figures("arc", depths))
 # ## Summary
 
 # %%
-sentences = language_sentences(answers, scores, gains, trees)
-report.bullets(probed_sentence(procedure, start), *sentences)
+lines = sentences.contrast_sentences(apart)
+lines += sentences.language_sentences(answers, scores, gains, trees)
+report.bullets(sentences.probed_sentence(procedure, start), *lines)
 run.finish()

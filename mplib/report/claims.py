@@ -99,9 +99,9 @@ CLAIMS = [
     ),
     Claim(
         "Tables 2, 5", "A finetuned language model shows more of the tree than demonstrations do",
-        [above("S_P1, 8 statements", the.finetuned_less_shown("S_P1"))],
-        [above("S_P2", the.finetuned_less_shown("S_P2"))],
-        "a language model finetuned on theories, probed beside itself",
+        [above(f"S_P1, depth {d}", the.reasoner_less_shown("S_P1", d)) for d in (1, 2, 3)],
+        [above(f"gain V, depth {d}", the.reasoner_less_shown("gain V", d)) for d in (1, 2, 3)],
+        "a larger model, and three trainings", profiles=("reasoner", "quick"),
     ),
     Claim(
         "Table 3", "Draws of examples whose heights can be read are answered better",

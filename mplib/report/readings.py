@@ -21,7 +21,7 @@ def theories(which: str) -> dict[str, str]:
 
 
 D1 = {size: theories(f"depth 1, |S| = {size}") for size in (4, 8, 12, 16)}
-HIDDEN = {depth: theories(f"depth {depth}, |S| = 8, hidden") for depth in (1, 2)}
+HIDDEN = {depth: theories(f"depth {depth}, |S| = 8, hidden") for depth in (1, 2, 3)}
 SCIENCE = theories("all depths")
 ACCURACY = "change in accuracy"
 
@@ -85,10 +85,11 @@ def part_less_all(name: str, part: str) -> Reading:
     return less(score(name, trainable=part), score(name))
 
 
-def finetuned_less_shown(name: str) -> Reading:
-    """A language model's score after finetuning on theories, less that with demonstrations."""
-    tuned = D1[8] | {"subject": "finetuned (all)"}
-    return less(words.score(name, **tuned), words.score(name, **D1[8]))
+def reasoner_less_shown(measure: str, depth: int) -> Reading:
+    """A figure of the model that reasons in words, less that of its base with demonstrations."""
+    among = None if measure == "accuracy" else "all statements"
+    chosen = HIDDEN[depth] | {"subject": "smollm2-135m-theories", "minus": "4-shot"}
+    return figure("proofwriter", "contrasts", measure=measure, among=among, **chosen)
 
 
 def head_start(

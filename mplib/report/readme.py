@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,9 +14,9 @@ from mplib.report.readings import NUMBERS, gain, reached, score, text_f1, words
 from mplib.report.verdicts import leading
 
 
-def _sources() -> list[Tables]:
+def _sources(profiles: Sequence[str] = PROFILES) -> list[Tables]:
     """The tables of the profiles that the README quotes, in the order in which they are asked."""
-    return [kept(profile, ROOT / "results") for profile in PROFILES]
+    return [kept(profile, ROOT / "results") for profile in profiles]
 
 
 def _written(
@@ -59,9 +60,9 @@ def numbers_table() -> str:
     return _intervals(pd.DataFrame(rows, columns=["", "paper", "ours"]), overs)
 
 
-def language_table() -> str:
-    """Gains and scores on theories in words, as Markdown; of ``claims`` if kept, else of quick."""
-    sources = _sources()
+def language_table(profiles: Sequence[str] = PROFILES) -> str:
+    """Gains and scores on theories in words, as Markdown; of the first profile that is kept."""
+    sources = _sources(profiles)
     tables = next(one for one in sources if len(one("proofwriter", "gains")))
     gains, answers = tables("proofwriter", "gains"), tables("proofwriter", "accuracy")
     rows, overs = [], set()
@@ -70,11 +71,14 @@ def language_table() -> str:
         asked |= {f"{of} over twins": words.score(of, **chosen) for of in ("S_P1", "S_P2")}
         said, over = _written(asked, 2, sources)
         where = "" if chosen["among"] == "all statements" else f", {chosen['among']}"
-        share = answers.accuracy[answers["set"] == chosen["set"]].mean()
+        asked_so = (answers[["set", "subject"]] == [chosen["set"], chosen["subject"]]).all(axis=1)
         theories = f"{chosen['set']}{where}".replace("|", "\\|")
-        rows.append({"theories": theories, "accuracy": f"{share:.2f}", **said})
+        share = f"{answers.accuracy[asked_so].mean():.2f}"
+        rows.append({"theories": theories, "model": chosen["subject"], "accuracy": share, **said})
         overs |= over
-    return _intervals(pd.DataFrame(rows), overs)
+    table = pd.DataFrame(rows)
+    one = table.model.nunique() == 1
+    return _intervals(table.drop(columns="model") if one else table, overs)
 
 
 def _markdown(table: pd.DataFrame) -> str:
@@ -135,7 +139,7 @@ def render(text: str) -> str:
     """The README with its marked tables replaced by what ``results/`` holds now."""
     tables = {
         "verdicts": leading(ROOT / "results"), "numbers": numbers_table(),
-        "language": language_table(), "bench": bench_table(),
+        "language": language_table(), "reasoner": language_table(["quick"]), "bench": bench_table(),
     }  # fmt: skip
     for marker, table in tables.items():
         before, opening, rest = re.split(rf"(<!-- {marker}: .*? -->\n)", text)

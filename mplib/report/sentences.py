@@ -60,10 +60,14 @@ def training_sentences(
         examples: how many test problems there are.
         steps: optimiser steps that were planned.
     """
-    best = history.loc[history.dev_accuracy.idxmax()]
+    kept = "The last state is kept, without a look at development problems."
+    if history.dev_accuracy.notna().any():
+        best = history.loc[history.dev_accuracy.idxmax()]
+        accuracy, step = f"{best.dev_accuracy:.1%}", f"{best.step:,.0f} of {steps:,}"
+        kept = f"Best development accuracy {accuracy} at step {step}."
     return [
         f"Test accuracy on {examples:,} problems: **{after}**; before finetuning it was {before}.",
-        f"Best development accuracy {best.dev_accuracy:.1%} at step {best.step:,.0f} of {steps:,}.",
+        kept,
         "The interval is Wilson's, over test problems; other seeds may give other models.",
     ]
 
@@ -231,11 +235,36 @@ def language_sentences(
     return lines + tree_sentences(trees)
 
 
+def contrast_sentences(table: pd.DataFrame) -> list[str]:
+    """What changes from the first of several models to the last one, on the same questions.
+
+    Args:
+        table: of ``mplib.studies.paired.contrasts``; of one model there is nothing to say.
+    """
+    apart = table[(table["minus"] != "") & (table["among"] != "rules alone")].dropna(subset="value")
+    if apart.empty:
+        return []
+    last = apart.subject.iloc[0]
+    own, lines = apart[apart.subject == last], []
+    for minus, part in own.groupby("minus", sort=False):
+        told = [
+            f"{measure} is higher in {(of.low > 0).sum()} and lower in {(of.high < 0).sum()}"
+            for measure, of in part.groupby("measure", sort=False)
+        ]
+        lines.append(
+            f"**{last} against {minus}**, the same questions of {part.set.nunique()} sets: "
+            f"{'; '.join(told)}; elsewhere no difference can be told."
+        )
+        for name, of in part.groupby("set", sort=False):
+            lines.append(f"{name}: {'; '.join(_say(of, '{measure} ', '{found:+.2f}'))}.")
+    return lines
+
+
 def recall_sentences(table: pd.DataFrame) -> list[str]:
     """What the recall dial says: answers in each world, and what differs between them.
 
     Args:
-        table: of ``mplib.studies.recall.dial``.
+        table: of ``mplib.studies.paired.dial``.
     """
     right = table[(table.measure == "accuracy") & (table["minus"] == "")]
     apart = table[table.measure.isin(["accuracy", "gain V"]) & (table["minus"] != "")]

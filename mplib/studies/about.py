@@ -12,8 +12,8 @@ from mplib.files import resolve
 from mplib.studies.checkpoints import checkpoint_files, claim
 from mplib.tasks.task import task_class
 
-FILES = ("model", "data", "questions", "train_questions", "lexicon")
-"""Parameters that may name a file or a folder."""
+FILES = ("model", "beside", "data", "questions", "train_questions", "lexicon")
+"""Parameters that may name a file or a folder, or several."""
 
 
 EVALUATED = 5000
@@ -74,11 +74,12 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def files_of(parameters: Mapping[str, Any]) -> dict[str, Path]:
     """The files and folders that parameters name: a run is old when they are no longer the same."""
-    named = {name: parameters.get(name) for name in FILES}
-    for place, model in enumerate([str(named["model"] or ""), *parameters.get("beside", [])]):
-        key, parts = f"beside{place}" if place else "model", [model]
-        if not os.path.exists(resolve(model)):  # a base and what adapts it
-            parts = model.split("+")
-        named |= {f"{key}{i or ''}": part for i, part in enumerate(parts)}
-    found = {name: resolve(value) for name, value in named.items() if value}
+    found: dict[str, Path] = {}
+    for name in FILES:
+        given = parameters.get(name) or []
+        for i, value in enumerate([given] if isinstance(given, str) else given):
+            # A base and what adapts it, each by itself.
+            parts = [value] if os.path.exists(resolve(value)) else value.split("+")
+            paths = map(resolve, parts)
+            found |= {f"{name}{i or ''}{'+' * j}": path for j, path in enumerate(paths)}
     return {name: path for name, path in found.items() if os.path.exists(path)}

@@ -24,8 +24,8 @@ TRAINABLE = ("all", "attention", "mlp", "layernorm", "bias", "lora")
 def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
     """The folder that a notebook's ``checkpoint`` parameter names, its other parameters filled in.
 
-    ``auto`` names the folder after the task, the model, the part that trains and the seed; another
-    name may hold that one as ``{auto}``.
+    ``auto`` names the folder after the task, the model, the part that trains and the seed, and says
+    where answers are dealt; another name may hold that one as ``{auto}``.
 
     Args:
         task: the task's name in the registry.
@@ -42,7 +42,8 @@ def checkpoint_folder(task: str, parameters: Mapping[str, Any]) -> Path:
     words["model"] = parameters["model"].replace("/", "--")
     name = str(parameters["checkpoint"])
     try:
-        pattern = kind.checkpoint if name == "auto" else name.replace("{auto}", kind.checkpoint)
+        auto = kind.checkpoint + "_dealt" * bool(parameters.get("dealt"))
+        pattern = auto if name == "auto" else name.replace("{auto}", auto)
         filled = pattern.format(**words)
     except (LookupError, ValueError, AttributeError) as error:
         raise InputError(

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -114,25 +114,37 @@ class Splits:
 
     Attributes:
         train: training prompts.
-        dev: development prompts.
+        dev: development prompts; None where nothing can be chosen by them.
         test: test prompts, never trained on.
         choices: tokens among which the answer is looked for; None for the whole vocabulary.
     """
 
     train: Prompts
-    dev: Prompts
+    dev: Prompts | None
     test: Prompts
     choices: np.ndarray | None = None
 
 
-def split_prompts(task: Task, loaded: LoadedModel, n: int, seed: int) -> Splits:
+def split_prompts(
+    task: Task, loaded: LoadedModel, n: int, seed: int, dealt: bool = False
+) -> Splits:
     """Draws or reads n problems and puts them into prompts, without demonstrations.
 
     The loss looks at the answer alone.
+
+    Args:
+        task: whose problems they are.
+        loaded: the model.
+        n: how many problems.
+        seed: of the draw.
+        dealt: whether the training problems' answers are dealt anew among them: a control that
+            learns the form of the task, and has nothing to reason for.
     """
     parts = [task.prompts(problems, loaded) for problems in task.splits(n, seed)]
     train, dev, test = (prompts.whole() for prompts, _ in parts)
-    return Splits(train, dev, test, parts[-1][1])
+    if dealt:
+        train = replace(train, answers=np.random.default_rng(seed).permutation(train.answers))
+    return Splits(train, None if dealt else dev, test, parts[-1][1])
 
 
 def preview(loaded: LoadedModel, prompts: Prompts, n: int = 3) -> pd.DataFrame:
@@ -160,7 +172,7 @@ class Watch(Protocol):
 def finetune(
     start: LoadedModel,
     train: Prompts,
-    dev: Prompts,
+    dev: Prompts | None,
     training: Training,
     folder: Path,
     about: dict[str, Any],
@@ -175,7 +187,7 @@ def finetune(
     Args:
         start: the model to begin with; its weights are changed in place.
         train: training prompts, drawn without replacement until all are used, then anew.
-        dev: development prompts.
+        dev: development prompts; the last state is kept if None.
         training: hyperparameters.
         folder: where the checkpoint goes; replaced in one step at the end.
         about: what identifies the training beside its hyperparameters: task, model, data.
@@ -223,7 +235,7 @@ def _finished(folder: Path, identity: dict[str, Any]) -> pd.DataFrame | None:
 
 
 def _finetune(
-    start: LoadedModel, train: Prompts, dev: Prompts, training: Training, folder: Path,
+    start: LoadedModel, train: Prompts, dev: Prompts | None, training: Training, folder: Path,
     identity: dict[str, Any], watch: Watch | None,
 ) -> pd.DataFrame:  # fmt: skip
     """Finetunes, alone at its folder."""
@@ -256,7 +268,7 @@ def _save(loaded: LoadedModel, folder: Path) -> None:
 
 
 def _train(
-    model: PreTrainedModel, wrapped: Any, train: Prompts, dev: Prompts, training: Training,
+    model: PreTrainedModel, wrapped: Any, train: Prompts, dev: Prompts | None, training: Training,
     state: TrainingState, watch: Watch | None,
 ) -> pd.DataFrame:  # fmt: skip
     """The loop, from the last saved state on; returns the whole history."""
@@ -286,13 +298,13 @@ def _train(
             progress.update()
             if step % every == 0 or step == training.steps:
                 wrapped.eval()
-                correct = answers(model, dev).correct
+                accuracy = np.nan if dev is None else float(answers(model, dev).correct.mean())
                 loss, rate = float(torch.stack(losses).mean()), schedule.get_last_lr()[0]
-                found = dict(zip(MEASURED, (loss, float(correct.mean()), rate), strict=True))
+                found = dict(zip(MEASURED, (loss, accuracy, rate), strict=True))
                 history.append({"step": step, **found, **(watch(model) if watch else {})})
                 losses.clear()
                 state.save(step, history)
-                progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{correct.mean():.3f}")
+                progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
     return pd.DataFrame(history)
 
 

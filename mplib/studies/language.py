@@ -3,12 +3,14 @@
 Model and twins of a set see the same prompts, so the scores are those of Eqs 1 and 2 for it.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.models.fewshot import Asked, demonstrate
@@ -130,22 +132,32 @@ def read_sets(
 ) -> list[Readings]:
     """Runs every model over every set, once, and its twins likewise.
 
-    Only one twin is in memory at a time.
+    Only one twin is in memory at a time. Models of one shape that see the same prompts, such as one
+    before and after its finetuning, have the same twins.
     """
     readings, size = [], procedure.batch_size
+    twins_of: dict[Any, list[list[np.ndarray]]] = {}
     for subject in subjects:
         whole, chosen = subject.loaded.model, subject.places(procedure.layers)
         asked = [procedure.ask(subject, one) for one in sets]
         models = [read(whole, prompts, choices=of, batch_size=size) for prompts, of in asked]
-        twins = [
-            [attention_features(twin, prompts, batch_size=size) for prompts, _ in asked]
-            for twin in random_twins(whole, procedure.twins, procedure.seed)
-        ]
-        for one, model, *beside in zip(sets, models, *twins, strict=True):
+        same = _shape(whole), *(prompts.whole().input_ids.tobytes() for prompts, _ in asked)
+        if same not in twins_of:
+            twins_of[same] = [
+                [attention_features(twin, prompts, batch_size=size) for prompts, _ in asked]
+                for twin in random_twins(whole, procedure.twins, procedure.seed)
+            ]
+        for one, model, *beside in zip(sets, models, *twins_of[same], strict=True):
             model = replace(model, features=model.features[..., chosen])
             features = tuple(values[..., chosen] for values in beside)
             readings.append(Readings(subject.name, one, model, features))
     return readings
+
+
+def _shape(model: PreTrainedModel) -> str:
+    """What models have in common whose random twins are equal."""
+    told = {key: value for key, value in model.config.to_dict().items() if key != "_name_or_path"}
+    return json.dumps([told, str(model.dtype)], sort_keys=True, default=str)
 
 
 def chosen_sets(task: WordTask, split: str, n: int, shots: Sequence[int] = ()) -> list[ExampleSet]:
@@ -199,24 +211,36 @@ def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
     return Subject(f"{shots}-shot", load_model(name, vocabulary=task.vocabulary, **loading), shots)
 
 
-def subjects_beside(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
-    """The model that a notebook's parameters name, and those beside it, asked without shots.
-
-    Each is named after model and demonstrations; one that is named twice is there once.
-    """
-    asked = [(parameters["model"], parameters["shots"]), *((n, 0) for n in parameters["beside"])]
-    loading = {key: parameters[key] for key in ("device", "dtype", "seed")}
-    return [
-        Subject(f"{name}, {n}-shot", load_model(name, vocabulary=task.vocabulary, **loading), n)
-        for name, n in dict.fromkeys(asked)
-    ]
-
-
 def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) -> Subject:
     """A finetuned model, with its own list of layers where the paper's are asked for."""
     published = parameters["layers"] == "published"
     layers = published_layers("finetuned", loaded.layers) if published else None
     return Subject(f"finetuned ({part})", loaded, 0, layers)
+
+
+def beside_subjects(
+    parameters: Mapping[str, Any], task: WordTask, start: LoadedModel
+) -> list[Subject]:
+    """The models that a notebook's ``beside`` names, each asked without demonstrations.
+
+    Args:
+        parameters: the notebook's.
+        task: whose words a preset has.
+        start: the notebook's ``model``, which is asked that way too where it is named.
+
+    Raises:
+        InputError: there is no such model, or one is named twice.
+    """
+    names, loading = parameters["beside"], ("device", "dtype", "partial_attention", "seed")
+    if len({*names}) < len(names):
+        raise InputError(f"beside={names}: a model is named twice; name each once")
+    own = {key: parameters[key] for key in loading if key in parameters}
+    return [
+        Subject("0-shot", start, 0)
+        if name == parameters["model"]
+        else Subject(name, load_model(name, vocabulary=task.vocabulary, **own), 0)
+        for name in names
+    ]
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:

@@ -1,6 +1,7 @@
 """The tables of a study of examples in words: answers, scores, layers, and what they say."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from mplib.probe.transfer import transfer
 from mplib.stats import accuracy, constant_guess
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import height_prefixes
+from mplib.tasks.corruptions import Impossible, corrupt_all
 from mplib.tasks.examples import Example, ExampleSet, group_names, joined
 from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
@@ -72,6 +74,54 @@ def accuracy_table(readings: Sequence[Readings]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def shortcut_table(
+    subjects: Sequence[Subject], readings: Sequence[Readings], n: int, procedure: Procedure
+) -> pd.DataFrame:
+    """Accuracy that a shortcut would have and reasoning would not: the other way about.
+
+    Parts of the questions, by their answer and by whether they say "not", and the first n of them
+    edited: a useful statement removed, after which the answer does not follow any more and accuracy
+    should fall to chance; a useless one removed or the order changed, after which it should stay.
+
+    Args:
+        subjects: those asked without demonstrations are told of.
+        readings: of theirs.
+        n: how many examples of each set are edited.
+        procedure: how they are asked.
+
+    Returns:
+        A row for each set, subject and part or edit: accuracy (of the clean answer) with its 95 %
+        interval, and the number of examples. What is possible in no example is left out.
+    """
+    found: list[tuple[Readings, str, np.ndarray]] = []
+    by_name = {subject.name: subject for subject in subjects if not subject.shots}
+    for one in (one for one in readings if one.subject in by_name):
+        assert one.model.answers is not None
+        examples, correct = one.examples.examples, one.model.answers.correct
+        says_not = np.array(["not" in words(x.question) for x in examples])
+        expected = np.array([x.answer for x in examples])
+        parts = {f"answer {x}": expected == x for x in examples[0].choices} | {
+            'question says "not"': says_not, 'question without "not"': ~says_not,
+        }  # fmt: skip
+        found += [(one, name, correct[part]) for name, part in parts.items()]
+        for edit in ("useful removed", "useless removed", "shuffled"):
+            with suppress(Impossible):
+                edited = [x.example for x in corrupt_all(examples[:n], edit, procedure.seed)[0]]
+                part = replace(one.examples, examples=edited)
+                found.append((one, edit, _correct(by_name[one.subject], part, procedure)))
+    return pd.DataFrame([
+        {**one.about, "of": name, **accuracy(right).columns("accuracy"), "examples": len(right)}
+        for one, name, right in found if len(right)
+    ])  # fmt: skip
+
+
+def _correct(subject: Subject, one: ExampleSet, procedure: Procedure) -> np.ndarray:
+    """Whether a model answers each example of a set rightly."""
+    prompts, of = procedure.ask(subject, one)
+    size = procedure.batch_size
+    return answers(subject.loaded.model, prompts, choices=of, batch_size=size).correct
+
+
 def by_negation(examples: Sequence[Example]) -> float | None:
     """Share of questions answered rightly by "False" where they say "not", else "True"."""
     if not {example.answer for example in examples} <= {"True", "False"}:
@@ -93,9 +143,7 @@ def shots_table(
         correct: dict[int, list[np.ndarray]] = {}
         for one in (one for one in sets if one.name != EVERY_DEPTH):
             part = replace(one, examples=one.examples[:n])
-            prompts, choices = procedure.ask(subject, part)
-            given = answers(loaded.model, prompts, choices=choices, batch_size=procedure.batch_size)
-            correct.setdefault(one.depth, []).append(given.correct)
+            correct.setdefault(one.depth, []).append(_correct(subject, part, procedure))
         for depth, parts in correct.items():
             right = np.concatenate(parts)
             about = {"depth": depth, "subject": subject.name}

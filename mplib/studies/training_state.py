@@ -37,11 +37,10 @@ class TrainingState:
     def save(self, step: int, history: list[dict[str, float]]) -> None:
         """Saves the newest state and, where it is the best so far, the weights."""
         weights = {f"model.{name}": value.detach() for name, value in self.weights.items()}
-        is_best = history[-1]["dev_accuracy"] > max(
-            # At step 0 nothing is measured but what is watched.
-            (row["dev_accuracy"] for row in history[:-1] if row["step"]),
-            default=-1.0,
-        )
+        # At step 0 nothing is measured but what is watched.
+        before = [row["dev_accuracy"] for row in history[:-1] if row["step"]]
+        # Without a development accuracy (NaN) the last state is kept.
+        is_best = not history[-1]["dev_accuracy"] <= max(before, default=-1.0)
         if is_best:
             about = {"best_step": step, "dev_accuracy": history[-1]["dev_accuracy"]}
             self._write("best", weights, about)

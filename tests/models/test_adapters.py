@@ -211,7 +211,10 @@ def test_no_module_that_an_adapter_names_is_imported(tmp_path, family):
 
 def test_a_run_with_an_adapter_knows_its_files_and_its_cost(tmp_path, family):
     found = files_of({"model": "base+adapter"})
-    assert found == {"model": tmp_path / "base", "model1": tmp_path / "adapter"}
+    assert found == {"model": tmp_path / "base", "model+": tmp_path / "adapter"}
+    both = files_of({"model": "nano", "beside": ["nano", "base", "base+adapter"]})
+    assert both == {"beside1": tmp_path / "base", "beside2": tmp_path / "base",
+                    "beside2+": tmp_path / "adapter"}  # fmt: skip
     assert files_of({"model": "base"}) == {"model": tmp_path / "base"}
     work = {"read": 1000, "longest": 10}
     costs = {estimate({"model": n, **work}, {}, 1e9) for n in ("base", "adapter", "base+adapter")}

@@ -297,6 +297,30 @@ def pooled() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).reindex(columns=POOLED)
 
 
+def test_models_beside_one_another_are_points_of_a_row_for_each_set():
+    rows = [
+        {"set": name, "depth": 1, "subject": subject, "among": among, "measure": measure,
+         "minus": minus, "value": value, "low": value - 0.1, "high": value + 0.1}
+        for name in ("d1", "d2") for subject, value in (("0-shot", 0.5), ("reasoner", 0.9))
+        for among, measure in (("", "accuracy"), ("all statements", "gain V"),
+                               ("rules alone", "gain V"))
+        for minus in ("", "0-shot")
+    ]  # fmt: skip
+    figure = figures.contrast_points(pd.DataFrame(rows))
+    assert titles(figure) == ["accuracy", "gain V"]
+    for axis in figure.axes:
+        assert sorted(points(axis)[:, 0]) == [0.5, 0.5, 0.9, 0.9]
+    assert ticks(figure.axes[0].get_yticklabels()) == ["d1", "d2"]
+    prefixes = pd.DataFrame(
+        {"set": name, "subject": subject, "source": "x", "score": "S_P1", "layers": layer,
+         "value": 0.1 * layer, "low": 0.0, "high": 0.5}
+        for name in ("d1", "d2") for subject in ("a", "b") for layer in (1, 2)
+    )  # fmt: skip
+    drawn = figures.prefix_curves(prefixes)
+    assert [len(axis.lines) for axis in drawn.axes] == [3, 3]  # two models and zero
+    assert len(figures.prefix_curves(prefixes[prefixes.subject == "a"]).axes) == 1
+
+
 def test_the_recall_dial_has_a_line_for_each_depth_from_true_to_false():
     rows = [
         {"depth": depth, "subject": "4-shot", "among": among, "measure": measure, "minus": minus,

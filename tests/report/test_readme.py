@@ -98,6 +98,7 @@ def test_theories_have_a_row_for_each_set(tmp_path: Path, monkeypatch: pytest.Mo
     undefined = (scores["set"] == "d2") & (scores.score == "S_P2")
     scores.loc[undefined, ["value", "low", "high"]] = np.nan
     accuracy = pd.DataFrame({"set": ["d1, |S| = 4", "d2"], "accuracy": [0.5, 0.625]})
+    accuracy["subject"] = "4-shot"
     keep(tmp_path, "05", "language", accuracy=accuracy, **tables)
     *table, _, said_below = readme.language_table().splitlines()
     assert said_below == "Intervals over examples of one run."
@@ -117,6 +118,12 @@ def test_theories_have_a_row_for_each_set(tmp_path: Path, monkeypatch: pytest.Mo
             (r"d1, \|S\| = 4", "0.50"), ("d2", "0.62"), ("d2, rules alone", "0.62"),
         )
     ]  # fmt: skip
+    both = {name: pd.concat([table, table.assign(subject="b")]) for name, table in tables.items()}
+    accuracies = pd.concat([accuracy, accuracy.assign(subject="b", accuracy=1.0)])
+    keep(tmp_path, "05", "language", "reasoner", accuracy=accuracies, **both)
+    head, *rows = cells("\n".join(readme.language_table(["reasoner"]).splitlines()[:-2]))
+    assert head[:3] == ["theories", "model", "accuracy"] and len(rows) == 6
+    assert [row[1:3] for row in rows if "4" in row[0]] == [["4-shot", "0.50"], ["b", "1.00"]]
     for seed in (0, 1):
         again = {name: table.assign(seed=seed) for name, table in tables.items()}
         again["gains"] = again["gains"].assign(value=[0.25, 0.75][seed])

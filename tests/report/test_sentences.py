@@ -221,6 +221,27 @@ def test_recall():
     ]
 
 
+def test_contrasts_tell_what_the_last_model_has_more_than_each_other():
+    names = "set depth among measure subject minus value low high"
+    all_ = "all statements"
+    table = rows(
+        names,
+        ("d1", 1, "", "accuracy", "b", "", 0.9, 0.8, 0.95),
+        ("d1", 1, "", "accuracy", "b", "a", 0.4, 0.3, 0.5),
+        ("d2", 2, "", "accuracy", "b", "a", 0.1, -0.1, 0.3),
+        ("d1", 1, all_, "gain V", "b", "a", -0.1, -0.2, -0.05),
+        ("d1", 1, all_, "gain G", "b", "a", np.nan, np.nan, np.nan),
+        ("d1", 1, "rules alone", "gain V", "b", "a", 0.3, 0.1, 0.5),
+    )
+    assert sentences.contrast_sentences(table) == [
+        "**b against a**, the same questions of 2 sets: accuracy is higher in 1 and lower in 0; "
+        "gain V is higher in 0 and lower in 1; elsewhere no difference can be told.",
+        "d1: accuracy +0.40 [+0.30, +0.50]; gain V -0.10 [-0.20, -0.05].",
+        "d2: accuracy +0.10 [-0.10, +0.30].",
+    ]
+    assert sentences.contrast_sentences(table[:1]) == []
+
+
 def test_entropies():
     place, size = np.array([[0.5, 0.69], [0.7, 0.9]]), np.array([[0.3, 0.8], [0.6, 0.9]])
     assert causal.entropy_sentences(Entropies(place, size)) == [

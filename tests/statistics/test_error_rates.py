@@ -40,7 +40,8 @@ def test_noise_scores_nothing_over_three_twins():
         found = compare({"noise": noise[0]}, heights, twins=noise[1:], **KNN).scores
         row = found[(found.kind == "model") & (found.score == "S_P1")].iloc[0]
         held.append(row.low <= 0 <= row.high)
-    assert sum(held) >= 70
+    # One twin, and folds that are fitted once, hold in 73.
+    assert sum(held) >= 75
 
 
 def test_noise_gains_nothing_over_the_text_of_hidden_theories():

@@ -28,9 +28,16 @@ from transformers import AutoModelForCausalLM
 from mplib.errors import InputError
 from mplib.models.loading import LoadedModel, load_model, number_tokenizer
 from mplib.models.prompts import Prompts
-from mplib.studies.checkpoints import read_training, require_checkpoint
+from mplib.studies.checkpoints import checkpoint_folder, read_training, require_checkpoint
 from mplib.studies.film import Film
-from mplib.studies.finetune import Training, add_gradients, autocasts, batch_indices, finetune
+from mplib.studies.finetune import (
+    Training,
+    add_gradients,
+    autocasts,
+    batch_indices,
+    finetune,
+    split_prompts,
+)
 from mplib.tasks.ksmallest import KSmallest
 
 TASK = KSmallest(2, m=4, pool=12)
@@ -81,6 +88,31 @@ def test_training_learns_and_publishes_its_best_state(tmp_path):
     dev = data()[1]
     assert (predicted_tokens(again.model, dev) == dev.answers).mean() == best.dev_accuracy
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_dealt_answers_teach_the_form_alone_and_the_last_state_is_kept(tmp_path):
+    start = load_model("nano", vocabulary=TASK.vocabulary, device="cpu")
+    whole, dealt = (split_prompts(TASK, start, 300, 0, dealt=deal) for deal in (False, True))
+    np.testing.assert_array_equal(dealt.train.input_ids, whole.train.input_ids)
+    assert sorted(dealt.train.answers) == sorted(whole.train.answers)
+    kept = (dealt.train.answers == whole.train.answers).mean()
+    assert kept < 0.2  # of twelve numbers
+    np.testing.assert_array_equal(dealt.test.answers, whole.test.answers)
+    assert dealt.dev is None and whole.dev is not None
+    history = finetune(start, dealt.train, None, QUICK, tmp_path / "c", ABOUT | {"dealt": True})
+    assert history.dev_accuracy.isna().all() and len(history) == 3
+    about = read_training(tmp_path / "c")
+    assert about["best_step"] == 12
+    again = finetune(start, dealt.train, None, QUICK, tmp_path / "c", ABOUT | {"dealt": True})
+    pd.testing.assert_frame_equal(again, history)
+    names = [
+        checkpoint_folder("ksmallest", {
+            "model": "nano", "k": 2, "m": 4, "pool": 12, "repeats": False, "trainable": "all",
+            "seed": 0, "checkpoint": "auto", "dealt": deal,
+        }).name
+        for deal in (False, True)
+    ]  # fmt: skip
+    assert names[1] == f"{names[0]}_dealt"
 
 
 def test_a_finished_training_is_not_done_again(tmp_path):

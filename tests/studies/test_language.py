@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from mplib.errors import InputError
-from mplib.models.inference import Answers, Reading, attention_features
+from mplib.models.inference import Answers, Reading, answers, attention_features
 from mplib.models.loading import load_model, random_twin
 from mplib.probe.knn import ProbeSettings
 from mplib.report.columns import gained
@@ -15,7 +15,9 @@ from mplib.studies import language, language_tables, layers
 from mplib.studies.finetune import Training, finetune, split_prompts
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import published_layers
+from mplib.studies.paired import contrasts
 from mplib.studies.published import ask, read_published
+from mplib.tasks.corruptions import corrupt_all
 from mplib.tasks.examples import ExampleSet
 from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
@@ -44,8 +46,8 @@ def planted(one: ExampleSet, subject: str = "planted") -> Readings:
     """Readings in which the attention shows every height."""
     rng = np.random.default_rng(0)
     noise = rng.normal(scale=0.01, size=(*one.heights.shape, 3))
-    answers = Answers(np.ones(len(one.examples), dtype=bool), np.zeros(len(one.examples)))
-    reading = Reading(one.heights[..., None] + noise, answers)
+    right = Answers(np.ones(len(one.examples), dtype=bool), np.zeros(len(one.examples)))
+    reading = Reading(one.heights[..., None] + noise, right)
     return Readings(subject, one, reading, (rng.normal(size=noise.shape),))
 
 
@@ -138,6 +140,60 @@ def test_answers_stand_beside_what_needs_no_reasoning(readings):
     assert list(table.set) == ["depth 1, |S| = 4", "depth 2, |S| = 8"]
     assert (table.guess == 0.5).all() and (table.by_negation == 1).all()
     assert table.accuracy.between(table.low, table.high).all()
+
+
+def test_models_of_one_shape_that_see_the_same_prompts_have_the_same_twins(sets, loaded):
+    other = load_model("llama-nano", vocabulary=TASK.vocabulary, seed=1, device="cpu")
+    subjects = [Subject("0-shot", loaded, 0), Subject("2-shot", loaded, 2), Subject("b", other, 0)]
+    readings = language.read_sets(subjects, sets[:1], PROCEDURE)
+    own, shown, beside = (
+        next(one for one in readings if one.subject == name)
+        for name in ("0-shot", "2-shot", "b")
+    )  # fmt: skip
+    for i in range(2):
+        twin = random_twin(other.model, 1000 + i)
+        prompts, _ = PROCEDURE.ask(subjects[2], sets[0])
+        seen = attention_features(twin, prompts, batch_size=16)
+        np.testing.assert_array_equal(beside.twins[i], seen)
+        np.testing.assert_array_equal(own.twins[i], seen)
+        assert not np.array_equal(shown.twins[i], seen)
+    assert not np.array_equal(own.model.features, beside.model.features)
+
+
+def test_models_beside_are_asked_without_demonstrations_on_the_same_trees(sets, loaded):
+    parameters = {"model": "llama-nano", "device": "cpu", "seed": 0}
+    names = {"beside": ["llama-tiny", "llama-nano"]}
+    other, own = language.beside_subjects(parameters | names, TASK, loaded)
+    assert (other.name, own.name, own.shots, other.shots) == ("llama-tiny", "0-shot", 0, 0)
+    assert own.loaded is loaded and other.loaded.layers == 6
+    with pytest.raises(InputError, match="named twice"):
+        language.beside_subjects(parameters | {"beside": ["nano", "nano"]}, TASK, loaded)
+    table = contrasts([planted(sets[0], "a"), planted(sets[0], "b")], PROCEDURE)
+    apart = table[table["minus"] != ""].dropna(subset="value")
+    assert (apart[["subject", "minus"]] == ["b", "a"]).all(axis=None)
+    assert (apart.value == 0).all() and {"accuracy", "gain V"} <= {*apart.measure}
+
+
+def test_shortcuts_are_looked_for_in_parts_of_the_questions_and_in_edited_ones(loaded):
+    task = ProofWriter(cases=("d1 s4 hidden", "d0 s4"), negation=True, world="open")
+    sets = language.chosen_sets(task, "test", 20)
+    subjects = [Subject("0-shot", loaded, 0), Subject("2-shot", loaded, 2)]
+    readings = language.read_sets(subjects, sets, PROCEDURE)
+    found = language_tables.shortcut_table(subjects, readings, 5, PROCEDURE)
+    assert {*found.subject} == {"0-shot"}
+    one = found[found.set == "depth 1, |S| = 4, hidden"].set_index("of")
+    assert (one.examples[["answer True", "answer False"]] == 10).all()
+    assert one.examples[['question says "not"', 'question without "not"']].sum() == 20
+    assert (one.examples[["useful removed", "useless removed", "shuffled"]] == 5).all()
+    # The only statement of a tree cannot be removed.
+    assert "useful removed" not in {*found[found.depth == 0].of}
+    whole = language_tables.accuracy_table(readings).accuracy[0]
+    assert one.accuracy[["answer True", "answer False"]].mean() == pytest.approx(whole)
+    prompts, of = PROCEDURE.ask(subjects[0], replace(sets[0], examples=[
+        x.example for x in corrupt_all(sets[0].examples[:5], "useful removed")[0]
+    ]))  # fmt: skip
+    given = answers(loaded.model, prompts, choices=of).correct
+    assert one.accuracy["useful removed"] == given.mean()
 
 
 def test_demonstrations_are_compared_depth_by_depth(sets, loaded):

@@ -21,6 +21,7 @@ from mplib.report.figures.causal import (
 from mplib.report.figures.corruption import change_by_bin, corruption_effects
 from mplib.report.figures.flow import Flow, attention_flow, attention_flow_page
 from mplib.report.figures.scores import (
+    contrast_points,
     f1_bars,
     film_curves,
     gain_points,

@@ -77,15 +77,32 @@ def _points(table: pd.DataFrame, **looks: str) -> Figure:
     return draw(plot, size, zero="x", x="", y="", title=lambda name: SCORE_NAMES.get(name, name))
 
 
+def contrast_points(table: pd.DataFrame) -> Figure:
+    """Accuracy, scores and gains of several models on the same questions, a row for each set.
+
+    Args:
+        table: of ``mplib.studies.paired.contrasts``.
+    """
+    part = table[(table["minus"] == "") & (table["among"] != "rules alone")]
+    return _points(part.assign(panel=part.measure, row=part.set), color="subject")
+
+
 def prefix_curves(scores: pd.DataFrame) -> Figure:
-    """Scores from the first l layers over the twin's own first l layers, with bands (Fig 6)."""
+    """Scores from the first l layers over the twin's own first l layers, with bands (Fig 6).
+
+    Where there are several subjects, every set has panels of its own.
+    """
     part = scores[scores.value.notna()]
+    several = "subject" in part and part.subject.nunique() > 1
+    by, sets = ("subject", "set") if several else ("source", None)
     # Scores have no lower bound; what lies below -1 is in the table.
-    plot = curves(part, "layers", "value", "source", so.Band()).facet("score")
+    plot = curves(part, "layers", "value", by, so.Band()).facet("score", sets)
     plot = plot.limit(y=(max(-1, part.low.min()) - 0.05, 1.05))
     plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
-    labels = {"x": "first layers used", "y": "score over the random twin", "title": SCORE_NAMES.get}
-    return draw(plot, (1 + 3.4 * part.score.nunique(), 3.8), zero="y", **labels)
+    labels = {"x": "first layers used", "y": "score over the random twin", "color": ""}
+    size = 1 + 3.4 * part.score.nunique(), 1 + 2.8 * (part[sets].nunique() if sets else 1)
+    named = {"title": lambda name: SCORE_NAMES.get(name, name)}
+    return draw(plot, size, zero="y", **labels, **named)
 
 
 def height_curves(table: pd.DataFrame) -> Figure:
@@ -132,7 +149,7 @@ def recall_slopes(table: pd.DataFrame) -> Figure:
     """Accuracy, scores and gains from world to world, with 95 % intervals, a panel each.
 
     Args:
-        table: of ``mplib.studies.recall.dial``.
+        table: of ``mplib.studies.paired.dial``.
     """
     table = table[(table["minus"] == "") & (table["among"] != "rules alone")]
     table = table[table.value.notna()]

@@ -1,11 +1,12 @@
-"""The recall dial: the same trees in a world that a model knows, in an invented and in a false one.
+"""The same trees beside one another: told in several worlds, or read from several models.
 
-A model that reasons does as well in all of them; one that recalls falls from the true world to the
-invented one, and turns below chance in the false one, where what it knows is the wrong answer.
+The recall dial: in a world that a model knows, in an invented and in a false one. A model that
+reasons does as well in all of them; one that recalls falls from the true world to the invented one,
+and turns below chance in the false one, where what it knows is the wrong answer.
 """
 
-from collections.abc import Sequence
-from itertools import combinations, groupby
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ from mplib.tasks.textbaseline import text_features
 
 Row = dict[str, Any]
 """A row of the table."""
+
+Pair = tuple[str, str]
+"""Two arms; the second is taken off the first."""
 
 Replicates = dict[str, np.ndarray]
 """Each measure over the twins' mean, then over each twin, shape (1 + twins, 1 + 2 halves)."""
@@ -46,62 +50,80 @@ def dial(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     Raises:
         InputError: sets of one depth and subject hold different trees.
     """
-    rows = []
-    for (depth, subject), of in groupby(sorted(readings, key=_same), key=_same):
-        arms = [*of]
-        trees = _trees(arms)
-        found = _answers(arms, trees, procedure) + _probed(arms, trees, procedure)
-        rows += [{"depth": depth, "subject": subject} | row for row in found]
-    first = ["depth", "subject", "among", "measure", "set", "minus"]
-    return pd.DataFrame(rows, columns=[*first, "value", "low", "high", "note"])
+    return _paired(readings, procedure, along="set", within=("depth", "subject"))
 
 
-def _same(one: Readings) -> tuple[int, str]:
-    return one.examples.depth, one.subject
+def contrasts(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
+    """The same of every model on the same questions, each less those before it: see ``dial``."""
+    return _paired(readings, procedure, along="subject", within=("set", "depth"))
+
+
+def _paired(
+    readings: Sequence[Readings], procedure: Procedure, along: str, within: tuple[str, str]
+) -> pd.DataFrame:
+    rows: list[Row] = []
+    arms_of: dict[tuple[Any, ...], dict[str, Readings]] = {}
+    for one in readings:
+        key = tuple(one.about[name] for name in within)
+        arms_of.setdefault(key, {})[str(one.about[along])] = one
+    for key, arms in arms_of.items():
+        trees = _trees(list(arms.values()))
+        # A model comes after those that it is compared with, a world before.
+        pairs = [*combinations(arms if along == "set" else reversed(arms), 2)]
+        found = _answers(arms, pairs, trees, procedure) + _probed(arms, pairs, trees, procedure)
+        rows += [dict(zip(within, key, strict=True)) | row for row in found]
+    first = [*within, "among", "measure", "arm", "minus", "value", "low", "high", "note"]
+    return pd.DataFrame(rows, columns=first).rename(columns={"arm": along})
 
 
 def _trees(arms: Sequence[Readings]) -> np.ndarray:
     """Number of each tree, once it is sure that all arms have the same."""
-    groups = [[example.group for example in one.examples.examples] for one in arms]
-    for one, own in zip(arms, groups, strict=True):
-        if own != groups[0] or not np.array_equal(one.examples.heights, arms[0].examples.heights):
-            first = arms[0].examples.name
-            raise InputError(f"{one.examples.name!r} and {first!r} hold different trees: draw both")
-    return group_numbers(len(groups[0]), np.array(groups[0]))
+    first = arms[0].examples
+    drawn = [example.group for example in first.examples]
+    for own in (one.examples for one in arms):
+        same = [example.group for example in own.examples] == drawn
+        if not same or not np.array_equal(own.heights, first.heights):
+            raise InputError(f"{own.name!r} and {first.name!r} hold different trees: draw both")
+    # A tree that was drawn twice may be told alike in one world alone.
+    groups = min((one.examples.groups for one in arms), key=lambda names: len({*names}))
+    return group_numbers(len(groups), groups)
 
 
-def _answers(arms: Sequence[Readings], trees: np.ndarray, procedure: Procedure) -> list[Row]:
-    settings = procedure.settings
+def _answers(
+    arms: Mapping[str, Readings], pairs: Sequence[Pair], trees: np.ndarray, procedure: Procedure
+) -> list[Row]:
+    settings, correct = procedure.settings, {}
     weights = example_weights(len(trees), trees, settings.resamples, settings.seed)
-    correct = {}
-    for one in arms:
+    for name, one in arms.items():
         assert one.model.answers is not None
-        correct[one.examples.name] = one.model.answers.correct.astype(float)
+        correct[name] = one.model.answers.correct.astype(float)
     about: Row = {"among": "", "measure": "accuracy"}
     rows: list[Row] = [
-        about | {"set": name, "minus": "", **accuracy(right).columns()}
+        about | {"arm": name, "minus": "", **accuracy(right).columns()}
         for name, right in correct.items()
     ]
-    for first, second in combinations(correct, 2):
+    for first, second in pairs:
         found, note = mean_of_outcomes(correct[first] - correct[second], trees, weights)
-        rows.append(about | {"set": first, "minus": second, **found.columns(), "note": note})
+        rows.append(about | {"arm": first, "minus": second, **found.columns(), "note": note})
     return rows
 
 
-def _probed(arms: Sequence[Readings], trees: np.ndarray, procedure: Procedure) -> list[Row]:
-    of = arms[0].examples
+def _probed(
+    arms: Mapping[str, Readings], pairs: Sequence[Pair], trees: np.ndarray, procedure: Procedure
+) -> list[Row]:
+    of = next(iter(arms.values())).examples
     parts = {"all statements": of.heights} | ({} if of.rules is None else {"rules alone": of.rules})
     rows: list[Row] = []
     for among, heights in parts.items():
         plan = Plan.of(heights, trees, procedure.settings)
-        found = {one.examples.name: _replicates(one, plan) for one in arms}
+        found = {name: _replicates(one, plan) for name, one in arms.items()}
         for measure in next(iter(found.values())):
             values = {(name, ""): own[measure] for name, own in found.items()}
-            for first, second in combinations(found, 2):
+            for first, second in pairs:
                 values[first, second] = found[first][measure] - found[second][measure]
             for (name, minus), own in values.items():
                 sure = from_halves(own[0], plan.groups, own[1:, 0])
-                about: Row = {"among": among, "measure": measure, "set": name, "minus": minus}
+                about: Row = {"among": among, "measure": measure, "arm": name, "minus": minus}
                 rows.append(about | sure.columns())
     return rows
 

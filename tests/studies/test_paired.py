@@ -1,4 +1,4 @@
-"""The recall dial: figures are the probe's own, differences are paired, planted slopes are seen."""
+"""Trees beside one another: figures are the probe's own, planted slopes are seen."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import compare
 from mplib.studies import language, language_tables
 from mplib.studies.language import Procedure, Readings, Subject
-from mplib.studies.recall import dial
+from mplib.studies.paired import dial
 from mplib.tasks.ontology import Ontology
 from mplib.tasks.textbaseline import text_features
 
