@@ -210,8 +210,8 @@ def _needed(cut: pd.DataFrame, contrasted: pd.DataFrame) -> str:
         if gap.last_layer - gap.first_layer + 1 == cut.window.max():
             needs = "less" if gap.low > 0 else "more" if gap.high < 0 else unsure
             line += (
-                f" They need the attention to useful statements {needs} than that to useless ones "
-                "of equal mass: cutting the former in all layers changes accuracy by "
+                f" Its answers need the attention to useful statements {needs} than that to "
+                "useless ones of equal mass: cutting the former in all layers changes accuracy by "
                 f"**{gap.value:+.3f}** [{gap.low:+.3f}, {gap.high:+.3f}] more than the latter."
             )
     return line

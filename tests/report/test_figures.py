@@ -438,6 +438,18 @@ def test_patching_rates_by_direction_and_kind_of_window():
     assert ticks(figure.axes[3].get_xticklabels()) == ["1-2"]
 
 
+def test_patching_rates_in_blocks_of_layers():
+    spans = ((1, 2), (3, 4), (1, 4))
+    said = np.full((4, 2, 3), 2)
+    found = Patched(np.ones(3), np.full(3, 2), said, np.zeros(said.shape), spans)
+    figure = figures.patching_rates(found.table().assign(donor="fact", subject="0-shot"))
+    alone, up = figure.axes[2:]
+    assert alone.get_title().startswith("each block alone")
+    assert ticks(alone.get_xticklabels()) == ["1-2", "3-4"]
+    assert ticks(up.get_xticklabels()) == ["1-2", "1-4"]
+    assert figure.get_suptitle() == "0-shot"
+
+
 def test_the_rollout_beside_what_to_compare_it_with():
     figure = figures.rollout_curve(table("04_causal/rollout"))
     (axis,) = figure.axes

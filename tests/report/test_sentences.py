@@ -336,6 +336,74 @@ def test_patches_are_told_window_by_window_beside_the_useless_donor():
     ]
 
 
+def in_words(low: float, high: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A knock-out of one model whose accuracy has this interval, and its contrasts."""
+    cut = rows(
+        "cut window first_layer last_layer mass measure value low high",
+        ("nothing", 0, 0, 0, 0, "accuracy", 0.9, low, high),
+        ("useful statements", 2, 1, 2, 0.2, "accuracy", 0.8, 0.7, 0.9),
+        ("useful statements", 4, 1, 4, 0.3, "accuracy", 0.5, 0.4, 0.6),
+        ("root alone", 4, 1, 4, 0.1, "accuracy", 0.6, 0.5, 0.7),
+        ("useless of equal mass", 4, 1, 4, 0.28, "accuracy", 0.85, 0.8, 0.9),
+    )
+    against = rows(
+        "minus first_layer last_layer measure value low high p_fdr",
+        ("useless of equal mass", 1, 2, "change in accuracy", -0.05, -0.1, 0.0, 0.2),
+        ("useless of equal mass", 1, 4, "change in accuracy", -0.35, -0.5, -0.2, 0.001),
+        ("useless of equal mass", 1, 4, "change in log-probability", -1, -2, -0.5, 0.001),
+        ("all useless", 1, 4, "change in accuracy", 0.1, 0.0, 0.2, 0.3),
+    )
+    about = {"subject": "reasoner", "guess": 0.5, "examples": 64}
+    return cut.assign(**about), against.assign(subject="reasoner")
+
+
+def test_cuts_and_patches_in_words_say_first_what_was_found():
+    patched = rows(
+        "donor direction first_layer last_layer measure value low high pairs",
+        ("useful fact replaced", "noising", 0, 0, "donor's answer", 0.1, 0, 0.2, 20),
+        ("useful fact replaced", "noising", 1, 2, "donor's answer", 0.3, 0.2, 0.4, 20),
+        ("useful fact replaced", "noising", 3, 4, "donor's answer", 0.4, 0.3, 0.5, 20),
+        ("useful fact replaced", "noising", 1, 4, "donor's answer", 0.8, 0.7, 0.9, 20),
+        ("useful fact replaced", "noising", 1, 4, "answers changed", 0.7, 0.6, 0.8, 20),
+        ("useful fact replaced", "noising", 1, 4, "logit difference", -2, -3, -1, 20),
+        ("useful fact replaced", "denoising", 1, 4, "clean answer", 0.75, 0.6, 0.8, 20),
+        ("useless fact replaced", "noising", 0, 0, "answers changed", 0, 0, 0.1, 60),
+        ("useless fact replaced", "noising", 1, 4, "answers changed", 0.05, 0, 0.1, 60),
+    ).assign(subject="reasoner", examples=64)
+    needs, swapped, control, *rest = causal.causal_word_sentences(*in_words(0.8, 0.95), patched)
+    assert needs == (
+        "reasoner answers **90.0 % [80.0, 95.0]** of 64 questions, more than always giving the "
+        "most frequent answer (50%). Its answers need the attention to useful statements more than "
+        "that to useless ones of equal mass: cutting the former in all layers changes accuracy by "
+        "**-0.350** [-0.500, -0.200] more than the latter."
+    )
+    assert swapped == (
+        "reasoner given all layers' attention output from theories with *useful fact replaced*: "
+        "the donor's answer in **80.0 % [70.0, 90.0]**, untouched in 10.0 % [0.0, 20.0] (20 of 64 "
+        "questions have such a donor)."
+    )
+    assert control == (
+        "reasoner given all layers' attention output from theories with *useless fact replaced*: "
+        "5.0 % [0.0, 10.0] of the answers change (60 of 64 questions have such a donor)."
+    )
+    assert rest[0].startswith(
+        "reasoner: edges to *useful statements* cut: accuracy (layers) 0.800 (1-2), 0.500 (1-4);"
+    )
+    assert not [line for line in rest if "root alone" in line or "all useless" in line]
+    assert any("from theories with *useful fact replaced* (20 pairs)" in line for line in rest)
+
+
+def test_nothing_is_told_of_what_chance_needs_or_of_no_donors():
+    none = pd.DataFrame(columns=["subject", "donor"])
+    first, nothing, *rest = causal.causal_word_sentences(*in_words(0.45, 0.95), none)
+    assert (
+        first.endswith("(50%), so what its answers need cannot be told.")
+        and "need the" not in first
+    )
+    assert nothing.startswith("Nothing is patched: no question has a donor")
+    assert len(rest) == 3
+
+
 def test_rollout():
     table = rows(
         "layer first_token first_token_if_even bound one_token",

@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import GOLDEN, VOCABULARY, make_prompts, needs_golden, numbers, predicted_tokens
+from conftest import (
+    GOLDEN,
+    VOCABULARY,
+    looked_at,
+    make_prompts,
+    needs_golden,
+    numbers,
+    predicted_tokens,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm, pointbiserialr, spearmanr, ttest_1samp
@@ -17,11 +25,13 @@ from mplib.errors import InputError
 from mplib.models.attention import Intervention
 from mplib.models.facts import backend
 from mplib.models.inference import Answers, answers, full_attention
+from mplib.models.loading import load_model
 from mplib.models.passes import forward
 from mplib.probe.knn import Predictions
-from mplib.studies import flow, knockout
+from mplib.studies import flow, knockout, language
 from mplib.studies.knockout import answer_without
 from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
 
 TASK = KSmallest(2, m=7, pool=VOCABULARY)
@@ -222,6 +232,70 @@ def test_edges_from_all_tokens_cost_more_than_the_questions(gpt2):
     expected = scores[torch.arange(40), torch.from_numpy(PROMPTS.answers)]
     np.testing.assert_allclose(damage["all"], expected, rtol=1e-4)
     assert np.abs(damage["all"] - damage["question"]).max() > 0.01
+
+
+def test_what_stands_before_the_question_is_computed_once_for_all_cuts(decoder, batch):
+    seen: list[int] = []
+    hook = (
+        looked_at(decoder)
+        .get_input_embeddings()
+        .register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].numel()))
+    )
+    sets = {"first": np.eye(3, dtype=bool)[[0] * 4], "second": np.eye(3, dtype=bool)[[1] * 4]}
+    mass, spans = knockout.attention_mass(decoder, batch), [(1, 2), (3, 3)]
+    seen.clear()
+    found = knockout.knock_out(decoder, batch, sets, spans, mass, resamples=50)
+    hook.remove()
+    with backend(decoder) as known:
+        # The whole model, what stands before the first question, and eight cuts of the rest.
+        once = [4 * 14, 4 * 10] + [4 * 4] * 8
+        assert not (known.prefix and known.pads) or seen == once
+        for (name, (first, last), again), given in found.cut.items():
+            change = Intervention(
+                cut=knockout.cut_edges(batch, sets[name]), renormalise=again,
+                cut_layers=frozenset(range(first - 1, last)),
+            )  # fmt: skip
+            if known.pads:
+                scores = forward(decoder, batch, intervention=change).logits.log_softmax(-1)
+                expected = scores[torch.arange(4), torch.from_numpy(batch.answers)]
+                np.testing.assert_allclose(given.log_probability, expected, atol=2e-4)
+
+
+def test_blocks_share_the_layers_out():
+    assert knockout.blocks(30, 5) == [(1, 6), (7, 12), (13, 18), (19, 24), (25, 30)]
+    assert knockout.blocks(5, 2) == [(1, 2), (3, 5)] and knockout.blocks(3, 1) == [(1, 3)]
+    for count in (0, 4):
+        with pytest.raises(InputError, match=rf"{count} windows: .*3 layers .*from 1 to 3"):
+            knockout.blocks(3, count)
+
+
+def test_words_are_cut_block_by_block_and_in_all_layers_for_each_subject():
+    task = ProofWriter(cases=("d1 s4", "d2 s8"))
+    questions = language.joined_sets(task, "test", 10, [2])
+    loaded = load_model("llama-nano", vocabulary=task.vocabulary, device="cpu")
+    subjects = [language.Subject(f"{n}-shot", loaded, n) for n in (2, 0)]
+    procedure = language.Procedure("proofwriter", seed=3)
+    cut, against = knockout.knock_out_words(subjects, questions, procedure, 2, resamples=50)
+    assert list(cut.subject.unique()) == list(against.subject.unique()) == ["2-shot", "0-shot"]
+    prompts, choices = procedure.ask(subjects[1], questions)
+    whole = answers(loaded.model, prompts, choices=choices)
+    nothing = cut[(cut.cut == "nothing") & (cut.subject == "0-shot")]
+    assert nothing.value.tolist() == [whole.correct.mean()]
+    assert nothing.first_layer.tolist() == nothing.last_layer.tolist() == [0]
+    rows = cut[(cut.cut != "nothing") & (cut.subject == "0-shot")]
+    spans = [*dict.fromkeys(zip(rows.first_layer, rows.last_layer, strict=True))]
+    assert spans == [(1, 1), (2, 2), (1, 2)]
+    useful = questions.heights > USELESS
+    without = answer_without(loaded.model, prompts, useful, (1, 2), choices=choices)
+    row = rows[(rows.cut == knockout.USEFUL) & (rows.window == 2)].set_index("measure")
+    change = (without.log_probability - whole.log_probability).mean()
+    assert row.value["change in log-probability"] == pytest.approx(change, abs=1e-5)
+    assert len(against) == 3 * 3 * 2 * 2 and (cut.guess == cut.guess.iloc[0]).all()
+    other, _ = knockout.knock_out_words(
+        subjects[1:], questions, procedure, 1, queries="all", renormalise=False, resamples=50
+    )
+    assert {*zip(other.first_layer, other.last_layer, strict=True)} == {(0, 0), (1, 2)}
+    assert (other.queries == "all").all() and not other.renormalised.any()
 
 
 def test_contrasts_are_paired_differences_from_each_useless_set(gpt2):

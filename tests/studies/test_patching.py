@@ -13,9 +13,11 @@ from transformers import AutoModelForCausalLM
 from mplib.errors import InputError
 from mplib.models.loading import load_model
 from mplib.models.prompts import NumberTokens, Prompts
-from mplib.studies import flow, patching
+from mplib.studies import flow, language, patching
 from mplib.studies.finetune import Training, finetune
+from mplib.studies.language import Procedure, Subject
 from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.proofwriter.task import ProofWriter
 
 SPANS = [(2, 2), (1, 3)]
 PROJECTIONS = ("attn.c_proj", "attn.o_proj", "attn.out_proj", "attention.dense")
@@ -124,6 +126,99 @@ def test_donors_differ_in_one_number_of_the_same_rank(repeats):
     with pytest.raises(InputError, match=r"no list .* raise pool"):
         full = KSmallest(2, m=7, pool=7)
         patching.patch_numbers(None, full, full.draw(5, seed=0), WRITER, SPANS)
+
+
+def test_what_pairs_share_is_computed_once(llama):
+    clean, donors = pairs()
+    seen: list[int] = []
+    hook = llama.get_input_embeddings().register_forward_hook(
+        lambda _, inputs, __: seen.append(inputs[0].numel())
+    )
+    patching.patch(llama, clean, donors, SPANS)
+    hook.remove()
+    # Four pairs of at most 14 tokens; then the last token of each pair and its two copies.
+    assert seen == [8 * 13, 8 * 3]
+
+
+# Theories
+
+
+THEORIES = ProofWriter(
+    cases=("d1 s8 hidden", "d2 s8 hidden"), negation=True, world="open", style="relation"
+)
+PROCEDURE = Procedure("proofwriter", batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return language.joined_sets(THEORIES, "test", 16, [2])
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return load_model("llama-nano", vocabulary=THEORIES.vocabulary, device="cpu")
+
+
+def test_donors_of_theories_have_as_many_tokens_and_the_answer_that_the_engine_gives(
+    questions, loaded
+):
+    shown = PROCEDURE.demonstrate(Subject("2-shot", loaded, 2), questions)
+    asked = questions.examples, loaded, shown, "True or False?", "open"
+    found = patching.theory_pairs(*asked)
+    assert list(found) == ["useful fact replaced", "useless fact replaced"]
+    for name, (kept, clean, donors, choices) in found.items():
+        assert len(kept) > 4 and len({*kept}) == len(kept) == len(clean) == len(donors)
+        np.testing.assert_array_equal(clean.lengths, donors.lengths)
+        answers = [loaded.tokenizer.decode([token]).strip() for token in choices]
+        said = {token: word for token, word in zip(choices, answers, strict=True)}
+        useful, clean, donors = name == "useful fact replaced", clean.whole(), donors.whole()
+        differ = clean.input_ids != donors.input_ids
+        for i, row, spans in zip(kept, differ, clean.statements, strict=True):
+            example, places = questions.examples[i], np.flatnonzero(row)
+            # All that is another lies in one fact.
+            (hit,) = (j for j, (a, b) in enumerate(spans) if a <= places[0] < b)
+            assert len(places) and places[-1] < spans[hit, 1]
+            assert example.kinds[hit] == "fact" and (hit in example.tree.useful) == useful
+        pairs = zip(clean.answers, donors.answers, strict=True)
+        assert {said[a] != said[b] for a, b in pairs} == {useful}
+        assert [said[a] for a in clean.answers] == [questions.examples[i].answer for i in kept]
+    again = patching.theory_pairs(*asked)["useless fact replaced"][2].input_ids
+    np.testing.assert_array_equal(again, found["useless fact replaced"][2].input_ids)
+    other = patching.theory_pairs(*asked, seed=1)["useless fact replaced"][2].input_ids
+    assert other.shape != again.shape or (other != again).any()
+
+
+def test_theories_are_patched_in_blocks_for_each_subject(questions, loaded):
+    subjects = [Subject("2-shot", loaded, 2), Subject("0-shot", loaded, 0)]
+    table = patching.patch_theories(subjects, questions, PROCEDURE, "open", 2, resamples=50)
+    assert list(table.columns[:3]) == ["subject", "donor", "direction"]
+    assert list(table.subject.unique()) == ["2-shot", "0-shot"]
+    spans = {*zip(table.first_layer, table.last_layer, strict=True)}
+    assert spans == {(0, 0), (1, 1), (2, 2), (1, 2)}
+    assert (table.examples == 32).all()
+    measures = table.groupby("donor").measure.unique()
+    assert "donor's answer" in measures["useful fact replaced"]
+    assert "donor's answer" not in measures["useless fact replaced"]
+    shown = PROCEDURE.demonstrate(subjects[1], questions)
+    kept, clean, donors, choices = patching.theory_pairs(
+        questions.examples, loaded, shown, "True or False?", "open"
+    )["useful fact replaced"]
+    spans = patching.blocks_alone_and_up(2, 2)
+    own = patching.patch(loaded.model, clean, donors, spans, choices=choices).table(
+        questions.groups[kept], 50
+    )
+    rows = table[(table.subject == "0-shot") & (table.donor == "useful fact replaced")]
+    np.testing.assert_allclose(rows.value, own.value, atol=1e-6)
+    assert (rows.pairs == len(kept)).all()
+
+
+def test_where_no_theory_has_a_donor_there_is_an_empty_table(questions, loaded):
+    told = [replace(one, question="Owning boats is fun.") for one in questions.examples[:3]]
+    none, subjects = replace(questions, examples=told), [Subject("0-shot", loaded, 0)]
+    table = patching.patch_theories(subjects, none, PROCEDURE, "open", 2)
+    assert table.empty and {"subject", "donor", "pairs"} <= {*table.columns}
+    with pytest.raises(InputError, match=r"3 windows: .*from 1 to 2"):
+        patching.patch_theories(subjects, none, PROCEDURE, "open", 3)
 
 
 # Trained models

@@ -74,7 +74,9 @@ def patching_rates(table: pd.DataFrame) -> Figure:
     shown = table.assign(series=table.donor + said, layers=_layers(table))
     shown = shown[(table.measure == wanted) & (table.first_layer > 0)]
     up = shown[shown.first_layer == 1].assign(window="all from the first layer")
-    alone = shown[(shown.first_layer > 1) | (shown.last_layer == up.last_layer.min())]
+    # The first block is both: it ends before another begins.
+    others = shown[shown.first_layer > 1].first_layer
+    alone = shown[(shown.first_layer > 1) | (shown.last_layer < others.min())]
     wide = (alone.first_layer < alone.last_layer).any()
     alone = alone.assign(window=f"each {'block' if wide else 'layer'} alone")
     both = pd.concat([alone, up]).replace({"direction": titles})
