@@ -226,10 +226,14 @@ CLAIMS = [
     ),
     *(
         Claim(
-            "this project", f"In training, {what} can be read before the answers are right",
-            [above(f"steps by which {score} comes first", the.steps_before(score))],
-            [above(f"gain {of}", the.steps_before(f"gain {of}"))],
-            "a film of a model that trains longer",
+            "this project", f"In training on {told}, {what} can be read before answers are right",
+            [above(f"steps by which {score} comes first", the.steps_before(score, **films))],
+            [above(f"gain {of}", the.steps_before(f"gain {of}", **films))],
+            "a film of a model that trains longer", profiles=(profile,),
+        )
+        for told, profile, films in (
+            ("lists", "claims", {}),
+            ("theories", "reasoner", {"task": "proofwriter", "trainable": "lora"}),
         )
         for what, score, of in (("usefulness", "S_P1", "V"), ("heights", "S_P2", "G"))
     ),

@@ -221,7 +221,7 @@ def rolled_out(measure: Callable[[pd.Series], float]) -> Reading:
     return each("ksmallest", "rollout", last, **NUMBERS)
 
 
-def steps_before(quantity: str) -> Reading:
+def steps_before(quantity: str, task: str = "ksmallest", **chosen: Any) -> Reading:
     """How many steps before the accuracy a quantity stands halfway."""
 
     def measure(part: pd.DataFrame) -> float:
@@ -230,4 +230,4 @@ def steps_before(quantity: str) -> Reading:
         halfway = rises(part).set_index("quantity").halfway
         return float(halfway.get("accuracy", np.nan) - halfway.get(quantity, np.nan))
 
-    return each("ksmallest", "film", measure, **NUMBERS)
+    return each(task, "film", measure, **(chosen or NUMBERS))

@@ -4,10 +4,10 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -31,11 +31,44 @@ def tables(home: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("unbroken")
-    done = mplib("book", "--profile", "smoke", "--strict", home=home)
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke book, built where everything is odd: braces, blanks and a # in the paths of
+    checkout, profile and home, which is relative; no HOME, no git and next to nothing on the PATH,
+    a long TMPDIR, another environment's python3, another backend."""
+    place = tmp_path_factory.mktemp("odd")
+    checkout, profile, long = place / "c {x} #1", place / "a #b {c}.yaml", place / ("long_" * 20)
+    for name in ("mplib", "notebooks", "profiles", "results", "book"):
+        hidden = shutil.ignore_patterns("_build", "__pycache__")
+        shutil.copytree(ROOT / name, checkout / name, ignore=hidden)
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, checkout)
+    shutil.copy(ROOT / "profiles" / "smoke.yaml", profile)
+    kernel = {"argv": ["/bin/false"], "display_name": "other", "language": "python"}
+    kernels = place / "jupyter" / "kernels" / "python3"
+    for folder in (kernels, long, place / "tools"):
+        folder.mkdir(parents=True)
+    (kernels / "kernel.json").write_text(json.dumps(kernel))
+    for name in ("bash", "sh", "which", "uname"):
+        (place / "tools" / name).symlink_to(str(shutil.which(name)))
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"} | {
+        "PATH": str(place / "tools"), "TMPDIR": str(long), "MPLBACKEND": "Agg",
+        "PYTHONPATH": str(checkout), "JUPYTER_PATH": str(place / "jupyter"),
+        "MPLIB_HOME": "h {x} #1", "TQDM_DISABLE": "1",
+    }  # fmt: skip
+    line = [sys.executable, "-m", "mplib", "book", "--profile", profile.name, "--strict"]
+    done = subprocess.run(line, env=environment, cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield home
+    assert not list(long.iterdir())
+    return place / "h {x} #1"
+
+
+def test_trainings_are_kept_apart_and_no_commit_is_known_without_git(built: Path) -> None:
+    weights = [path.read_bytes() for path in built.glob("checkpoints/**/model.safetensors")]
+    assert len(weights) == len({*weights}) == 3
+    for path in built.glob("runs/*/*/manifest.json"):
+        assert json.loads(path.read_text())["commit"] == "unknown"
+        assert json.loads(path.read_text())["parameters"]
 
 
 def test_every_notebook_has_a_page_with_results(built: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
@@ -58,64 +57,6 @@ def plant(path: Path, content: str = "mine") -> Path:
 
 
 # Where things lie
-
-
-SWEEP = """
-threads: 1
-all: {k: 2, m: 8, pool: 32, model: nano, lists: 3000, device: cpu}
-notebooks:
-  01_finetune: {steps: [2, 3], evaluations: 1, batch_size: 8, learning_rate: 1e-2}
-  03_probe_ksmallest: {twins: 1, resamples: 10, examples: 20}
-"""
-
-
-@pytest.mark.slow
-def test_a_sweep_over_steps_where_everything_is_odd(tmp_path: Path) -> None:
-    """Braces, blanks and a # in the paths of checkout and home, which is relative; no HOME, no git,
-    a long TMPDIR, another environment's python3, another backend, figures all the same."""
-    checkout = tmp_path / "c {x} #1"
-    for name in ("mplib", "notebooks", "profiles", "results"):
-        shutil.copytree(ROOT / name, checkout / name)
-    shutil.copy(ROOT / "Snakefile", checkout)
-    kernel = {"argv": ["/bin/false"], "display_name": "other", "language": "python"}
-    plant(tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json", json.dumps(kernel))
-    profile = plant(tmp_path / "a #b {c}.yaml", SWEEP)
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for name in ("bash", "sh", "which", "uname"):
-        found = subprocess.run(["which", name], capture_output=True, text=True).stdout.strip()
-        (tools / name).symlink_to(found)
-    long = tmp_path / ("long_" * 20)
-    long.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name != "HOME"} | {
-        "PATH": str(tools), "TMPDIR": str(long), "MPLBACKEND": "Agg", "PYTHONPATH": str(checkout),
-        "JUPYTER_PATH": str(tmp_path / "jupyter"), "MPLIB_HOME": "h {x} #1",
-    }  # fmt: skip
-    line = [sys.executable, "-m", "mplib", "sweep", "--profile", profile.name]
-
-    def sweep() -> str:
-        done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stderr
-
-    sweep()
-    home = tmp_path / "h {x} #1"
-    trainings = sorted(home.glob("checkpoints/*/*/training.json"))
-    assert [path.parent.name.rpartition("_")[2] for path in trainings] == ["steps2", "steps3"]
-    weights = {(path.parent / "model.safetensors").read_bytes() for path in trainings}
-    assert len(weights) == 2
-    first, second = (pd.read_csv(p) for p in home.glob("runs/03_probe_ksmallest/*/f1.csv"))
-    assert {*first.checkpoint, *second.checkpoint} == {"{auto}_steps2", "{auto}_steps3"}
-    assert not first.equals(second.assign(checkpoint=first.checkpoint))
-    before = {path: path.stat().st_mtime_ns for path in home.glob("runs/*/*/manifest.json")}
-    assert len(before) == 4
-    for path in before:
-        assert json.loads(path.read_text())["commit"] == "unknown"
-        assert json.loads(path.read_text())["parameters"]
-        assert '"image/png"' in path.with_name("executed.ipynb").read_text()
-    assert "started" not in sweep()
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert not list(long.iterdir())
 
 
 def test_a_relative_home_is_made_absolute_once(tmp_path: Path) -> None:
@@ -321,7 +262,6 @@ def run(tmp_path: Path) -> Iterator[Callable[[], record.Run]]:
 
 
 def test_a_run_replaces_its_own_files_alone(run: Callable[[], record.Run]) -> None:
-    import pandas as pd
 
     first = run()
     first.table("old", pd.DataFrame({"a": [1]}))
