@@ -67,7 +67,9 @@ from mplib.studies.about import study_about
 
 # Models without demonstrations have the same twins.
 reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
-about = study_about("proofwriter", globals(), reads)
+# Every model is probed, and the last one from case to case.
+probes = 1 + len(beside) + (len(cases) - 1) / 2
+about = study_about("proofwriter", globals(), reads, probes=probes)
 
 # %%
 from mplib import ProofWriter, figures, load_model, report, start_run

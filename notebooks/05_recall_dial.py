@@ -55,7 +55,7 @@ device: str = "auto"  # auto, cpu, cuda, map
 from mplib.studies.about import study_about
 
 reads = 1 + twins + len(beside) + twins * bool(beside)
-about = study_about("ontology", globals(), reads, probes=2 + 2 * len(beside))
+about = study_about("ontology", globals(), reads, probes=1 + len(beside))
 
 # %%
 from mplib import Ontology, figures, load_model, report, start_run
