@@ -25,7 +25,12 @@ TRIALS = 5
 
 
 def study_about(
-    task: str, parameters: Mapping[str, Any], reads: float, *, by_layer: float = 0, probes: float = 1
+    task: str,
+    parameters: Mapping[str, Any],
+    reads: float,
+    *,
+    by_layer: float = 0,
+    probes: float = 1,
 ) -> dict[str, Any]:
     """A run that asks a model problems and reads its attention.
 

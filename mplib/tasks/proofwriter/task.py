@@ -182,7 +182,7 @@ class ProofWriter(WordTask):
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
         """Six tokens a statement, some more for what makes it longer; 18 where the release says."""
-        drawn, own = parameters.get("data") == "generated", parameters
+        drawn, own = parameters.get("data", "generated") == "generated", parameters
         # Half of the release's theories are of relations.
         relations = 3 * (own.get("style") == "relation") if drawn else 1.5
         more = relations + bool(own.get("negation") or not drawn)
