@@ -64,9 +64,7 @@ from mplib.studies.about import study_about
 # Half a pass for each pruned model: the layers below the first change are shared.
 reads = 4 + (2 + draws) * len(percentages) / 2
 # Six sets of edges, cut in two ways, in each window; patches and their two donors.
-about = study_about(
-    "ksmallest", globals(), reads, by_layer=12 * len(window_sizes) + 8, probes=0.1
-)
+about = study_about("ksmallest", globals(), reads, by_layer=12 * len(window_sizes) + 8)
 
 # %%
 from mplib import KSmallest, Reduction, attention_features, figures, report, start_run

@@ -61,7 +61,8 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("science", globals(), reads=(1 + twins) * (1 + published))
+reads = (1 + twins) * (1 + published)
+about = study_about("science", globals(), reads, probes=1)
 
 # %%
 from mplib import Science, figures, load_model, report, start_run

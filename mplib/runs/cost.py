@@ -36,7 +36,7 @@ def table(
         rows.append(_row(notebook, of_all, len(runs), known))
         if len(known) < len(runs):
             rows[-1]["time"] = "unknown: the model is not on this machine"
-    shared = [(seconds / at_once, memory * at_once, *more) for seconds, memory, *more in costs]
+    shared = [(time / at_once, memory * at_once, disk, once) for time, memory, disk, once in costs]
     rows.append(_row(f"all, {at_once} at a time", len(jobs), len(due), shared))
     return rows
 

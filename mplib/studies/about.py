@@ -30,7 +30,7 @@ def study_about(
     reads: float,
     *,
     by_layer: float = 0,
-    probes: float = 1,
+    probes: float = 0,
 ) -> dict[str, Any]:
     """A run that asks a model problems and reads its attention.
 
