@@ -41,7 +41,7 @@ device: str = "auto"  # auto, cpu, cuda
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("ksmallest", globals(), reads=2, probes=0)
+about = study_about("ksmallest", globals(), reads=2)
 
 # %%
 from mplib import KSmallest, attention_features, figures, load_model, report, start_run

@@ -51,7 +51,7 @@ device: str = "auto"  # auto, cpu, cuda
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("ksmallest", globals(), reads=1 + twins)
+about = study_about("ksmallest", globals(), reads=1 + twins, probes=1)
 
 # %%
 from mplib import KSmallest, attention_features, figures, load_model, report, start_run

@@ -54,9 +54,12 @@ device: str = "auto"  # auto, cpu, cuda
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-# Two trainings, and each of their steps costs three times a reading.
+# Two trainings, each of whose steps costs three times a reading; three models are probed, and small
+# ones for each seed.
 taught = 2 * 3 * taught_steps * taught_batch / max(1, min(examples, lists // 100))
-about = study_about("ksmallest", globals(), reads=6 + 2 * twins + taught, probes=2)
+about = study_about(
+    "ksmallest", globals(), reads=6 + 2 * twins + taught, probes=3 + seeds / 4
+)
 
 # %%
 from mplib import KSmallest, figures, load_model, report, start_run

@@ -61,15 +61,14 @@ reads = (1 + len(beside)) * (2 + cuts + 4)
 about = study_about("proofwriter", globals(), reads)
 
 # %%
-from mplib import ProofWriter, figures, load_model, report, start_run
+from mplib import ProofWriter, figures, report, start_run
 from mplib.report.causal import causal_word_sentences
 from mplib.studies import knockout, language, patching
 from mplib.studies.language_tables import preview
 
 run = start_run("04_causal_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
-asking = {"batch_size": batch_size, "seed": seed}
-procedure = language.Procedure("proofwriter", shared_shots, **asking)
+procedure = language.Procedure.of("proofwriter", run.parameters)
 
 # %% [markdown]
 # ## The questions
@@ -78,12 +77,7 @@ procedure = language.Procedure("proofwriter", shared_shots, **asking)
 
 # %%
 questions = language.joined_sets(task, "test", examples, [shots])
-loading = {"dtype": dtype, "device": device, "seed": seed}
-start = load_model(model, vocabulary=task.vocabulary, **loading)
-subjects = [
-    language.Subject(f"{shots}-shot", start, shots),
-    *language.beside_subjects(run.parameters, task, start),
-]
+subjects = language.asked_subjects(run.parameters, task)
 report.show(preview(language.chosen_sets(task, "test", 1)))
 
 # %% [markdown]

@@ -67,11 +67,12 @@ from mplib.studies.about import study_about
 
 # Models without demonstrations have the same twins.
 reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
-about = study_about("proofwriter", globals(), reads)
+# Every model is probed, and the last one from case to case.
+probes = 1 + len(beside) + (len(cases) - 1) / 2
+about = study_about("proofwriter", globals(), reads, probes=probes)
 
 # %%
-from mplib import ProofWriter, figures, load_model, report, start_run
-from mplib.probe import ProbeSettings
+from mplib import ProofWriter, figures, report, start_run
 from mplib.report import sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
@@ -80,9 +81,7 @@ from mplib.studies.published import read_published
 
 run = start_run("05_probe_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
-settings = ProbeSettings(neighbours, 1, folds, halves, seed, resamples=resamples)
-asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
-procedure = language.Procedure("proofwriter", shared_shots, twins, **asking)
+procedure = language.Procedure.of("proofwriter", run.parameters)
 
 # %% [markdown]
 # ## The questions
@@ -100,17 +99,11 @@ report.show(tables.preview(sets))
 # asked without.
 
 # %%
-loading = {"dtype": dtype, "device": device, "partial_attention": partial_attention}
-start = load_model(model, vocabulary=task.vocabulary, seed=seed, **loading)
-subjects = [
-    language.Subject(f"{shots}-shot", start, shots),
-    *language.beside_subjects(run.parameters, task, start),
-    *language.finetuned_subjects(run.parameters, task),
-]
+subjects = language.asked_subjects(run.parameters, task)
 dev = task.sets("dev", shot_examples) if layers == "selected" else []
 procedure, chosen, found = language.choose_layers(subjects[0], dev, layers, procedure)
 run.table("layers", chosen)
-report.bullets(sentences.probed_sentence(procedure, start))
+report.bullets(sentences.probed_sentence(procedure, subjects[0].loaded))
 
 # %% [markdown]
 # ## Answers
@@ -239,7 +232,7 @@ run.figure("transfer", figures.transfer_maps(transfer))
 # Accuracy with several numbers of demonstrations (Table 5).
 
 # %%
-by_shots = tables.shots_table(start, sets, shot_counts, shot_examples, procedure)
+by_shots = tables.shots_table(subjects[0], sets, shot_counts, shot_examples, procedure)
 report.show(run.table("shots", by_shots))
 
 # %% [markdown]

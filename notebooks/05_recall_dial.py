@@ -55,11 +55,10 @@ device: str = "auto"  # auto, cpu, cuda, map
 from mplib.studies.about import study_about
 
 reads = 1 + twins + len(beside) + twins * bool(beside)
-about = study_about("ontology", globals(), reads, probes=2 + 2 * len(beside))
+about = study_about("ontology", globals(), reads, probes=1 + len(beside))
 
 # %%
-from mplib import Ontology, figures, load_model, report, start_run
-from mplib.probe import ProbeSettings
+from mplib import Ontology, figures, report, start_run
 from mplib.report.sentences import probed_sentence, recall_sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
@@ -68,9 +67,7 @@ from mplib.studies.paired import dial
 run = start_run("05_recall_dial", globals())
 words = {"chains": chains, "lexicon": lexicon, "seed": seed}
 task = Ontology(data, tuple(worlds), tuple(depths), **words)
-settings = ProbeSettings(neighbours, 1, folds, halves, seed, resamples=resamples)
-asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
-procedure = language.Procedure("proofwriter", shared_shots, twins, **asking)
+procedure = language.Procedure.of("proofwriter", run.parameters)
 
 # %% [markdown]
 # ## The trees
@@ -87,13 +84,7 @@ report.show(tables.preview(sets))
 # Accuracy of the same prompts whose attention is probed.
 
 # %%
-start = load_model(
-    model, vocabulary=task.vocabulary, seed=seed, dtype=dtype, device=device
-)
-subjects = [
-    language.Subject(f"{shots}-shot", start, shots),
-    *language.beside_subjects(run.parameters, task, start),
-]
+subjects = language.asked_subjects(run.parameters, task)
 procedure, _, _ = language.choose_layers(subjects[0], [], layers, procedure)
 readings = language.read_sets(subjects, sets, procedure)
 answers = tables.accuracy_table(readings)
@@ -116,5 +107,5 @@ report.show(found)
 # ## Summary
 
 # %%
-report.bullets(probed_sentence(procedure, start), *recall_sentences(found))
+report.bullets(probed_sentence(procedure, subjects[0].loaded), *recall_sentences(found))
 run.finish()

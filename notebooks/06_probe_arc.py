@@ -65,11 +65,10 @@ from mplib.studies.about import study_about
 
 # Models without demonstrations have the same twins.
 reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
-about = study_about("science", globals(), reads)
+about = study_about("science", globals(), reads, probes=1 + len(beside))
 
 # %%
-from mplib import Science, figures, load_model, report, start_run
-from mplib.probe import ProbeSettings
+from mplib import Science, figures, report, start_run
 from mplib.report import sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
@@ -79,9 +78,7 @@ from mplib.studies.published import read_published
 run = start_run("06_probe_arc", globals())
 told = {"conclusions": conclusions, "distractors": distractors, "order": order}
 task = Science(questions, train_questions, tuple(depths), seed=seed, **told)
-settings = ProbeSettings(neighbours, 1, folds, halves, seed, resamples=resamples)
-asking = {"batch_size": batch_size, "settings": settings, "seed": seed}
-procedure = language.Procedure(template, shared_shots, twins, **asking)
+procedure = language.Procedure.of(template, run.parameters)
 
 # %% [markdown]
 # ## The questions
@@ -98,12 +95,7 @@ report.show(tables.preview(sets))
 # Accuracy of the same prompts whose attention is probed, among the letters of the options.
 
 # %%
-loading = {"dtype": dtype, "device": device, "partial_attention": partial_attention}
-start = load_model(model, vocabulary=task.vocabulary, seed=seed, **loading)
-subjects = [
-    language.Subject(f"{shots}-shot", start, shots),
-    *language.beside_subjects(run.parameters, task, start),
-]
+subjects = language.asked_subjects(run.parameters, task)
 procedure, chosen, _ = language.choose_layers(subjects[0], [], layers, procedure)
 run.table("layers", chosen)
 together = language.read_sets(subjects, sets[-1:], procedure)
@@ -189,7 +181,7 @@ run.figure("heights", figures.height_curves(heights))
 # Accuracy with several numbers of demonstrations (Table 5).
 
 # %%
-by_shots = tables.shots_table(start, sets, shot_counts, shot_examples, procedure)
+by_shots = tables.shots_table(subjects[0], sets, shot_counts, shot_examples, procedure)
 run.table("shots", by_shots)
 report.show(by_shots)
 
@@ -221,5 +213,5 @@ report.show(report.paper_figures("arc", depths))
 # %%
 lines = sentences.contrast_sentences(apart)
 lines += sentences.language_sentences(answers, scores, gains, trees)
-report.bullets(sentences.probed_sentence(procedure, start), *lines)
+report.bullets(sentences.probed_sentence(procedure, subjects[0].loaded), *lines)
 run.finish()

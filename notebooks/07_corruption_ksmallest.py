@@ -55,7 +55,7 @@ device: str = "auto"  # auto, cpu, cuda
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("ksmallest", globals(), reads=8 + twins)
+about = study_about("ksmallest", globals(), reads=8 + twins, probes=draw_count / 1000)
 
 # %%
 from mplib import KSmallest, figures, report, start_run

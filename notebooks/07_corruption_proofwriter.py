@@ -60,7 +60,7 @@ device: str = "auto"  # auto, cpu, cuda
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("proofwriter", globals(), reads=8 + twins)
+about = study_about("proofwriter", globals(), reads=8 + twins, probes=draw_count / 1000)
 
 # %%
 from mplib import ProofWriter, figures, report, start_run

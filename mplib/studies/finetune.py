@@ -19,26 +19,18 @@ from transformers import PreTrainedModel, get_scheduler
 
 from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
-from mplib.models.adapters import add_adapter, save_adapter
+from mplib.models.adapters import save_adapter
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
+from mplib.models.trained import autocasts, select
 from mplib.studies.checkpoints import SEAL, TRAINABLE, claim, read_training, unfinished
 from mplib.studies.training_state import TrainingState, publish, read_state
 from mplib.tasks.task import Task
 
-PARTS = {"attention": "attention", "mlp": "mlp", "layernorm": "norm"}
-"""Partial finetuning: the part's name -> what its modules' class names contain."""
-
-
 MEASURED = ("loss", "dev_accuracy", "learning_rate")
 """Columns of every history, beside the step."""
-
-
-SLOW = 32_000_000
-"""Parameters from which on bfloat16 is taken on a CPU too: half the time of a language model's
-training is worth its rounding; a small model's weights come out alike on every machine instead."""
 
 
 POOL = 32
@@ -63,7 +55,7 @@ class Training:
         lora_alpha: they are multiplied by alpha / rank.
         lora_targets: names, or ends of names, of the linear layers that they change; all if empty.
         precision: ``auto`` is bfloat16 autocast on a GPU that has it, and on a CPU that has it (AMX
-            or AVX-512) for models of ``SLOW`` parameters or more; else float32.
+            or AVX-512) for models of ``trained.SLOW`` parameters or more; else float32.
         compile: whether the model is compiled first.
         evaluations: how often the development accuracy is measured and the state saved.
         seed: of the order of the examples and of dropout.
@@ -240,7 +232,8 @@ def _finetune(
 ) -> pd.DataFrame:  # fmt: skip
     """Finetunes, alone at its folder."""
     torch.manual_seed(training.seed)
-    model, wrapped = _select(start.model, training)
+    one_of("trainable", training.trainable, TRAINABLE)
+    model, wrapped = select(start.model, asdict(training))
     weights = {n: p for n, p in wrapped.named_parameters() if p.requires_grad}
     # Fused: one pass over the weights, several times faster on a CPU as on a GPU.
     optimizer = torch.optim.AdamW(
@@ -341,18 +334,6 @@ def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
 
 
-def autocasts(model: PreTrainedModel, precision: str) -> bool:
-    """Whether a model is trained in bfloat16: see ``Training.precision``."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if model.device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    # Earlier versions of torch have no public way to ask.
-    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    native = has.get("avx512_bf16") or has.get("amx_bf16")
-    return bool(native) and sum(each.numel() for each in model.parameters()) >= SLOW
-
-
 def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> torch.Tensor:
     """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss."""
     model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
@@ -379,25 +360,3 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
         loss.backward()
         total += loss.detach()
     return total
-
-
-def _select(model: PreTrainedModel, training: Training) -> tuple[PreTrainedModel, Any]:
-    """Freezes all but the part that trains; returns the model and what is run (itself, or LoRA)."""
-    trainable = training.trainable
-    one_of("trainable", trainable, TRAINABLE)
-    if trainable == "lora":
-        targets = training.lora_targets
-        wrapped = add_adapter(model, training.lora_rank, training.lora_alpha, targets)
-        return wrapped.get_base_model(), wrapped
-    model.requires_grad_(trainable == "all")
-    if trainable == "bias":
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.endswith("bias"))
-    elif trainable in PARTS:
-        for module in model.modules():
-            if PARTS[trainable] in type(module).__name__.lower():
-                module.requires_grad_(True)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        kind = type(model).__name__
-        raise InputError(f"trainable={trainable!r}: {kind} has no such parameters; use another")
-    return model, model

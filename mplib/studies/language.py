@@ -6,7 +6,7 @@ Model and twins of a set see the same prompts, so the scores are those of Eqs 1 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -73,6 +73,15 @@ class Procedure:
     batch_size: int = 16
     settings: ProbeSettings = ProbeSettings(metric_power=1)
     seed: int = 0
+
+    @classmethod
+    def of(cls, template: str, parameters: Mapping[str, Any]) -> Self:
+        """The procedure that a notebook's parameters ask for."""
+        probing = ("neighbours", "folds", "halves", "seed", "resamples")
+        given = {key: parameters[key] for key in probing if key in parameters}
+        own = {key: parameters[key] for key in ("twins", "batch_size", "seed") if key in parameters}
+        settings = ProbeSettings(metric_power=1, **given)
+        return cls(template, parameters["shared_shots"], settings=settings, **own)
 
     def ask(self, subject: Subject, one: ExampleSet) -> Asked:
         """The prompts of a set for a model, and the tokens among which its answer is looked for."""
@@ -218,29 +227,30 @@ def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) ->
     return Subject(f"finetuned ({part})", loaded, 0, layers)
 
 
-def beside_subjects(
-    parameters: Mapping[str, Any], task: WordTask, start: LoadedModel
-) -> list[Subject]:
-    """The models that a notebook's ``beside`` names, each asked without demonstrations.
+def asked_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
+    """All models that a notebook's parameters name, on the same questions.
 
-    Args:
-        parameters: the notebook's.
-        task: whose words a preset has.
-        start: the notebook's ``model``, which is asked that way too where it is named.
+    The model with its demonstrations; those ``beside`` it, which are asked without, as the model is
+    too where it stands among them; and whatever was finetuned on these problems, if the notebook
+    has a ``checkpoint``.
 
     Raises:
         InputError: there is no such model, or one is named twice.
     """
-    names, loading = parameters["beside"], ("device", "dtype", "partial_attention", "seed")
+    names, shots = parameters["beside"], parameters["shots"]
     if len({*names}) < len(names):
         raise InputError(f"beside={names}: a model is named twice; name each once")
+    loading = ("device", "dtype", "partial_attention", "seed")
     own = {key: parameters[key] for key in loading if key in parameters}
-    return [
-        Subject("0-shot", start, 0)
-        if name == parameters["model"]
-        else Subject(name, load_model(name, vocabulary=task.vocabulary, **own), 0)
-        for name in names
-    ]
+    own["vocabulary"] = task.vocabulary
+    start = load_model(parameters["model"], **own)
+    found = [Subject(f"{shots}-shot", start, shots)]
+    for name in names:
+        if name != parameters["model"]:
+            found.append(Subject(name, load_model(name, **own), 0))
+        elif shots:
+            found.append(Subject("0-shot", start, 0))
+    return found + (finetuned_subjects(parameters, task) if "checkpoint" in parameters else [])
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mplib.models.inference import answers
-from mplib.models.loading import LoadedModel
 from mplib.probe import scores
 from mplib.probe.knn import CLASSIFIERS
 from mplib.probe.published import compare_published, published_language_f1
@@ -130,16 +129,15 @@ def by_negation(examples: Sequence[Example]) -> float | None:
 
 
 def shots_table(
-    loaded: LoadedModel, sets: Sequence[ExampleSet], shots: Sequence[int], n: int,
-    procedure: Procedure,
-) -> pd.DataFrame:  # fmt: skip
-    """Accuracy with several numbers of demonstrations, the first n examples of each set (Table 5).
+    asked: Subject, sets: Sequence[ExampleSet], shots: Sequence[int], n: int, procedure: Procedure
+) -> pd.DataFrame:
+    """Accuracy of a model with several numbers of demonstrations (Table 5), n examples of each set.
 
     Sets of equal depth are taken together.
     """
     rows = []
     for count in shots:
-        subject = Subject(f"{count}-shot", loaded, count)
+        subject = Subject(f"{count}-shot", asked.loaded, count)
         correct: dict[int, list[np.ndarray]] = {}
         for one in (one for one in sets if one.name != EVERY_DEPTH):
             part = replace(one, examples=one.examples[:n])

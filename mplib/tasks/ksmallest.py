@@ -157,7 +157,7 @@ class KSmallest(Task):
         """Lists of m tokens, as many as there are test lists."""
         m, tests = parameters["m"], parameters["lists"] // 100
         problems = min(parameters.get("examples", tests), tests)
-        return Typical(f"k-th smallest of {m}", [m], problems, parameters["pool"] + 2)
+        return Typical(f"k-th smallest of {m}", [m], problems, m, parameters["pool"] + 2)
 
     def test_lists(self, lists: int, seed: int, n: int) -> np.ndarray:
         """The first n test lists of a study, none of them trained on.

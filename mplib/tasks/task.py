@@ -58,12 +58,14 @@ class Typical(NamedTuple):
         label: what pages call the task.
         lengths: tokens of a problem of each set, without demonstrations.
         problems: how many there are in all sets.
+        statements: of a problem, on average, as often as it is probed.
         vocabulary: tokens of a model from random weights.
     """
 
     label: str
     lengths: Sequence[float]
     problems: float
+    statements: float = 10
     vocabulary: int = 600
 
 

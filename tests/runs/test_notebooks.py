@@ -64,7 +64,8 @@ def test_what_a_notebook_tells_about_itself(notebook: Notebook) -> None:
     if "work" in about:
         assert {"model", "longest", "read"} <= {*about["work"]}
         assert {*about["work"]} <= {
-            "model", "vocabulary", "longest", "read", "read_by_layer", "trained", "sets",
+            "model", "vocabulary", "longest", "keys", "read", "read_by_layer", "trained",
+            "sets", "fitted", "models",
         }  # fmt: skip
         json.dumps(about["work"])
 

@@ -281,7 +281,7 @@ def test_bfloat16_is_for_large_models_on_a_cpu_that_has_it(monkeypatch):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has, raising=False)
         assert not autocasts(small, "auto") and autocasts(small, "bfloat16")
         with monkeypatch.context() as patched:
-            patched.setattr("mplib.studies.finetune.SLOW", small.num_parameters())
+            patched.setattr("mplib.models.trained.SLOW", small.num_parameters())
             assert autocasts(small, "auto") is native and not autocasts(small, "float32")
 
 

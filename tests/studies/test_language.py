@@ -160,14 +160,17 @@ def test_models_of_one_shape_that_see_the_same_prompts_have_the_same_twins(sets,
     assert not np.array_equal(own.model.features, beside.model.features)
 
 
-def test_models_beside_are_asked_without_demonstrations_on_the_same_trees(sets, loaded):
-    parameters = {"model": "llama-nano", "device": "cpu", "seed": 0}
-    names = {"beside": ["llama-tiny", "llama-nano"]}
-    other, own = language.beside_subjects(parameters | names, TASK, loaded)
-    assert (other.name, own.name, own.shots, other.shots) == ("llama-tiny", "0-shot", 0, 0)
-    assert own.loaded is loaded and other.loaded.layers == 6
+def test_models_beside_are_asked_without_demonstrations_on_the_same_trees(sets):
+    parameters = {"model": "llama-nano", "device": "cpu", "seed": 0, "shots": 2}
+    parameters["beside"] = ["llama-tiny", "llama-nano"]
+    shown, other, own = language.asked_subjects(parameters, TASK)
+    assert [x.name for x in (shown, other, own)] == ["2-shot", "llama-tiny", "0-shot"]
+    assert [x.shots for x in (shown, other, own)] == [2, 0, 0]
+    assert own.loaded is shown.loaded and other.loaded.layers == 6
+    alone = [x.name for x in language.asked_subjects(parameters | {"shots": 0}, TASK)]
+    assert alone == ["0-shot", "llama-tiny"]
     with pytest.raises(InputError, match="named twice"):
-        language.beside_subjects(parameters | {"beside": ["nano", "nano"]}, TASK, loaded)
+        language.asked_subjects(parameters | {"beside": ["nano", "nano"]}, TASK)
     table = contrasts([planted(sets[0], "a"), planted(sets[0], "b")], PROCEDURE)
     apart = table[table["minus"] != ""].dropna(subset="value")
     assert (apart[["subject", "minus"]] == ["b", "a"]).all(axis=None)
@@ -197,7 +200,9 @@ def test_shortcuts_are_looked_for_in_parts_of_the_questions_and_in_edited_ones(l
 
 
 def test_demonstrations_are_compared_depth_by_depth(sets, loaded):
-    table = language_tables.shots_table(loaded, [*sets, sets[0]], [0, 2], 5, PROCEDURE)
+    table = language_tables.shots_table(
+        Subject("", loaded, 0), [*sets, sets[0]], [0, 2], 5, PROCEDURE
+    )
     assert list(table.subject) == ["0-shot"] * 2 + ["2-shot"] * 2
     assert list(table.examples) == [10, 5, 10, 5]
 

@@ -127,13 +127,14 @@ class Ontology(WordTask):
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
-        """Nine tokens a statement."""
-        own = {
-            key: parameters.get(key, getattr(cls, key)) for key in ("depths", "worlds", "chains")
-        }
-        sizes = [own["chains"] * (depth + 1) for depth in own["depths"] for _ in own["worlds"]]
-        problems = parameters.get("examples", 0) * len(sizes)
-        return Typical("trees of kinds", [9 * (size + 1) for size in sizes], problems)
+        """Seven and a half tokens a statement; PrOntoQA's trees stand between two others."""
+        own = {key: parameters.get(key, getattr(cls, key)) for key in ("data", "depths", "chains")}
+        drawn = own["data"] == "generated"
+        worlds = len(parameters.get("worlds", cls.worlds)) if drawn else 1
+        chains = own["chains"] if drawn else 3
+        sizes = [chains * (depth + 1) for depth in own["depths"] for _ in range(worlds)]
+        problems, mean = parameters.get("examples", 0) * len(sizes), sum(sizes) / len(sizes)
+        return Typical("trees of kinds", [7.5 * (size + 1) for size in sizes], problems, mean)
 
     @property
     def vocabulary(self) -> list[str]:

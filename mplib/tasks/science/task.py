@@ -17,6 +17,7 @@ from mplib.tasks.examples import Example, ExampleSet, group_names
 from mplib.tasks.jsonl import Record, first_record, load_jsonl
 from mplib.tasks.science import formats, published
 from mplib.tasks.task import Typical, WordTask
+from mplib.tasks.words import tokens
 
 HELD_OUT = 5
 """One question in so many is held out for demonstrations where they have no file of their own."""
@@ -87,13 +88,22 @@ class Science(WordTask):
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
-        """Two hundred tokens a question; this project's own are counted."""
-        lengths = [200] * len(parameters["depths"])
-        problems = parameters["examples"] * len(lengths)
-        if parameters["questions"] != "science":
-            return Typical("questions", lengths, problems)
-        ours = len(formats.SCIENCE.read_text().splitlines())
-        return Typical("science questions", lengths, min(problems, ours))
+        """The words and marks of its questions; 200 where they cannot be read."""
+        data, depths, most = (parameters[key] for key in ("questions", "depths", "examples"))
+        label = "science questions" if data == "science" else "questions"
+        shown = {x: parameters[x] for x in ("conclusions", "distractors") if x in parameters}
+        try:
+            sets = cls(data, depths=tuple(depths), **shown).sets("test", most)
+        except InputError:
+            return Typical(label, [200] * len(depths), most * len(depths))
+        lengths = [
+            np.mean([len(tokens(" ".join((*x.statements, x.question)))) for x in one.examples])
+            for one in sets
+        ]
+        # Those of all depths together are read once, and probed once more.
+        problems = sum(len(one.examples) for one in sets[: len(depths)])
+        probed = sum(len(x.statements) for one in sets for x in one.examples)
+        return Typical(label, [*map(float, lengths)], problems, probed / problems)
 
     def sets(self, split: str, n: int) -> list[ExampleSet]:
         """The questions of each depth, at most n, and where there are several all together."""

@@ -1,0 +1,63 @@
+"""What of a model a finetuning trains, and in which precision."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from mplib.errors import InputError
+from mplib.models.adapters import add_adapter
+
+PARTS = {"attention": "attention", "mlp": "mlp", "layernorm": "norm"}
+"""Partial finetuning: the part's name -> what its modules' class names contain."""
+
+
+SLOW = 32_000_000
+"""Parameters from which on bfloat16 is taken on a CPU too: half the time of a language model's
+training is worth its rounding; a small model's weights come out alike on every machine instead."""
+
+
+def autocasts(model: PreTrainedModel, precision: str) -> bool:
+    """Whether a model is trained in bfloat16: see ``Training.precision``."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if model.device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Earlier versions of torch have no public way to ask.
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    native = has.get("avx512_bf16") or has.get("amx_bf16")
+    return bool(native) and sum(each.numel() for each in model.parameters()) >= SLOW
+
+
+def select(model: PreTrainedModel, training: Mapping[str, Any]) -> tuple[PreTrainedModel, Any]:
+    """Freezes all but the part that trains.
+
+    Args:
+        model: changed in place.
+        training: ``trainable``, the part; for ``lora`` also ``lora_rank``, ``lora_alpha`` and
+            ``lora_targets``, see ``add_adapter``.
+
+    Returns:
+        The model and what is run: the model itself, or the adapter around it.
+
+    Raises:
+        InputError: no parameter belongs to the part.
+    """
+    trainable = training["trainable"]
+    if trainable == "lora":
+        rank, alpha, targets = (training[f"lora_{key}"] for key in ("rank", "alpha", "targets"))
+        wrapped = add_adapter(model, rank, alpha, targets)
+        return wrapped.get_base_model(), wrapped
+    model.requires_grad_(trainable == "all")
+    if trainable == "bias":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.endswith("bias"))
+    elif trainable in PARTS:
+        for module in model.modules():
+            if PARTS[trainable] in type(module).__name__.lower():
+                module.requires_grad_(True)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        kind = type(model).__name__
+        raise InputError(f"trainable={trainable!r}: {kind} has no such parameters; use another")
+    return model, model
