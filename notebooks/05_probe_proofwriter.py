@@ -68,8 +68,7 @@ from mplib.studies.about import study_about
 # Models without demonstrations have the same twins.
 reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
 # Every model is probed, and the last one from case to case.
-probes = 1 + len(beside) + (len(cases) - 1) / 2
-about = study_about("proofwriter", globals(), reads, probes=probes)
+about = study_about("proofwriter", globals(), reads, probes=len(beside) + len(cases) / 2)
 
 # %%
 from mplib import ProofWriter, figures, report, start_run
@@ -116,8 +115,7 @@ report.bullets(sentences.probed_sentence(procedure, subjects[0].loaded))
 # %%
 readings = language.read_sets(subjects, sets, procedure)
 answers = tables.accuracy_table(readings)
-run.table("accuracy", answers, summary="accuracy")
-report.show(answers)
+report.show(run.table("accuracy", answers, summary="accuracy"))
 
 # %% [markdown]
 # Is it a shortcut? Accuracy by answer and by whether the question says "not", and on the first questions
@@ -222,7 +220,7 @@ run.figure("heights", figures.height_curves(heights))
 # are of the last one.
 
 # %%
-last = [one for one in readings if one.subject == subjects[-1].name]
+last = readings[-len(sets) :]
 transfer = run.table("transfer", tables.transfer_table(last, procedure))
 run.figure("transfer", figures.transfer_maps(transfer))
 
