@@ -68,7 +68,8 @@ from mplib.studies.about import study_about
 # Models without demonstrations have the same twins.
 reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
 # Every model is probed, and the last one from case to case.
-about = study_about("proofwriter", globals(), reads, probes=len(beside) + len(cases) / 2)
+probes = len(beside) + len(cases) / 2
+about = study_about("proofwriter", globals(), reads, probes=probes)
 
 # %%
 from mplib import ProofWriter, figures, report, start_run
@@ -148,8 +149,7 @@ report.show(report.gains_overview(report.gained(gains)))
 
 # %%
 apart = run.table("contrasts", contrasts(readings, procedure))
-if len(subjects) > 1:
-    run.figure("contrasts", figures.contrast_points(apart))
+run.figure("contrasts", figures.contrast_points(apart))
 
 # %% [markdown]
 # ## Scores over the random twin
