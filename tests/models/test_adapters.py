@@ -111,7 +111,7 @@ def test_the_base_is_known_again_in_half_precision(family, dtype):
 def test_an_adapter_of_random_weights_needs_their_seed(tmp_path):
     kind = {"vocabulary": 30, "device": "cpu"}
     wrapped = add_adapter(load_model("nano", seed=3, **kind).model, 2, 4, ("c_attn",))
-    save_adapter(wrapped, "nano", tmp_path / "adapter")
+    save_adapter(wrapped, "nano", torch.float32, tmp_path / "adapter")
     assert load_model("adapter", seed=3, **kind).model.config.vocab_size == 32
     for other in ({"seed": 4, **kind}, {"seed": 3, **kind, "vocabulary": 31}):
         with pytest.raises(InputError, match=r"belongs to another base \(nano\)"):
