@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 
@@ -48,6 +49,12 @@ ROOM = 0.1
 
 PREFIXES = 10
 """Prefixes of layers that are probed, at most, the last among them."""
+
+
+KEPT = 128
+"""Sources of which what they tell is kept, about a megabyte each."""
+
+_TOLD: dict[tuple[Callable[..., Any], str], list[list[Told]]] = {}
 
 
 @dataclass
@@ -125,9 +132,18 @@ class Plan:
         return cls(*both, number, heights.size, settings)
 
     def tell(self, features: np.ndarray, classifier: str) -> list[list[Told]]:
-        """What one source tells in every trial of the first and of the second classifier."""
+        """What one source tells in every trial of the first and of the second classifier.
+
+        The same is not fitted again: pages compare models in several ways, and models of one shape
+        have the same twins.
+        """
         both = (self.useful, self.height)
-        return [[*x.run(features, classifier, self.settings)] if x else [] for x in both]
+        key = CLASSIFIERS[classifier], str(joblib.hash((both, features, self.settings)))
+        if key not in _TOLD:
+            if len(_TOLD) == KEPT:
+                del _TOLD[next(iter(_TOLD))]
+            _TOLD[key] = [[*x.run(features, classifier, self.settings)] if x else [] for x in both]
+        return _TOLD[key]
 
     def measures(self, told: Sequence[Sequence[Told]], classifier: str) -> np.ndarray:
         """The ``MEASURES`` of what one source tells.

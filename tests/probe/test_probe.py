@@ -59,6 +59,35 @@ def value(table: pd.DataFrame, column: str = "f1", **where):
 # The classifiers
 
 
+def test_what_was_told_of_the_same_features_is_not_fitted_again(monkeypatch):
+    heights, rng = problem()
+    features, twin = noisy(heights, rng, 1.0), rng.normal(size=(*heights.shape, 2))
+    fitted, near = [], CLASSIFIERS["kNN"]
+
+    def count(*given):
+        fitted.append(given[0].shape)
+        return near(*given)
+
+    monkeypatch.setitem(CLASSIFIERS, "kNN", count)
+    asked = {"heights": heights, "twins": [twin], "classifiers": ["kNN"], "controls": ()}
+    first = compare({"a": features}, **asked, settings=FAST)
+    once = len(fitted)
+    again = compare({"a": features.copy()}, **asked, settings=FAST)
+    pd.testing.assert_frame_equal(again.scores, first.scores)
+    assert len(fitted) == once == 2 * 2
+    other = features.copy()
+    other[0, 0, 0] += 1e-9
+    for changed in (
+        {"settings": replace(FAST, seed=1)}, {"heights": heights[:, ::-1]},
+        {"groups": np.arange(len(heights)) // 2},
+    ):  # fmt: skip
+        before = len(fitted)
+        compare({"a": features}, **{"settings": FAST, **asked, **changed})
+        assert len(fitted) == before + once, changed
+    compare({"a": other}, **asked, settings=FAST)
+    assert len(fitted) == 4 * once + once // 2  # the twin is known
+
+
 def test_the_two_label_sets():
     heights = np.array([[0, 1, USELESS, PADDING]], dtype=np.int8)
     assert usefulness(heights).tolist() == [[1, 1, 0, PADDING]]
