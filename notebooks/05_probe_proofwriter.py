@@ -126,7 +126,8 @@ report.show(run.table("accuracy", answers, summary="accuracy"))
 
 # %%
 edited = tables.shortcut_table(subjects, readings, shot_examples, procedure)
-report.show(run.table("shortcuts", edited))
+run.table("shortcuts", edited)
+report.show(report.in_words(edited, ["set", "subject"], "of", value="accuracy"))
 
 # %% [markdown]
 # ## What attention adds to the text
@@ -220,9 +221,8 @@ run.figure("heights", figures.height_curves(heights))
 # are of the last one.
 
 # %%
-last = readings[-len(sets) :]
-transfer = run.table("transfer", tables.transfer_table(last, procedure))
-run.figure("transfer", figures.transfer_maps(transfer))
+transfer = tables.transfer_table(readings[-len(sets) :], procedure)
+run.figure("transfer", figures.transfer_maps(run.table("transfer", transfer)))
 
 # %% [markdown]
 # ## Demonstrations

@@ -96,12 +96,15 @@ report.show(answers)
 #
 # Accuracy, scores of attention over the random twins (S_P1, S_P2) and gains over text and twins. The text
 # names the useful fact, and up to depth 2 it tells all heights, so there G has no gain; *rules alone*
-# leaves the facts out, and which rules are useful the text does not tell.
+# leaves the facts out, and which rules are useful the text does not tell. The table has each set
+# and one less another (*minus*), tree by tree.
 
 # %%
 found = run.table("dial", dial(readings, procedure))
 run.figure("dial", figures.recall_slopes(found))
-report.show(found)
+named = found.replace({"among": {"": "all statements"}})
+rows = ["subject", "set", "minus", "among"]
+report.show(report.in_words(named, rows, "measure"))
 
 # %% [markdown]
 # ## Summary

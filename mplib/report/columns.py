@@ -30,8 +30,27 @@ def gains_overview(gains: pd.DataFrame) -> pd.DataFrame:
     keys = ["set", "subject", "among", "source", "measure", "over", "classifier"]
     known = [name for name in keys if name in gains]
     rows = [name for name in known if gains[name].nunique() > 1] or known[:1]
-    said = [f"{Estimate(*row):+.3f}" for row in gains[["value", "low", "high"]].to_numpy()]
-    table = gains.assign(said=said).pivot(index=rows, columns="target", values="said")
-    order = gains[rows].drop_duplicates().itertuples(index=False, name=None)
+    return in_words(gains, rows, "target", "+.3f")
+
+
+def in_words(
+    table: pd.DataFrame, rows: list[str], column: str, form: str = ".2f", value: str = "value"
+) -> pd.DataFrame:
+    """Figures with their intervals side by side, for a page.
+
+    Args:
+        table: with low and high; empty where there is no figure.
+        rows: columns that tell the rows apart, in whose order they come.
+        column: what stands side by side.
+        form: of the numbers.
+        value: column of the figures.
+    """
+    if table.empty:
+        return table
+    figures = table[[value, "low", "high"]].to_numpy(dtype=float)
+    said = [f"{Estimate(*row):{form}}".replace(" [nan, nan]", "") for row in figures]
+    said = ["" if text == "nan" else text for text in said]
+    wide = table.assign(said=said).pivot(index=rows, columns=column, values="said")
+    order = table[rows].drop_duplicates().itertuples(index=False, name=None)
     order = [row if len(rows) > 1 else row[0] for row in order]
-    return table.loc[order, [*gains.target.unique()]].reset_index()
+    return wide.loc[order, [*table[column].unique()]].reset_index()

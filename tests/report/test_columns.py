@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mplib.report import gained, gains_overview
+from mplib.report import gained, gains_overview, in_words
 
 
 def test_gains_stand_side_by_side_in_the_order_of_the_table():
@@ -20,3 +20,16 @@ def test_gains_stand_side_by_side_in_the_order_of_the_table():
     assert found.V[0] == "+0.500 [-1.000, +1.000]"
     assert pd.isna(found.G[3])
     assert gains_overview(gained(table[table.set == "short"])).shape == (1, 3)
+
+
+def test_figures_stand_in_words_and_what_is_not_defined_is_empty():
+    nan = float("nan")
+    table = pd.DataFrame(
+        [("b", "x", 0.5, 0.25, 0.75), ("b", "y", nan, nan, nan), ("a", "x", 0.5, nan, nan)],
+        columns=["set", "of", "share", "low", "high"],
+    )
+    found = in_words(table, ["set"], "of", value="share")
+    assert [*found] == ["set", "x", "y"] and [*found.set] == ["b", "a"]
+    assert [*found.x] == ["0.50 [0.25, 0.75]", "0.50"]
+    assert found.y[0] == "" and pd.isna(found.y[1])
+    assert in_words(table[:0], ["set"], "of").empty
