@@ -78,12 +78,13 @@ def _points(table: pd.DataFrame, **looks: str) -> Figure:
 
 
 def contrast_points(table: pd.DataFrame) -> Figure:
-    """Accuracy, scores and gains of several models on the same questions, a row for each set.
+    """Accuracy and gains of several models on the same questions, a row for each set.
 
     Args:
         table: of ``mplib.studies.paired.contrasts``.
     """
     part = table[(table["minus"] == "") & (table["among"] != "rules alone")]
+    part = part[part.measure.isin(["accuracy", "gain V", "gain G"])]
     return _points(part.assign(panel=part.measure, row=part.set), color="subject")
 
 
