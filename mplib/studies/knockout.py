@@ -142,33 +142,20 @@ def cut_edges(prompts: Prompts, statements: np.ndarray, queries: Queries = "ques
     return torch.bmm(*pairs) > 0
 
 
-def answer_without(
-    model: PreTrainedModel, prompts: Prompts, statements: np.ndarray, layers: Layers | None = None,
-    *, renormalise: bool = True, queries: Queries = "question", choices: np.ndarray | None = None,
-    batch_size: int = 256,
-) -> Answers:  # fmt: skip
-    """Answers every example, the edges to chosen statements cut in a window of layers.
+def answers_without(
+    model: PreTrainedModel, prompts: Prompts, cases: Mapping[Case, np.ndarray],
+    queries: Queries = "question", *, choices: np.ndarray | None = None, batch_size: int = 256,
+) -> dict[Case, Answers]:  # fmt: skip
+    """Answers every example, the edges to chosen statements cut in a window of layers, by case.
 
     Args:
         model: any decoder that uses transformers' attention interface.
         prompts: the examples.
-        statements: to which edges are cut, shape (examples, statements).
-        layers: the window; all layers if None.
-        renormalise: whether the remaining attention of a cut row sums to one again.
+        cases: to which statements edges are cut, each of shape (examples, statements).
         queries: from which tokens edges are cut; see ``cut_edges``.
         choices: token ids among which the answer is looked for; the whole vocabulary if None.
         batch_size: examples a forward pass.
     """
-    case = "", layers or (1, layer_count(model)), renormalise
-    asking = {"choices": choices, "batch_size": batch_size}
-    return _answers_without(model, prompts, {case: statements}, queries, **asking)[case]
-
-
-def _answers_without(
-    model: PreTrainedModel, prompts: Prompts, cases: Mapping[Case, np.ndarray], queries: Queries,
-    **asking: Any,
-) -> dict[Case, Answers]:  # fmt: skip
-    """Answers every example with the statements of each case cut, shape (examples, statements)."""
 
     def changes(chosen: np.ndarray, batch: Prompts) -> Iterator[tuple[Case, Intervention]]:
         for case, statements in cases.items():
@@ -177,8 +164,10 @@ def _answers_without(
             window = frozenset(range(first - 1, last))
             yield case, Intervention(cut=cut, cut_layers=window, renormalise=again)
 
-    late = queries == "question"
-    found = all_answers(model, prompts, changes=changes, late=late, title="knock-out", **asking)
+    found = all_answers(
+        model, prompts, changes=changes, choices=choices, batch_size=batch_size,
+        late=queries == "question", title="knock-out",
+    )  # fmt: skip
     return {case: found[case] for case in cases}
 
 
@@ -284,8 +273,7 @@ def knock_out(
         )
         for again in renormalise
     }
-    asking = {"choices": choices, "batch_size": batch_size}
-    given = _answers_without(model, prompts, cases, queries, **asking)
+    given = answers_without(model, prompts, cases, queries, choices=choices, batch_size=batch_size)
     for (name, span, again), cut in given.items():
         statements = cases[name, span, again]
         share = (statements * shares[spans.index(span)]).sum(axis=-1).mean()

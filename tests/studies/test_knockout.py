@@ -29,7 +29,7 @@ from mplib.models.loading import load_model
 from mplib.models.passes import forward
 from mplib.probe.knn import Predictions
 from mplib.studies import flow, knockout, language
-from mplib.studies.knockout import answer_without
+from mplib.studies.knockout import answers_without
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
@@ -153,10 +153,16 @@ def test_equal_mass_is_off_by_half_a_statement_at_most(seed):
     )
 
 
+def answer_without(model, prompts, statements, span, renormalise=True, **asking):
+    """One case alone."""
+    case = "", span, renormalise
+    return answers_without(model, prompts, {case: statements}, **asking)[case]
+
+
 def test_cutting_nothing_changes_no_answer(gpt2):
     nothing = np.zeros(LISTS.shape, dtype=bool)
     whole = answers(gpt2, PROMPTS)
-    cut = answer_without(gpt2, PROMPTS, nothing, batch_size=7)
+    cut = answer_without(gpt2, PROMPTS, nothing, (1, 3), batch_size=7)
     np.testing.assert_allclose(cut.log_probability, whole.log_probability, rtol=1e-4)
     assert (cut.correct == whole.correct).all()
     with backend(gpt2):
