@@ -171,7 +171,7 @@ report.show(run.table("per_example", regressed))
 # ## Summary
 
 # %%
-accuracy = asked.clean.correct.mean()
+accuracy = {"": asked.clean.correct.mean()}
 report.bullets(
     *corruption_sentences(effects, correlations, accuracy), *link_sentences(regressed)
 )

@@ -40,6 +40,8 @@ trainable: str = "all"  # finetuning asked;
 # one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
 finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
+beside: list[str] = []  # more models on the same questions, without demonstrations;
+# draws and links are those of the last one
 shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 layers: str = "all"  # layers probed: all, selected (greedy, on dev), such as 1-10,12,
@@ -60,9 +62,12 @@ device: str = "auto"  # auto, cpu, cuda
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("proofwriter", globals(), reads=8 + twins, probes=draw_count / 1000)
+reads = 8 * (1 + len(beside)) + twins
+about = study_about("proofwriter", globals(), reads, probes=draw_count / 1000)
 
 # %%
+import pandas as pd
+
 from mplib import ProofWriter, figures, report, start_run
 from mplib.probe import ProbeSettings, draws, predict
 from mplib.report.sentences import corruption_sentences, link_sentences
@@ -79,17 +84,21 @@ settings = ProbeSettings(neighbours, 1, folds, seed=seed)
 # it means to hit a useless statement but always takes the one that is first in its own order, a fact.
 
 # %%
-subject = language.chosen_subject(run.parameters, task)
-theories = language.joined_sets(task, "test", examples, [subject.shots])
+subjects = language.asked_subjects(run.parameters, task)
+most = [subject.shots for subject in subjects]
+theories = language.joined_sets(task, "test", examples, most)
 dev = task.sets("dev", examples) if layers == "selected" else []
 asking = language.Procedure("proofwriter", shared_shots, seed=seed)
-asking, _, _ = language.choose_layers(subject, dev, layers, asking)
-shown = asking.demonstrate(subject, theories)
+asking, _, _ = language.choose_layers(subjects[-1], dev, layers, asking)
 reading = {"layers": asking.layers, "batch_size": batch_size, "seed": seed}
-problems = theories.examples
-asked = corruption.ask(
-    task, problems, subject, corruptions, shown=shown, twins=twins, **reading
-)
+every = {}
+for subject in subjects:
+    every[subject.name] = corruption.ask(
+        task, theories.examples, subject, corruptions,
+        shown=asking.demonstrate(subject, theories),
+        twins=twins if subject is subjects[-1] else 0, **reading,
+    )  # fmt: skip
+asked = every[subjects[-1].name]
 report.show(asked.shown)
 
 # %% [markdown]
@@ -99,8 +108,10 @@ report.show(asked.shown)
 # groups of examples.
 
 # %%
-effects = corruption.effects(
-    asked.clean, asked.corrupted, groups=asked.groups, resamples=resamples, seed=seed
+drawing = {"groups": asked.groups, "resamples": resamples, "seed": seed}
+effects = pd.concat(
+    corruption.effects(one.clean, one.corrupted, **drawing).assign(subject=name)
+    for name, one in every.items()
 )
 run.table("effects", effects, summary="changes")
 run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
@@ -114,12 +125,12 @@ run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
 # %%
 differences = effects[effects.minus != ""]
 run.figure("differences", figures.corruption_effects(differences))
-report.show(differences)
+report.show(report.in_words(differences, ["measure", "corruption", "minus"], "subject"))
 
 # %% [markdown]
 # ## Draws
 #
-# Random draws of examples; accuracy, change in accuracy and both scores of each draw. Correlations are over
+# Random draws of examples, asked of the last model; accuracy, change in accuracy and both scores of each draw. Correlations are over
 # draws of these examples: draws of examples that are new each time can correlate more.
 
 # %%
@@ -174,8 +185,7 @@ report.show(run.table("per_example", regressed))
 # ## Summary
 
 # %%
-accuracy = asked.clean.correct.mean()
-report.bullets(
-    *corruption_sentences(effects, correlations, accuracy), *link_sentences(regressed)
-)
+accuracies = {name: one.clean.correct.mean() for name, one in every.items()}
+lines = corruption_sentences(effects, correlations, accuracies)
+report.bullets(*lines, *link_sentences(regressed))
 run.finish()

@@ -19,8 +19,15 @@ from mplib import files
 from mplib.errors import InputError
 from mplib.models.weights import check_numbers
 
+DATA = Path(__file__).parents[1] / "data"
+
+
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """The two files of an adapter, as peft names them."""
+
+
+SHIPPED = {"smollm2-135m-theories": "smollm2-135m"}
+"""Adapters that come with this package, in its ``data``: name -> base."""
 
 
 BASE = "base"
@@ -31,7 +38,8 @@ def adapted(name: str) -> tuple[str, Path] | None:
     """The base's name and the adapter's folder that a model's name stands for.
 
     Args:
-        name: ``base+adapter``, or the folder of an adapter, which names its base itself.
+        name: one of ``SHIPPED``, ``base+adapter``, or the folder of an adapter, which names its
+            base itself.
 
     Returns:
         None for a model without adapter.
@@ -39,6 +47,8 @@ def adapted(name: str) -> tuple[str, Path] | None:
     Raises:
         InputError: the folder is no adapter, or does not say what its base is.
     """
+    if base := SHIPPED.get(name):
+        return base, DATA / name
     folder = files.resolve(name)
     if folder.is_dir():
         if (folder / "config.json").is_file() or not (folder / CONFIG).is_file():

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, 
 
 from mplib import files
 from mplib.errors import InputError, suggest
-from mplib.models.adapters import adapted, merge_adapter
+from mplib.models.adapters import SHIPPED, adapted, merge_adapter
 from mplib.models.attention import layer_count
 from mplib.models.facts import backend, inherit, rope_limit
 from mplib.models.fewshot import Asked, Problems, few_shot
@@ -165,8 +165,9 @@ def load_model(
     Only safetensors or GGUF weights are read and no code of a model's repository is run.
 
     Args:
-        name: a key of ``PRESETS`` or ``PACKAGED``, a folder, or a Hub id; ``base+adapter`` for one
-            of these with the adapter of a folder, which alone stands for itself on its own base.
+        name: a key of ``PRESETS``, ``PACKAGED`` or ``SHIPPED``, a folder, or a Hub id;
+            ``base+adapter`` for one of these with the adapter of a folder, which alone stands for
+            itself on its own base.
         vocabulary: of a preset: how many numbers (512 if None), or which words.
         seed: seed of a preset's random weights.
         dtype: precision of the weights.
@@ -252,7 +253,7 @@ def _unreadable(name: str, source: str, error: Exception, part: str) -> InputErr
             "model as it is without it, such as one that is not quantised"
         )
     if not folder.is_dir():
-        known = [*PRESETS, *PACKAGED]
+        known = [*PRESETS, *PACKAGED, *SHIPPED]
         return InputError(
             f"unknown model {name!r}: no preset ({', '.join(known)}), no folder, and the Hub gave "
             f"no such model ({reason.split('. ')[0]}).{suggest(name, known)}"

@@ -24,6 +24,7 @@ D1 = {size: theories(f"depth 1, |S| = {size}") for size in (4, 8, 12, 16)}
 HIDDEN = {depth: theories(f"depth {depth}, |S| = 8, hidden") for depth in (1, 2, 3)}
 SCIENCE = theories("all depths")
 ACCURACY = "change in accuracy"
+REASONER = "smollm2-135m-theories"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def part_less_all(name: str, part: str) -> Reading:
 def reasoner_less_shown(measure: str, depth: int) -> Reading:
     """A figure of the model that reasons in words, less that of its base with demonstrations."""
     among = None if measure == "accuracy" else "all statements"
-    chosen = HIDDEN[depth] | {"subject": "smollm2-135m-theories", "minus": "4-shot"}
+    chosen = HIDDEN[depth] | {"subject": REASONER, "minus": "4-shot"}
     return figure("proofwriter", "contrasts", measure=measure, among=among, **chosen)
 
 
@@ -182,7 +183,7 @@ def cut_less(minus: str) -> Reading:
 
 def change(task: str, corruption: str, minus: str | None = None) -> Reading:
     """Change in accuracy by a corruption, or by how much more than by another."""
-    chosen = NUMBERS if task == "ksmallest" else {}
+    chosen = NUMBERS if task == "ksmallest" else {"subject": REASONER}
     return figure(task, "effects", corruption=corruption, minus=minus, measure=ACCURACY, **chosen)
 
 

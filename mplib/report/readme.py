@@ -139,7 +139,7 @@ def render(text: str) -> str:
     """The README with its marked tables replaced by what ``results/`` holds now."""
     tables = {
         "verdicts": leading(ROOT / "results"), "numbers": numbers_table(),
-        "language": language_table(), "bench": bench_table(),
+        "language": language_table(), "reasoner": language_table(["quick"]), "bench": bench_table(),
     }  # fmt: skip
     for marker, table in tables.items():
         before, opening, rest = re.split(rf"(<!-- {marker}: .*? -->\n)", text)

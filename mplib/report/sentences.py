@@ -277,19 +277,27 @@ def recall_sentences(table: pd.DataFrame) -> list[str]:
     )
 
 
-def corruption_sentences(effects: pd.DataFrame, drawn: pd.DataFrame, clean: float) -> list[str]:
+def corruption_sentences(
+    effects: pd.DataFrame, drawn: pd.DataFrame, clean: Mapping[str, float]
+) -> list[str]:
     """What corruptions do, and how accuracy and scores move together over draws.
 
     Args:
-        effects: of the corruptions; no ``minus`` is an empty text.
+        effects: of the corruptions; no ``minus`` is an empty text; of several models, with a column
+            ``subject``.
         drawn: correlations over draws.
-        clean: accuracy on the examples as they are.
+        clean: accuracy on the examples as they are, by model; an empty name for one alone.
     """
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
-    form = "Change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
-    lines = [f"Accuracy on the clean examples: {clean * 100:.1f} %."]
-    lines += _say(changes.assign(minus=minus, also=_also(changes)), form)
+    changes = changes.assign(minus=minus, also=_also(changes))
+    form = "hange in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
+    lines = []
+    for subject, accuracy in clean.items():
+        own = changes[changes.subject == subject] if subject else changes
+        of, start = (f"{subject}: ", "c") if subject else ("", "C")
+        first = f"{of}{'a' if of else 'A'}ccuracy on the clean examples: {accuracy * 100:.1f} %."
+        lines += [first, *_say(own, f"{of}{start}{form}")]
     return lines + _say(
         drawn.assign(also=_also(drawn)),
         "Correlation of {first} and {second}",

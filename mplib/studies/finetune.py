@@ -88,10 +88,9 @@ class Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from another training, as JSON: of adapters where there is one."""
-        unused = () if self.trainable == "lora" else ("lora_rank", "lora_alpha", "lora_targets")
-        unused += ("questions_each",) if self.questions_each == 1 else ()
-        return {k: v for k, v in asdict(self).items() if k not in unused}
+        """What tells it from another training, as JSON: nothing of what it does not use."""
+        used = {"lora": self.trainable == "lora", "questions": self.questions_each > 1}
+        return {k: v for k, v in asdict(self).items() if used.get(k.split("_")[0], True)}
 
     def __post_init__(self) -> None:
         """Checks the counts.
@@ -365,7 +364,7 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
         given = _together(part, each) if each > 1 else _alone(part)
         given = {k: x.to(device) if torch.is_tensor(x) else x for k, x in given.items()}
         # On a CPU the fused attention in bfloat16 is the slower one for short prompts.
-        plain = bfloat16 and device.type == "cpu" and given["input_ids"].shape[1] <= 128
+        plain = bfloat16 and device.type == "cpu" and given["input_ids"].shape[1] <= 256
         kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernel:
             logits = model(**given, use_cache=False).logits.flatten(0, 1)

@@ -206,20 +206,6 @@ def joined_sets(task: WordTask, split: str, n: int, shots: Sequence[int] = ()) -
     return joined(sets, task.name)
 
 
-def chosen_subject(parameters: Mapping[str, Any], task: WordTask) -> Subject:
-    """The model that a notebook's parameters name, finetuned or as it is, with demonstrations.
-
-    Raises:
-        InputError: there is no such finetuned model.
-    """
-    if parameters["finetuned"]:
-        part = parameters["trainable"]
-        return _finetuned(part, finetuned_models(parameters, task)[part], parameters)
-    name, shots = parameters["model"], parameters["shots"]
-    loading = {key: parameters[key] for key in ("device", "dtype", "seed")}
-    return Subject(f"{shots}-shot", load_model(name, vocabulary=task.vocabulary, **loading), shots)
-
-
 def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) -> Subject:
     """A finetuned model, with its own list of layers where the paper's are asked for."""
     published = parameters["layers"] == "published"
@@ -230,9 +216,9 @@ def _finetuned(part: str, loaded: LoadedModel, parameters: Mapping[str, Any]) ->
 def asked_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:
     """All models that a notebook's parameters name, on the same questions.
 
-    The model with its demonstrations; those ``beside`` it, which are asked without, as the model is
-    too where it stands among them; and whatever was finetuned on these problems, if the notebook
-    has a ``checkpoint``.
+    The model with its demonstrations, or the one finetuned on these problems in its place where the
+    notebook asks for it; those ``beside`` it, which are asked without, as the model is too where it
+    stands among them; and else whatever was finetuned, if the notebook has a ``checkpoint``.
 
     Raises:
         InputError: there is no such model, or one is named twice.
@@ -243,14 +229,19 @@ def asked_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subjec
     loading = ("device", "dtype", "partial_attention", "seed")
     own = {key: parameters[key] for key in loading if key in parameters}
     own["vocabulary"] = task.vocabulary
-    start = load_model(parameters["model"], **own)
-    found = [Subject(f"{shots}-shot", start, shots)]
+    if parameters.get("finetuned"):
+        part = parameters["trainable"]
+        first = _finetuned(part, finetuned_models(parameters, task)[part], parameters)
+    else:
+        first = Subject(f"{shots}-shot", load_model(parameters["model"], **own), shots)
+    found = [first]
     for name in names:
-        if name != parameters["model"]:
+        if name != parameters["model"] or parameters.get("finetuned"):
             found.append(Subject(name, load_model(name, **own), 0))
         elif shots:
-            found.append(Subject("0-shot", start, 0))
-    return found + (finetuned_subjects(parameters, task) if "checkpoint" in parameters else [])
+            found.append(Subject("0-shot", first.loaded, 0))
+    every = "checkpoint" in parameters and "finetuned" not in parameters
+    return found + (finetuned_subjects(parameters, task) if every else [])
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:

@@ -480,6 +480,16 @@ def test_corruption_effects_name_what_is_subtracted():
     np.testing.assert_allclose(points(axis), [[row.value, 0]])
 
 
+def test_corruption_effects_of_several_models_stand_side_by_side():
+    effects = of_numbers("effects")
+    effects = effects[effects.minus.isna()].assign(minus="")
+    both = pd.concat([effects.assign(subject="a"), effects.assign(subject="b", value=-0.5)])
+    figure = figures.corruption_effects(both)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    changed = both[(both.measure == "change in accuracy") & both.value.notna()]
+    assert len(points(figure.axes[0])) == len(changed)
+
+
 def test_where_nothing_can_be_told_a_figure_is_empty():
     effects = of_numbers("effects")
     assert figures.corruption_effects(effects.assign(minus="", value=np.nan)).axes

@@ -434,7 +434,7 @@ def test_corruption():
         ("S_P1", "S_P2", over, 0.2, np.nan, np.nan, 0.1, 0.3, few),
         ("accuracy", "S_P2", over, *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
     )
-    assert sentences.corruption_sentences(effects, correlations, 0.98828125) == [
+    assert sentences.corruption_sentences(effects, correlations, {"": 0.98828125}) == [
         "Accuracy on the clean examples: 98.8 %.",
         "Change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
         "Change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
@@ -447,6 +447,14 @@ def test_corruption():
         "for independent, as the paper does, one would say [+0.10, +0.30] (no interval: accuracy "
         "differs in 3 of 256 groups from the rest; 10 are needed).",
         "Correlation of accuracy and S_P2: undefined: accuracy is the same in every draw.",
+    ]
+    beside = pd.concat(effects[:1].assign(subject=name) for name in "ab")
+    beside.loc[beside.subject == "b", "value"] = -0.95
+    assert sentences.corruption_sentences(beside, correlations[:0], {"a": 0.5, "b": 1.0}) == [
+        "a: accuracy on the clean examples: 50.0 %.",
+        "a: change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
+        "b: accuracy on the clean examples: 100.0 %.",
+        "b: change in accuracy by *root replaced*: **-0.950** [-1.000, -0.800], 256 examples.",
     ]
 
 

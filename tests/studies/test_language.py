@@ -171,6 +171,9 @@ def test_models_beside_are_asked_without_demonstrations_on_the_same_trees(sets):
     assert alone == ["0-shot", "llama-tiny"]
     with pytest.raises(InputError, match="named twice"):
         language.asked_subjects(parameters | {"beside": ["nano", "nano"]}, TASK)
+    missing = parameters | {"finetuned": True, "trainable": "all", "checkpoint": "checkpoints/none"}
+    with pytest.raises(InputError, match="checkpoints/none"):
+        language.asked_subjects(missing, TASK)
     table = contrasts([planted(sets[0], "a"), planted(sets[0], "b")], PROCEDURE)
     apart = table[table["minus"] != ""].dropna(subset="value")
     assert (apart[["subject", "minus"]] == ["b", "a"]).all(axis=None)

@@ -9,10 +9,14 @@ from mplib.report.figures.style import curves, draw, rows
 
 
 def corruption_effects(table: pd.DataFrame) -> Figure:
-    """Changes by each corruption, or differences of two, with 95 % intervals, a panel a measure."""
+    """Changes by each corruption, or differences of two, with 95 % intervals, a panel a measure.
+
+    A colour for each ``subject``, where the table has them.
+    """
     table = table[table.measure.str.startswith("change") & table.value.notna()]
     name = table.corruption + np.where(table.minus != "", "\nminus " + table.minus, "")
-    plot = rows(table.assign(name=name), "value", "name", "measure", so.Dot(), so.Range())
+    looks = {"color": "subject"} if "subject" in table else {}
+    plot = rows(table.assign(name=name), "value", "name", "measure", so.Dot(), so.Range(), **looks)
     size = 2.5 + 3.4 * table.measure.nunique(), 1.2 + 0.42 * max(3, name.nunique())
     return draw(plot.share(x=False), size, zero="x", x="", y="")
 

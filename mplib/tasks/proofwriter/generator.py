@@ -136,7 +136,8 @@ def generate(
                 yield {"id": f"{kind}-{world}-{size}-{seed}-{i}", **record}
                 break
         else:
-            raise InputError(f"no theory found for {chosen}: ask for fewer statements")
+            fewer = "statements" if questions == 1 else "questions of each, or statements"
+            raise InputError(f"no theory found for {chosen}: ask for fewer {fewer}")
 
 
 def examples(
