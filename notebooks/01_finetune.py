@@ -39,7 +39,6 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 theory_questions: int = 20000  # questions about theories; divided like the lists;
 # 3 or more
-questions_each: int = 1  # asked of each training theory, read in one pass; 1 or more
 dealt: bool = False  # training answers dealt at random: a control that cannot learn
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # one of all, attention, mlp, layernorm, bias, lora
@@ -95,7 +94,7 @@ chosen = task_of(run.parameters)
 loading = {"dtype": dtype, "device": device}
 start = load_model(model, vocabulary=chosen.vocabulary, seed=seed, **loading)
 count = lists if task == "ksmallest" else theory_questions
-parts = finetune.split_prompts(chosen, start, count, seed, dealt, questions_each)
+parts = finetune.split_prompts(chosen, start, count, seed, dealt)
 report.show(finetune.preview(start, parts.test))
 
 # %% [markdown]

@@ -20,10 +20,6 @@ FILMED = 256
 """Development problems that are probed at each evaluation where a training is filmed, at most."""
 
 
-QUESTION = 12
-"""Tokens, roughly, of a question about a theory."""
-
-
 TRIALS = 5
 """Cuts of the folds that every figure is the mean of; intervals come of more trials."""
 
@@ -76,8 +72,6 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     mean = sum(typical.lengths) / len(typical.lengths)
     held_out = parameters["lists" if task == "ksmallest" else "theory_questions"] / 100
     evaluated = 2 + (0 if parameters.get("dealt") else parameters["evaluations"])  # two on test
-    each = parameters.get("questions_each", 1)
-    row = mean + (each - 1) * QUESTION
     # Before the first step, at each evaluation, and three twins; an eighth of a comparison each.
     filmed = parameters["evaluations"] + 4 if parameters.get("film") else 0
     seen = filmed * min(FILMED, held_out)
@@ -86,7 +80,7 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         "read": (evaluated * held_out + seen) * mean, "longest": max(typical.lengths),
         "keys": mean / 2, "sets": filmed / 8,
         "fitted": seen / 8 * typical.statements * 4 * (TRIALS + 10), "models": 1 + bool(filmed),
-        "trained": parameters["steps"] * parameters["batch_size"] * row / each,
+        "trained": parameters["steps"] * parameters["batch_size"] * mean,
     }  # fmt: skip
     makes = checkpoint_files(task, parameters)
     for path in makes:

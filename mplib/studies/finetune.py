@@ -44,8 +44,6 @@ class Training:
     Attributes:
         steps: optimiser steps.
         batch_size: examples a step.
-        questions_each: neighbours among the training examples that tell the same and ask something
-            else: what they begin with is read once for all of them.
         micro_batch_size: examples a forward pass, their gradients summed; 0 for the whole batch.
         learning_rate: peak learning rate of AdamW.
         weight_decay: of AdamW.
@@ -65,7 +63,6 @@ class Training:
 
     steps: int
     batch_size: int = 256
-    questions_each: int = 1
     micro_batch_size: int = 0
     learning_rate: float = 2e-5
     weight_decay: float = 1e-3
@@ -88,9 +85,9 @@ class Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from another training, as JSON: nothing of what it does not use."""
-        used = {"lora": self.trainable == "lora", "questions": self.questions_each > 1}
-        return {k: v for k, v in asdict(self).items() if used.get(k.split("_")[0], True)}
+        """What tells it from another training, as JSON: nothing of adapters where there is none."""
+        lora = self.trainable == "lora"
+        return {k: v for k, v in asdict(self).items() if lora or not k.startswith("lora_")}
 
     def __post_init__(self) -> None:
         """Checks the counts.
@@ -98,13 +95,9 @@ class Training:
         Raises:
             InputError: a count that cannot be.
         """
-        counts = ("steps", "batch_size", "questions_each", "evaluations", "lora_rank", "lora_alpha")
-        for name in counts:
+        for name in ("steps", "batch_size", "evaluations", "lora_rank", "lora_alpha"):
             if (given := getattr(self, name)) < 1:
                 raise InputError(f"{name}={given}: must be 1 or more")
-        if self.batch_size % self.questions_each:
-            wanted = f"a multiple of questions_each={self.questions_each}"
-            raise InputError(f"batch_size={self.batch_size}: expected {wanted}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +118,7 @@ class Splits:
 
 
 def split_prompts(
-    task: Task, loaded: LoadedModel, n: int, seed: int, dealt: bool = False, each: int = 1
+    task: Task, loaded: LoadedModel, n: int, seed: int, dealt: bool = False
 ) -> Splits:
     """Draws or reads n problems and puts them into prompts, without demonstrations.
 
@@ -138,15 +131,8 @@ def split_prompts(
         seed: of the draw.
         dealt: whether the training problems' answers are dealt anew among them: a control that
             learns the form of the task, and has nothing to reason for.
-        each: questions asked about each training problem, one behind another.
-
-    Raises:
-        InputError: more than one of a task that has no more.
     """
-    if each > 1 and not task.asks_more:
-        raise InputError(f"questions_each={each}: this task asks each of its problems one question")
-    more: dict[str, Any] = {"each": each} if each > 1 else {}
-    parts = [task.prompts(problems, loaded) for problems in task.splits(n, seed, **more)]
+    parts = [task.prompts(problems, loaded) for problems in task.splits(n, seed)]
     train, dev, test = (prompts.whole() for prompts, _ in parts)
     if dealt:
         train = replace(train, answers=np.random.default_rng(seed).permutation(train.answers))
@@ -325,12 +311,8 @@ def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndar
     Args:
         lengths: tokens of each training example, shape (examples,).
         step: from 1.
-        training: its batches, in which ``questions_each`` neighbours stay together.
+        training: its batches.
     """
-    if (each := training.questions_each) > 1:
-        alone = replace(training, questions_each=1, batch_size=training.batch_size // each)
-        firsts = batch_indices(lengths[::each], step, alone)
-        return (firsts[:, None] * each + np.arange(each)).ravel()
     n, size = len(lengths), training.batch_size
     first, end = (step - 1) * size, step * size
     epoch = first // n
@@ -357,59 +339,24 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
     model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
     device, bfloat16 = model.device, autocasts(model, training.precision)
     total = torch.zeros((), device=device)
-    each = training.questions_each
-    size = max(1, size // each) * each
     for first in range(0, len(batch), size):
         part = batch[slice(first, first + size)].whole()
-        given = _together(part, each) if each > 1 else _alone(part)
-        given = {k: x.to(device) if torch.is_tensor(x) else x for k, x in given.items()}
+        padded = not part.attention_mask.all()
+        mask = torch.from_numpy(part.attention_mask.copy()).to(device)
         # On a CPU the fused attention in bfloat16 is the slower one for short prompts.
-        plain = bfloat16 and device.type == "cpu" and given["input_ids"].shape[1] <= 256
+        plain = bfloat16 and device.type == "cpu" and part.input_ids.shape[1] <= 256
         kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernel:
-            logits = model(**given, use_cache=False).logits.flatten(0, 1)
+            logits = model(
+                input_ids=torch.from_numpy(part.input_ids).to(device),
+                # Without padding the fast kernels need no mask.
+                attention_mask=mask.long() if padded else None,
+                position_ids=(mask.long().cumsum(1) - 1).clamp(min=0) if padded else None,
+                use_cache=False,
+                logits_to_keep=1,
+            ).logits[:, -1]
         answers = torch.from_numpy(part.answers).to(device)
         loss = cross_entropy(logits.float(), answers, reduction="sum") / len(batch)
         loss.backward()
         total += loss.detach()
     return total
-
-
-def _alone(part: Prompts) -> dict[str, Any]:
-    """What a model is given of a batch: each example in a row of its own."""
-    ids, there = torch.from_numpy(part.input_ids), torch.from_numpy(part.attention_mask.copy())
-    places = (there.long().cumsum(1) - 1).clamp(min=0)
-    # Without padding the fast kernels need no mask.
-    padding = {} if there.all() else {"attention_mask": there.long(), "position_ids": places}
-    return {"input_ids": ids, "logits_to_keep": 1, **padding}
-
-
-def _together(part: Prompts, each: int) -> dict[str, Any]:
-    """The same with ``each`` neighbours in a row, which give the same as each of them alone.
-
-    A row holds what they all begin with, and then their ends side by side; an end sees itself and
-    the beginning, and its tokens are numbered as if it followed directly.
-    """
-    lengths, width = part.lengths.reshape(-1, each), part.input_ids.shape[1]
-    tokens = np.arange(width) - (width - part.lengths)[:, None]  # place of each column's token
-    ids = np.take_along_axis(part.input_ids, np.argsort(tokens < 0, axis=1, kind="stable"), axis=1)
-    ids = ids.reshape(-1, each, width)
-    same = (ids == ids[:, :1]).all(axis=1)
-    begun = np.minimum(same.cumprod(axis=1).sum(axis=1), lengths.min(axis=1) - 1)[:, None]
-    ends, longest = lengths - begun, int((lengths - begun).max())
-    first = np.arange(int(begun.max())) - (begun.max() - begun)
-    rest = np.arange(longest) - (longest - ends)[..., None]
-    rest = np.where(rest < 0, -1, rest + begun[..., None]).reshape(len(ids), -1)
-    place = np.concatenate([first, rest], axis=1)  # of each column's token; negative for padding
-    end = np.repeat(np.arange(-1, each), [first.shape[1], *[longest] * each])
-    chosen = ids[np.arange(len(ids))[:, None], end.clip(0), place.clip(0)]
-    sees = (place[:, None] >= 0) & (place[:, None] <= place[..., None])
-    sees &= (end == -1) | (end == end[:, None])
-    sees |= np.eye(place.shape[1], dtype=bool)  # padding sees itself, or nothing would be a number
-    answers = first.shape[1] + longest * np.arange(1, each + 1) - 1
-    return {
-        "input_ids": torch.from_numpy(chosen),
-        "attention_mask": torch.from_numpy(sees[:, None]),
-        "position_ids": torch.from_numpy(place.clip(0)),
-        "logits_to_keep": torch.from_numpy(answers),
-    }

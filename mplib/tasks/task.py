@@ -93,7 +93,6 @@ class Task(Protocol):
         metric_power: of the distance that the paper's probe takes for it.
         scales: whether an example's features are divided by their maximum, as the paper's source
             does for numbers.
-        asks_more: whether several questions can be asked about each training problem.
         renamed: whether a corrupted problem has an answer of its own, by which it is judged too.
     """
 
@@ -104,7 +103,6 @@ class Task(Protocol):
     checkpoint_hash: ClassVar[tuple[str, ...]] = ()
     metric_power: ClassVar[int] = 1
     scales: ClassVar[bool] = False
-    asks_more: ClassVar[bool] = False
     renamed: ClassVar[bool] = False
 
     @property

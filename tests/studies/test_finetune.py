@@ -193,40 +193,6 @@ def test_the_loss_is_cross_entropy_at_the_answer_only(llama):
     torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("micro", [1, 4, 12])
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_questions_read_together_have_the_gradients_of_each_alone(family, micro):
-    """Beginnings and ends of every length, also none in common, and all but the last token."""
-    begun, ends = [6, 0, 3, 8], [(1, 1, 1), (4, 2, 7), (5, 1, 3), (1, 2, 1)]
-    lengths = [b + e for b, group in zip(begun, ends, strict=True) for e in group]
-    prompts = make_prompts(lengths, [[(0, 1)]] * 12, [(n - 1, n) for n in lengths])
-    width = prompts.input_ids.shape[1]
-    for i, n in enumerate(lengths):
-        shared = width - n + begun[i // 3]
-        first = i - i % 3
-        source = prompts.input_ids[first, width - lengths[first] :][: begun[i // 3]]
-        prompts.input_ids[i, width - n : shared] = source
-        prompts.input_ids[i, shared:] = (np.arange(width - shared) + 7 * i) % VOCABULARY
-    alone, together = build(family), build(family)
-    loss = add_gradients(alone, prompts, QUICK, 12)
-    other = add_gradients(together, prompts, replace(QUICK, batch_size=12, questions_each=3), micro)
-    torch.testing.assert_close(other, loss, rtol=1e-5, atol=1e-5)
-    for one, two in zip(alone.parameters(), together.parameters(), strict=True):
-        scale = max(1, float(one.grad.abs().max()))
-        torch.testing.assert_close(two.grad, one.grad, rtol=1e-5, atol=1e-5 * scale)
-
-
-def test_questions_of_one_theory_stay_together_in_a_batch():
-    lengths = np.repeat(LENGTHS["mixed"][:100], 3)
-    training = replace(QUICK, batch_size=12, questions_each=3)
-    order = np.concatenate([batch_indices(lengths, step, training) for step in range(1, 51)])
-    assert (order.reshape(-1, 3) % 3 == [0, 1, 2]).all()
-    assert (np.bincount(order) == 2).all()
-    assert training.identity != replace(training, questions_each=1).identity
-    with pytest.raises(InputError, match="batch_size=12: expected a multiple of questions_each=5"):
-        replace(training, questions_each=5)
-
-
 # Which parameters train
 
 PARTS = {

@@ -79,32 +79,6 @@ def test_generation_is_seeded() -> None:
     assert len({record["theory"] for record in ten}) == 10
 
 
-@pytest.mark.parametrize("hidden", [True, False])
-def test_more_questions_of_a_theory_are_right_and_leave_the_first_as_it_is(hidden: bool) -> None:
-    settings = {"depth": 2, "n_statements": 8, "giveaway": not hidden, "negation": True}
-    drawn = {"seed": 5, "world": "open", "answers": ("True", "False"), **settings}
-    depths = Counter[int]()
-    for record, alone in zip(
-        generate(40, questions=5, **drawn), generate(40, **drawn), strict=True
-    ):
-        asked = [*record["questions"].values()]
-        assert record["theory"] == alone["theory"] and asked[0] == alone["questions"]["Q1"]
-        assert len({question["question"] for question in asked}) == 5
-        theory = read_theory(record["theory"], "open")
-        assert all(theory.truth(read_fact(q["question"])) == str(q["answer"]) for q in asked)
-        depths.update(question["QDep"] for question in asked[1:])
-    assert depths[1] >= 40
-    five = examples(40, questions=5, seed=5, world="open", **settings)
-    assert len(five) == 200 and len({(x.group, x.statements) for x in five}) == 40
-    first = examples(40, seed=5, world="open", **settings)
-    assert [x.question for x in five[::5]] == [x.question for x in first]
-    assert [x.statements for x in five[::5]] == [x.statements for x in first]
-    answers = Counter(x.answer for x in five)
-    assert abs(answers["True"] - answers["False"]) < 40
-    with pytest.raises(InputError, match="ask for fewer questions of each"):
-        next(generate(1, depth=0, n_statements=1, questions=3))
-
-
 def test_renaming_and_rebuilding_draw_the_same_theories_as_ever() -> None:
     told = {"natural": generate(1, seed=3, depth=1, n_statements=4)}
     settings = {"style": "relation", "negation": True, "world": "open", "giveaway": False}

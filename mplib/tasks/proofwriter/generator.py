@@ -94,9 +94,8 @@ class TheorySettings:
 
 
 def generate(
-    n: int, *, seed: int = 0, answers: Sequence[str] | None = None, questions: int = 1,
-    **settings: Any,
-) -> Iterator[Record]:  # fmt: skip
+    n: int, *, seed: int = 0, answers: Sequence[str] | None = None, **settings: Any
+) -> Iterator[Record]:
     """Draws theories, each a record in the format of the official release.
 
     Args:
@@ -104,8 +103,6 @@ def generate(
         seed: record i depends on the seed, the settings and i alone, not on n.
         answers: answers of the questions, each equally often; by default "True" and "False", in
             the open world "Unknown" too. A question has one proof only, so that cleaning keeps it.
-        questions: asked of each theory: the first as if it were alone; then about whatever else
-            follows or is told, deepest first, and about the same things the other way round.
         settings: see ``TheorySettings``.
 
     Yields:
@@ -130,26 +127,18 @@ def generate(
         rng = random.Random(f"{seed} {i} {words}")
         for _ in range(_TRIES):
             draft = (_natural if chosen.giveaway else _hidden)(rng, chosen)
-            asked = answers[i % len(answers)], questions
-            if draft and (record := _record(rng, chosen, draft, *asked)):
+            if draft and (record := _record(rng, chosen, draft, answers[i % len(answers)])):
                 size = f"D{chosen.depth}-S{chosen.n_statements}"
                 yield {"id": f"{kind}-{world}-{size}-{seed}-{i}", **record}
                 break
         else:
-            fewer = "statements" if questions == 1 else "questions of each, or statements"
-            raise InputError(f"no theory found for {chosen}: ask for fewer {fewer}")
+            raise InputError(f"no theory found for {chosen}: ask for fewer statements")
 
 
-def examples(
-    n: int, *, seed: int = 0, order: str = "random", questions: int = 1, **settings: Any
-) -> list[Example]:
-    """Draws n theories and gives their questions, answered True or False, with their trees.
-
-    Several ``questions`` of one theory stand behind one another, its statements in one order.
-    """
-    answers = "True", "False"
-    drawn = generate(n, seed=seed, answers=answers, questions=questions, **settings)
-    return [x for record in drawn for x in to_examples(record, order, seed, together=True)]
+def examples(n: int, *, seed: int = 0, order: str = "random", **settings: Any) -> list[Example]:
+    """Draws n theories and gives their questions, answered True or False, with their trees."""
+    drawn = generate(n, seed=seed, answers=("True", "False"), **settings)
+    return [example for record in drawn for example in to_examples(record, order, seed)]
 
 
 def vocabulary() -> list[str]:
@@ -276,9 +265,7 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     return facts, rules, question
 
 
-def _record(
-    rng: random.Random, chosen: TheorySettings, draft: Draft, answer: str, questions: int
-) -> Record | None:
+def _record(rng: random.Random, chosen: TheorySettings, draft: Draft, answer: str) -> Record | None:
     """The record of a draft; None where its logic is not what was asked for."""
     facts, rules, target = draft
     rng.shuffle(facts)
@@ -292,42 +279,18 @@ def _record(
         return None
     names = [f"triple{i}" for i, _ in enumerate(facts, 1)]
     names += [f"rule{i}" for i, _ in enumerate(rules, 1)]
-    if not _proven_once(theory, target, names):
+    proof, *others = islice(theory.proofs(target, len(names)), 2)
+    if others or judge(proof, proof.text(names), chosen.depth, len(names)) != "kept":
         return None  # cleaning would drop it
     rng.shuffle([x for x in depths if depths[x] <= chosen.depth][1:])  # else draws change
     if not (about := _unknown(rng, theory) if answer == "Unknown" else target):
         return None
-    asked = [about.negated() if answer == "False" else about]
+    question = _question(theory, about.negated() if answer == "False" else about, names)
     people = rng.random() < 0.5
     texts = [write(x, rng.choice(FORMS), people) for x in theory.statements]
     told = [(name, {"text": text}) for name, text in zip(names, texts, strict=True)]
     parts = {"triples": dict(told[: len(facts)]), "rules": dict(told[len(facts) :])}
-    if questions > 1:
-        asked += _more(rng, theory, asked[0], names, questions - 1)
-        if len(asked) < questions:
-            return None
-    found = {f"Q{i}": _question(theory, x, names) for i, x in enumerate(asked, 1)}
-    return {"theory": " ".join(texts), **parts, "questions": found}
-
-
-def _proven_once(theory: Theory, target: Literal, names: Sequence[str]) -> bool:
-    """Whether cleaning keeps a question about what the theory proves."""
-    proof, *others = islice(theory.proofs(target, len(names)), 2)
-    kept = judge(proof, proof.text(names), theory.depths[target], len(names)) == "kept"
-    return kept and not others
-
-
-def _more(
-    rng: random.Random, theory: Theory, first: Literal, names: Sequence[str], n: int
-) -> list[Literal]:
-    """At most n more questions with a proof, what they are about deepest first."""
-    about = sorted(x for x in theory.depths if _proven_once(theory, x, names))
-    rng.shuffle(about)
-    about.sort(key=theory.depths.__getitem__, reverse=True)
-    ways = [(x, x.negated()) if rng.random() < 0.5 else (x.negated(), x) for x in about]
-    every = [way[i] for i in range(2) for way in ways]
-    other = [x for x in every if x[:3] != first[:3]]
-    return [*other[: len(about) - 1], first.negated(), *other[len(about) - 1 :]][:n]
+    return {"theory": " ".join(texts), **parts, "questions": {"Q1": question}}
 
 
 def _unknown(rng: random.Random, theory: Theory) -> Literal | None:

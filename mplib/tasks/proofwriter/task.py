@@ -9,7 +9,6 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, groupby
 from typing import Any
 
@@ -91,7 +90,6 @@ class ProofWriter(WordTask):
 
     name = "proofwriter"
     template = "proofwriter"
-    asks_more = True
     checkpoint_hash = ("data", "cases", "style", "negation", "world", "order")
 
     def __post_init__(self) -> None:
@@ -129,7 +127,7 @@ class ProofWriter(WordTask):
         return self._draw([case], split, n)[0]
 
     def _draw(
-        self, cases: Sequence[Case | None], split: str, n: int, *more: str, questions: int = 1
+        self, cases: Sequence[Case | None], split: str, n: int, *more: str
     ) -> list[list[Example]]:
         """At most n questions of each case, of any kind where it is None.
 
@@ -141,8 +139,7 @@ class ProofWriter(WordTask):
         if self.data == "generated":
             seed = self.seed * len(SPLITS) + SPLITS.index(split)
             settings = [vars(self._settings(case)) for case in cases if case]
-            draw = partial(generator.examples, n, seed=seed, order=self.order, questions=questions)
-            return [draw(**own) for own in settings]
+            return [generator.examples(n, seed=seed, order=self.order, **own) for own in settings]
         drawn: list[list[tuple[float, int, Example]]] = [[] for _ in cases]
         there: set[tuple[int, int]] = set()
         for i, x in enumerate(chain(*map(self._read, (split, *more)))):
@@ -201,31 +198,17 @@ class ProofWriter(WordTask):
         """Every word and mark of a drawn theory."""
         return generator.vocabulary()
 
-    def splits(
-        self, n: int, seed: int, each: int = 1
-    ) -> tuple[list[Example], list[Example], list[Example]]:
-        """N questions, 98 % for training, the cases mixed evenly; drawn by the task's own seed.
-
-        Of each of the training ones' theories ``each`` questions are asked, one behind another.
-        """
+    def splits(self, n: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
+        """N questions, 98 % for training, the cases mixed evenly; drawn by the task's own seed."""
         held_out = max(8, n // 100)
-        train = self.training("train", n - 2 * held_out, each)
+        train = self.training("train", n - 2 * held_out)
         return train, self.training("dev", held_out), self.training("test", held_out)
 
-    def training(self, split: str, n: int, each: int = 1) -> list[Example]:
-        """N questions, the cases mixed evenly, to finetune on, or ``each`` of n theories.
-
-        Raises:
-            InputError: several questions of each theory where theories are not drawn.
-        """
+    def training(self, split: str, n: int) -> list[Example]:
+        """N questions, the cases mixed evenly, to finetune on."""
         share = -(-n // len(self.cases))
-        if each > 1 and self.data != "generated":
-            raise InputError(f"questions_each={each}: {self.data} is asked as it is; only theories "
-                             "that are drawn (data='generated') have more questions")  # fmt: skip
-        cases = self._draw(self.parsed, split, share, questions=each)
-        theories = [[case[i : i + each] for i in range(0, len(case), each)] for case in cases]
-        mixed = zip(*theories, strict=False)
-        return [x for row in mixed for theory in row for x in theory][: n * each]
+        mixed = zip(*self._draw(self.parsed, split, share), strict=False)
+        return [example for row in mixed for example in row][:n]
 
     def _read(self, split: str) -> Iterator[Example]:
         """All cleaned questions of a split, into which a single file is divided by theory."""
