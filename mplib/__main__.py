@@ -121,12 +121,12 @@ def _run_profile(arguments: argparse.Namespace) -> None:
     chosen = None if arguments.cores is None else cores.check(Typed(arguments.cores))
     settings = engine.Engine(chosen, arguments.force, arguments.cluster, _estimate)
     if arguments.command == "book":
-        from mplib.report import families, readme, verdicts
+        from mplib.report import answer, families, readme, verdicts
         from mplib.runs import pages
 
         extra = {
             "verdicts.md": verdicts.verdicts_page(), "speed.md": readme.speed_page(),
-            "families.md": families.families_page(),
+            "families.md": families.families_page(), "answer.md": answer.answer() + "\n",
         }  # fmt: skip
         print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))
     else:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mplib.files import ROOT
+from mplib.report.answer import answer
 from mplib.report.evidence import PROFILES, Evidence, Reading, Tables, find, kept
 from mplib.report.paper import paper_table
 from mplib.report.readings import NUMBERS, gain, reached, score, text_f1, words
@@ -138,7 +139,7 @@ def speed_page() -> str:
 def render(text: str) -> str:
     """The README with its marked tables replaced by what ``results/`` holds now."""
     tables = {
-        "verdicts": leading(ROOT / "results"), "numbers": numbers_table(),
+        "answer": answer(), "verdicts": leading(ROOT / "results"), "numbers": numbers_table(),
         "language": language_table(), "reasoner": language_table(["quick"]), "bench": bench_table(),
     }  # fmt: skip
     for marker, table in tables.items():

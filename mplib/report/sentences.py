@@ -247,13 +247,15 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
     last = apart.subject.iloc[0]
     own, lines = apart[apart.subject == last], []
     for minus, part in own.groupby("minus", sort=False):
-        told = [
-            f"{measure} is higher in {(of.low > 0).sum()} and lower in {(of.high < 0).sum()}"
-            for measure, of in part.groupby("measure", sort=False)
-        ]
+        told = []
+        for measure, of in part.groupby("measure", sort=False):
+            ways = {"higher": int((of.low > 0).sum()), "lower": int((of.high < 0).sum())}
+            if said := " and ".join(f"{way} in {n}" for way, n in ways.items() if n):
+                told.append(f"{measure} is {said}")
+        told.append("no other difference can be told" if told else "no difference can be told")
         lines.append(
             f"**{last} against {minus}**, the same questions of {part.set.nunique()} sets: "
-            f"{'; '.join(told)}; elsewhere no difference can be told."
+            f"{'; '.join(told)}."
         )
         for name, of in part.groupby("set", sort=False):
             lines.append(f"{name}: {'; '.join(_say(of, '{measure} ', '{found:+.2f}'))}.")

@@ -23,6 +23,7 @@ from mplib.files import (
     write_atomically,
 )
 from mplib.runs.engine import Engine, call, run_all
+from mplib.runs.page import page
 from mplib.runs.profiles import Job, Profile
 from mplib.runs.record import KEYS
 
@@ -84,9 +85,12 @@ def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:
     by_notebook: dict[str, list[str]] = {}
     for job in jobs:
         taken = by_notebook.setdefault(job.notebook.name, [])
-        page = f"{job.notebook.name}-{job.folder.name}" if taken else job.notebook.name
-        nbformat.write(_page(job), pages / f"{page}.ipynb")
-        taken.append(f"pages/{page}")
+        name = f"{job.notebook.name}-{job.folder.name}" if taken else job.notebook.name
+        executed = nbformat.read(job.executed, as_version=4)
+        nbformat.write(page(executed), pages / f"{name}.ipynb")
+        taken.append(f"pages/{name}")
+    lines = [f"- [](pages/{path.name})" for path in sorted(pages.glob("[0-9]*.ipynb"))]
+    write_atomically(pages / "experiments.md", "\n".join(lines) + "\n")
     for name, text in extra.items():
         write_atomically(pages / name, text)
     contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
@@ -112,16 +116,6 @@ def _chapter(chapter: dict[str, Any], made: Mapping[str, list[str]]) -> dict[str
     """A chapter with the further runs of its notebook as sections."""
     further = made.get(Path(chapter["file"]).name, [])[1:]
     return {**chapter, "sections": [{"file": file} for file in further]} if further else chapter
-
-
-def _page(job: Job) -> nbformat.NotebookNode:
-    """An executed notebook without the runner's times, so that equal results give equal pages."""
-    notebook = nbformat.read(job.executed, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-    return notebook
 
 
 def _render(book: Path, strict: bool, lock: int) -> Path:

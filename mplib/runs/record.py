@@ -107,7 +107,7 @@ class Run:
                 figure.savefig(path, bbox_inches="tight", **options)
         except OSError as error:
             raise unwritable(self.partial / "figures" / name, error) from error
-        display(figure)
+        display(figure, metadata={"image/png": {"alt": described(name, figure)}})
         plt.close(figure)
 
     def finish(self) -> None:
@@ -146,6 +146,21 @@ class Run:
             f"*Tables, figures and manifest: `{where}`. {seconds:.0f} s on {manifest['device']}; "
             f"{versions}; code {manifest['code']}, commit {manifest['commit']}.*"
         ))  # fmt: skip
+
+
+def described(name: str, figure: "Figure") -> str:
+    """What a figure shows, for those who do not see it: its panels, axes and legend."""
+    axes = [axis for axis in figure.axes if axis.axison]
+    legends = [*figure.legends, *filter(None, (axis.get_legend() for axis in axes))]
+    parts = {
+        "Panels": [axis.get_title() for axis in axes],
+        "Across": [axis.get_xlabel() for axis in axes],
+        "Up": [axis.get_ylabel() for axis in axes],
+        "Told apart": [text.get_text() for legend in legends for text in legend.get_texts()],
+    }
+    told = {key: "; ".join(dict.fromkeys(filter(None, texts))) for key, texts in parts.items()}
+    lines = [f"Figure: {name.replace('_', ' ')}.", *(f"{k}: {v}." for k, v in told.items() if v)]
+    return " ".join(" ".join(lines).split())
 
 
 def start_run(name: str, scope: Mapping[str, Any]) -> Run:

@@ -493,7 +493,8 @@ def test_corruption_effects_of_several_models_stand_side_by_side():
 def test_where_nothing_can_be_told_a_figure_is_empty():
     effects = of_numbers("effects")
     assert figures.corruption_effects(effects.assign(minus="", value=np.nan)).axes
-    assert figures.summary_points(pooled().query("quantity == 'accuracy'")).axes
+    (axis,) = figures.summary_points(pooled().query("quantity == 'accuracy'")).axes
+    assert not axis.get_title()
 
 
 def test_changes_by_bin_leave_out_empty_bins():

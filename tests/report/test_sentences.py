@@ -234,12 +234,14 @@ def test_contrasts_tell_what_the_last_model_has_more_than_each_other():
         ("d1", 1, "rules alone", "gain V", "b", "a", 0.3, 0.1, 0.5),
     )
     assert sentences.contrast_sentences(table) == [
-        "**b against a**, the same questions of 2 sets: accuracy is higher in 1 and lower in 0; "
-        "gain V is higher in 0 and lower in 1; elsewhere no difference can be told.",
+        "**b against a**, the same questions of 2 sets: accuracy is higher in 1; gain V is lower "
+        "in 1; no other difference can be told.",
         "d1: accuracy +0.40 [+0.30, +0.50]; gain V -0.10 [-0.20, -0.05].",
         "d2: accuracy +0.10 [-0.10, +0.30].",
     ]
     assert sentences.contrast_sentences(table[:1]) == []
+    (line, *_) = sentences.contrast_sentences(table.assign(low=-1.0, high=1.0))
+    assert line.endswith("the same questions of 2 sets: no difference can be told.")
 
 
 def test_entropies():

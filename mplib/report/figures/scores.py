@@ -69,12 +69,12 @@ def _points(table: pd.DataFrame, **looks: str) -> Figure:
     others: what lies below -1 is drawn at -1 as a triangle.
     """
     table = table[table.value.notna()]
-    table = table.assign(beyond=table.value < -1)
+    table = table.assign(beyond=table.value < -1, panel=table.panel.replace(SCORE_NAMES))
     table = table.assign(**table[["value", "low", "high"]].clip(lower=-1))
     plot = rows(table, "value", "row", "panel", so.Dot(), so.Range(), **looks, marker="beyond")
     plot = plot.scale(marker=so.Nominal({False: "o", True: "<"}, order=[False, True]))
     size = 1.6 + 3.2 * table.panel.nunique(), 1.5 + 0.34 * table.row.nunique()
-    return draw(plot, size, zero="x", x="", y="", title=lambda name: SCORE_NAMES.get(name, name))
+    return draw(plot, size, zero="x", x="", y="")
 
 
 def contrast_points(table: pd.DataFrame) -> Figure:
@@ -93,7 +93,7 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
 
     Where there are several subjects, every set has panels of its own.
     """
-    part = scores[scores.value.notna()]
+    part = scores[scores.value.notna()].replace({"score": SCORE_NAMES})
     several = "subject" in part and part.subject.nunique() > 1
     by, sets = ("subject", "set") if several else ("source", None)
     # Scores have no lower bound; what lies below -1 is in the table.
@@ -102,8 +102,7 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
     labels = {"x": "first layers used", "y": "score over the random twin", "color": ""}
     size = 1 + 3.4 * part.score.nunique(), 1 + 2.8 * (part[sets].nunique() if sets else 1)
-    named = {"title": lambda name: SCORE_NAMES.get(name, name)}
-    return draw(plot, size, zero="y", **labels, **named)
+    return draw(plot, size, zero="y", **labels)
 
 
 def height_curves(table: pd.DataFrame) -> Figure:

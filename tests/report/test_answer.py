@@ -1,0 +1,54 @@
+"""The answer on the first page, from whatever results are kept."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mplib.files import ROOT
+from mplib.report.answer import answer
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A copy of the kept results that the answer rests on."""
+    for folder in ("claims", "quick"):
+        shutil.copytree(ROOT / "results" / folder, tmp_path / folder)
+    return tmp_path
+
+
+def test_the_answer_follows_the_tables(results: Path) -> None:
+    lists, _, claims = answer(results).splitlines()
+    assert lists.startswith("- **Trained on lists, a small model works step by step.**")
+    assert claims.startswith("- **Of ") and "by one rule" in claims
+    for path in results.rglob("gains.csv"):
+        pd.read_csv(path).assign(low=-1.0).to_csv(path, index=False)
+    shutil.rmtree(results / "claims")
+    lists, *_ = answer(results).splitlines()
+    assert "does not show that it works step by step" in lists
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "way"),
+    [(0.1, 0.3, "shows more of the proof"), (-0.3, -0.1, "shows less"), (-0.1, 0.1, "certain")],
+)
+def test_what_is_said_of_words_goes_by_the_interval(
+    results: Path, low: float, high: float, way: str
+) -> None:
+    rows = [("accuracy", "4-shot", None, 0.5), ("accuracy", "smollm2-135m-theories", None, 0.9)]
+    rows += [("gain V", "smollm2-135m-theories", minus, 0.2) for minus in (None, "4-shot")]
+    table = pd.DataFrame(rows, columns=["measure", "subject", "minus", "value"])
+    table = table.assign(low=low, high=high, seed=0, set="depth 1, |S| = 8, hidden")
+    table["among"] = table.measure.map({"gain V": "all statements"})
+    folder = results / "quick" / "05_probe_proofwriter"
+    assert json.loads((folder / "manifest.json").read_text())["task"] == "proofwriter"
+    table.to_csv(folder / "contrasts.csv", index=False)
+    _, words, _ = answer(results).splitlines()
+    assert way in words and f"0.90 [{low:.2f}, {high:.2f}]" in words
+
+
+def test_without_results_nothing_is_claimed(tmp_path: Path) -> None:
+    lists, words, claims = answer(tmp_path).splitlines()
+    assert "not measured" in lists and "was not asked yet" in words and "untested" in claims
