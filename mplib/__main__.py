@@ -16,8 +16,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit status (0 done, 1 failed, 2 bad input)."""
     parser = argparse.ArgumentParser(prog="mplib", description="MechanisticProbe")
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run one notebook")
-    run.add_argument("notebook")
+    run = commands.add_parser("run", help="run one notebook", add_help=False)
+    run.add_argument(
+        "-h", "--help", action="store_true", help="show this, or NOTEBOOK's parameters"
+    )
+    run.add_argument("notebook", nargs="?", help="its name, or how that alone begins")
     run.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--params", default="{}", help="parameters as one JSON object")
     run.add_argument("--force", action="store_true", help="run it although it is finished")
@@ -42,6 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     model.add_argument("--partial-attention", action="store_true", help="read a hybrid in part")
     commands.add_parser("clean", help="remove runs, checkpoints and the built book")
     arguments = parser.parse_args(argv)
+    if arguments.command == "run" and not arguments.notebook:
+        run.print_help()
+        return 0 if arguments.help else 2
     try:
         return _dispatch(arguments)
     except (InputError, NotebookFailed) as error:
@@ -56,7 +62,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     """Calls what the command stands for; imports are late, so that each starts at once."""
     # A grammar of addresses that takes a second to load, and that no notebook's format asks for.
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    if arguments.command == "run":
+    if arguments.command == "run" and arguments.help:
+        from mplib.runs.notebooks import Notebook
+
+        print(Notebook.find(arguments.notebook).help)
+    elif arguments.command == "run":
         from mplib.runs.parameters import Typed
         from mplib.runs.runner import execute, parse_parameters
 

@@ -38,21 +38,25 @@ class Notebook:
 
     @classmethod
     def find(cls, name: str) -> "Notebook":
-        """The notebook of that name, or the file of that path.
+        """The notebook of that name, or whose name alone begins so, or the file of that path.
 
         Raises:
-            InputError: there is none.
+            InputError: there is none, or several names begin so.
         """
         if name.endswith(".py") and os.path.isfile(name):  # unlike Path's, of any name
             return cls(Path(name).resolve())
         known = {notebook.name: notebook for notebook in cls.all()}
         stem = Path(name).stem
-        if stem not in known:
+        begin = (
+            [stem] if stem in known else [each for each in known if stem and each.startswith(stem)]
+        )
+        if len(begin) != 1:
+            which = "unknown notebook" if not begin else "several notebooks begin with"
             raise InputError(
-                f"unknown notebook {shown(name)}: expected one of {', '.join(known)}."
+                f"{which} {shown(name)}: expected one of {', '.join(begin or known)}."
                 f"{suggest(stem, list(known))}"
             )
-        return known[stem]
+        return known[begin[0]]
 
     def read(self) -> "NotebookNode":
         """The notebook as cells, without outputs, each cell named by its place."""
@@ -131,6 +135,14 @@ class Notebook:
                 f"{self.path}: {error}; a parameter is a line such as `k: int = 2  # how many`"
             ) from None
         return {parameter.name: parameter for parameter in found}
+
+    @property
+    def help(self) -> str:
+        """Its parameters, a paragraph each: type, default, what it is and its range."""
+        lines = [f"{self.name} has these parameters; -p NAME VALUE changes one:"]
+        for one in self.parameters.values():
+            lines += [f"  {one.name}: {one.kind} = {one.default!r}", f"      {one.comment}"]
+        return "\n".join(lines)
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters with their values, defaults where none is given.

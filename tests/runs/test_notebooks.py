@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mplib.__main__ import main
 from mplib.errors import InputError
 from mplib.files import ROOT
 from mplib.runs.notebooks import Notebook, write_pairs
@@ -68,6 +69,22 @@ def test_what_a_notebook_tells_about_itself(notebook: Notebook) -> None:
             "sets", "fitted", "models",
         }  # fmt: skip
         json.dumps(about["work"])
+
+
+def test_a_notebook_is_found_by_how_its_name_alone_begins(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert Notebook.find("01").name == Notebook.find("01_finetune").name == "01_finetune"
+    with pytest.raises(InputError, match="several .* '04': expected one of 04_causal, 04_causal_p"):
+        Notebook.find("04")  # and a whole name is nobody else's beginning:
+    assert Notebook.find("04_causal").name == "04_causal"
+    assert main(["run", "03_r", "--help"]) == 0
+    said = capsys.readouterr().out
+    for parameter in Notebook.find("03_ruler").parameters.values():
+        assert f"  {parameter.name}: {parameter.kind} = {parameter.default!r}\n" in said
+        assert parameter.comment in said
+    assert (main(["run", "-h"]), main(["run"]), main(["run", "0", "-h"])) == (0, 2, 2)
+    assert capsys.readouterr().err.startswith("mplib: several notebooks begin with '0'")
 
 
 def test_telling_about_a_notebook_is_quick() -> None:
