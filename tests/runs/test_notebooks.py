@@ -75,7 +75,7 @@ def test_a_notebook_is_found_by_how_its_name_alone_begins(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert Notebook.find("01").name == Notebook.find("01_finetune").name == "01_finetune"
-    with pytest.raises(InputError, match="several .* '04': expected one of 04_causal, 04_causal_p"):
+    with pytest.raises(InputError, match=r"several .* '04': expected one of 04_causal, 04"):
         Notebook.find("04")  # and a whole name is nobody else's beginning:
     assert Notebook.find("04_causal").name == "04_causal"
     assert main(["run", "03_r", "--help"]) == 0
