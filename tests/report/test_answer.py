@@ -40,7 +40,7 @@ def test_what_is_said_of_words_goes_by_the_interval(
     rows = [("accuracy", "4-shot", None, 0.5), ("accuracy", "smollm2-135m-theories", None, 0.9)]
     rows += [("gain V", "smollm2-135m-theories", minus, 0.2) for minus in (None, "4-shot")]
     table = pd.DataFrame(rows, columns=["measure", "subject", "minus", "value"])
-    table = table.assign(low=low, high=high, seed=0, set="depth 1, |S| = 8, hidden")
+    table = table.assign(low=low, high=high, seed=0, set="depth 3, |S| = 8, hidden")
     table["among"] = table.measure.map({"gain V": "all statements"})
     folder = results / "quick" / "05_probe_proofwriter"
     assert json.loads((folder / "manifest.json").read_text())["task"] == "proofwriter"
