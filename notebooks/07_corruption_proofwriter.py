@@ -91,13 +91,9 @@ dev = task.sets("dev", examples) if layers == "selected" else []
 asking = language.Procedure("proofwriter", shared_shots, seed=seed)
 asking, _, _ = language.choose_layers(subjects[-1], dev, layers, asking)
 reading = {"layers": asking.layers, "batch_size": batch_size, "seed": seed}
-every = {}
-for subject in subjects:
-    every[subject.name] = corruption.ask(
-        task, theories.examples, subject, corruptions,
-        shown=asking.demonstrate(subject, theories),
-        twins=twins if subject is subjects[-1] else 0, **reading,
-    )  # fmt: skip
+every = corruption.ask_all(
+    task, theories, subjects, asking, corruptions, twins=twins, **reading
+)
 asked = every[subjects[-1].name]
 report.show(asked.shown)
 

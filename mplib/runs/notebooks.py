@@ -38,7 +38,7 @@ class Notebook:
 
     @classmethod
     def find(cls, name: str) -> "Notebook":
-        """The notebook of that name, or whose name alone begins so, or the file of that path.
+        """The notebook of that name, or whose name alone begins with these words, or a file.
 
         Raises:
             InputError: there is none, or several names begin so.
@@ -47,9 +47,8 @@ class Notebook:
             return cls(Path(name).resolve())
         known = {notebook.name: notebook for notebook in cls.all()}
         stem = Path(name).stem
-        begin = (
-            [stem] if stem in known else [each for each in known if stem and each.startswith(stem)]
-        )
+        begin = [each for each in known if stem and each.startswith(f"{stem}_")]
+        begin = [stem] if stem in known else begin
         if len(begin) != 1:
             which = "unknown notebook" if not begin else "several notebooks begin with"
             raise InputError(

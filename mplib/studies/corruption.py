@@ -5,6 +5,7 @@ Every problem is asked once clean and once for each corruption; differences are 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,9 @@ from mplib.stats import (
     mean_of_outcomes,
     weighted_mean,
 )
-from mplib.studies.language import Subject
+from mplib.studies.language import Procedure, Subject
 from mplib.tasks.corruptions import Impossible
-from mplib.tasks.examples import Example
+from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.task import Corruption, Problems, Task
 
 DIFFERENCES = (
@@ -138,6 +139,30 @@ def ask(
         tuple(map(scaled, twin_values)), task.heights(problems), task.groups(problems),
         pd.DataFrame(rows),
     )  # fmt: skip
+
+
+def ask_all(
+    task: Task, theories: ExampleSet, subjects: Sequence[Subject], procedure: Procedure,
+    names: Sequence[str] = (), *, twins: int = 1, **reading: Any,
+) -> dict[str, Asked]:  # fmt: skip
+    """The same problems of several models, by name; twins are those of the last one alone.
+
+    Args:
+        task: whose problems they are.
+        theories: the clean ones.
+        subjects: the models.
+        procedure: how each is shown demonstrations.
+        names: some of the corruptions.
+        twins: random twins.
+        **reading: what else ``ask`` takes.
+    """
+    return {
+        subject.name: ask(
+            task, theories.examples, subject, names, twins=twins * (subject is subjects[-1]),
+            shown=procedure.demonstrate(subject, theories), **reading,
+        )
+        for subject in subjects
+    }  # fmt: skip
 
 
 def _shown(name: str, task: Task, problems: Problems) -> dict[str, str]:

@@ -78,31 +78,28 @@ def estimate(job: Job, speed: Speed = speed) -> cost.Cost | None:
 
 
 def reasoner(**given: object) -> cost.Cost:
-    (filmed,) = Profile.read("reasoner").jobs
-    found = estimate(job(**{**filmed.parameters, "checkpoint": "auto", **given}))
+    (training,) = Profile.read("reasoner").jobs
+    found = estimate(job(**{**training.parameters, "checkpoint": "auto", **given}))
     assert found is not None
     return found
 
 
 def test_an_adapter_costs_what_it_was_measured_to_cost() -> None:
     found = reasoner()
-    assert 1 / 2 < found.seconds / (75 * 60) < 2
-    assert 1 / 2 < found.memory / 8.4e9 < 1, "the process's high-water mark after 40 minutes"
-    assert 1 < found.memory / 4.0e9 < 2, "the same after its first steps"
+    assert 1 / 2 < found.seconds / (90 * 60) < 2
+    assert 1 / 2 < found.memory / 7.8e9 < 2, "the process's high-water mark after 30 minutes"
     # Rank * (in + out) of each of seven linear layers, in bfloat16, in 30 layers.
     both_ways = 2 * (576 + 576) + 2 * (576 + 192) + 3 * (576 + 1536)
     assert found.disk - 2e6 == 2 * 16 * 30 * both_ways
     assert reasoner(precision="float32").disk - 2e6 == 2 * (found.disk - 2e6)
     # No adapter more: the film's twin, readings and classifiers.
-    plain = reasoner(film=False)
-    assert plain.memory < found.memory - 5e8
-    assert plain.seconds < found.seconds - 100
+    filmed = reasoner(film=True)
+    assert found.memory < filmed.memory - 5e8
+    assert found.seconds < filmed.seconds - 100
 
 
 def test_what_trains_is_what_is_counted() -> None:
-    lora, attention, every = (
-        reasoner(trainable=x, film=False) for x in ("lora", "attention", "all")
-    )
+    lora, attention, every = (reasoner(trainable=x) for x in ("lora", "attention", "all"))
     assert lora.seconds < attention.seconds < every.seconds < 1.5 * lora.seconds
     # Moments and gradients of all weights beside those of the adapter.
     assert every.memory - lora.memory == pytest.approx(3 * 4 * (134.5e6 - 4.9e6), rel=0.01)

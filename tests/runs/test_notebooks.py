@@ -78,13 +78,13 @@ def test_a_notebook_is_found_by_how_its_name_alone_begins(
     with pytest.raises(InputError, match=r"several .* '04': expected one of 04_causal, 04"):
         Notebook.find("04")  # and a whole name is nobody else's beginning:
     assert Notebook.find("04_causal").name == "04_causal"
-    assert main(["run", "03_r", "--help"]) == 0
+    assert main(["run", "03_probe", "--help"]) == 0
     said = capsys.readouterr().out
-    for parameter in Notebook.find("03_ruler").parameters.values():
+    for parameter in Notebook.find("03_probe_ksmallest").parameters.values():
         assert f"  {parameter.name}: {parameter.kind} = {parameter.default!r}\n" in said
         assert parameter.comment in said
-    assert (main(["run", "-h"]), main(["run"]), main(["run", "0", "-h"])) == (0, 2, 2)
-    assert capsys.readouterr().err.startswith("mplib: several notebooks begin with '0'")
+    assert (main(["run", "-h"]), main(["run"]), main(["run", "04", "-h"])) == (0, 2, 2)
+    assert capsys.readouterr().err.startswith("mplib: several notebooks begin with '04'")
 
 
 def test_telling_about_a_notebook_is_quick() -> None:
