@@ -24,7 +24,7 @@
 # question, length, position and kind (fact or rule). **Permuted labels**: what they reach when there is
 # nothing to learn. And **hidden** theories, whose text does not tell which statements the proof uses.
 #
-# **Cost.** Quick profile: four to five minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
+# **Cost.** Quick profile: five to six minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
 # one GPU.
 
 # %% tags=["parameters"]

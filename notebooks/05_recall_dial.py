@@ -26,7 +26,7 @@
 # to the invented world, and below chance in the false one. Demonstrations are told in the
 # invented world in every arm. With `data`, PrOntoQA's own questions are asked instead, by depth.
 #
-# **Cost.** Quick profile: about four minutes on two CPU cores with SmolLM2 (135 M parameters).
+# **Cost.** Quick profile: about six minutes on two CPU cores with SmolLM2 (135 M parameters).
 
 # %% tags=["parameters"]
 data: str = "generated"  # generated, or a file of PrOntoQA's questions

@@ -288,14 +288,15 @@ def corruption_sentences(
         effects: of the corruptions; no ``minus`` is an empty text; of several models, with a column
             ``subject``.
         drawn: correlations over draws.
-        clean: accuracy on the examples as they are, by model; an empty name for one alone.
+        clean: accuracy on the examples as they are, by model, of which the last comes first; an
+            empty name for one alone.
     """
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
     changes = changes.assign(minus=minus, also=_also(changes))
     form = "hange in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
     lines = []
-    for subject, accuracy in clean.items():
+    for subject, accuracy in reversed([*clean.items()]):
         own = changes[changes.subject == subject] if subject else changes
         of, start = (f"{subject}: ", "c") if subject else ("", "C")
         first = f"{of}{'a' if of else 'A'}ccuracy on the clean examples: {accuracy * 100:.1f} %."

@@ -453,10 +453,10 @@ def test_corruption():
     beside = pd.concat(effects[:1].assign(subject=name) for name in "ab")
     beside.loc[beside.subject == "b", "value"] = -0.95
     assert sentences.corruption_sentences(beside, correlations[:0], {"a": 0.5, "b": 1.0}) == [
-        "a: accuracy on the clean examples: 50.0 %.",
-        "a: change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
         "b: accuracy on the clean examples: 100.0 %.",
         "b: change in accuracy by *root replaced*: **-0.950** [-1.000, -0.800], 256 examples.",
+        "a: accuracy on the clean examples: 50.0 %.",
+        "a: change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
     ]
 
 
