@@ -110,5 +110,5 @@ report.show(report.in_words(named, rows, "measure"))
 # ## Summary
 
 # %%
-report.bullets(probed_sentence(procedure, subjects[0].loaded), *recall_sentences(found))
+report.bullets(*recall_sentences(found), probed_sentence(procedure, subjects[0].loaded))
 run.finish()
