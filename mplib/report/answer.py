@@ -51,27 +51,23 @@ def _lists(results: Path) -> str:
 
 
 def _words(results: Path) -> str:
-    where = {"set": the.HIDDEN[DEPTH]["set"]}
-
-    def of(measure: str, **chosen: object) -> Reading:
-        among = None if measure == "accuracy" else "all statements"
-        return the.figure("proofwriter", "contrasts", measure=measure, among=among,
-                          **where, **chosen)  # fmt: skip
-
-    own, shown = {"subject": the.REASONER, "minus": None}, {"subject": "4-shot", "minus": None}
     found = _found(
-        results, able=of("accuracy", **own), base=of("accuracy", **shown),
-        gain=of("gain V", **own), more=the.reasoner_less_shown("gain V", DEPTH),
+        results, able=the.in_words("accuracy", DEPTH, the.REASONER),
+        base=the.in_words("accuracy", DEPTH, "4-shot"),
+        gain=the.in_words("gain V", DEPTH, the.REASONER),
+        more=the.reasoner_less_shown("gain V", DEPTH),
     )  # fmt: skip
     said = {name: _said(one) for name, one in found.items()}
     if found["able"].speaks == "missing":
         return "**A language model that learned to answer from theories** was not asked yet."
     ways = {"for": "shows more of the proof", "against": "shows less of the proof"}
     way = ways.get(found["more"].speaks, "does not show for certain that it uses the proof more")
+    low, high = found["base"].estimate.low, found["base"].estimate.high
+    chance = " (no more than chance, as far as can be told)" if low <= 0.5 <= high else ""
     return (
         f"**A language model that learned to answer from theories {way}.** SmolLM2 with four "
-        f"demonstrations answers {said['base']} of new questions, {DEPTH} steps deep, rightly, "
-        f"which is chance; finetuned, {said['able']}. Which statements the proof needs can then be "
+        f"demonstrations answers {said['base']} of new questions, {DEPTH} steps deep, "
+        f"rightly{chance}; finetuned, {said['able']}. Which statements the proof needs can then be "
         f"told from its attention {said['gain']} better in F1 than from the text and random "
         f"models, {said['more']} more than before."
     )

@@ -86,11 +86,16 @@ def part_less_all(name: str, part: str) -> Reading:
     return less(score(name, trainable=part), score(name))
 
 
+def in_words(measure: str, depth: int, subject: str, minus: str | None = None) -> Reading:
+    """A figure of a model on hidden theories, or less that of another on the same ones."""
+    among = None if measure == "accuracy" else "all statements"
+    chosen = HIDDEN[depth] | {"subject": subject, "minus": minus}
+    return figure("proofwriter", "contrasts", measure=measure, among=among, **chosen)
+
+
 def reasoner_less_shown(measure: str, depth: int) -> Reading:
     """A figure of the model that reasons in words, less that of its base with demonstrations."""
-    among = None if measure == "accuracy" else "all statements"
-    chosen = HIDDEN[depth] | {"subject": REASONER, "minus": "4-shot"}
-    return figure("proofwriter", "contrasts", measure=measure, among=among, **chosen)
+    return in_words(measure, depth, REASONER, "4-shot")
 
 
 def head_start(

@@ -294,13 +294,12 @@ def corruption_sentences(
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
     changes = changes.assign(minus=minus, also=_also(changes))
-    form = "hange in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
+    form = "change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
     lines = []
     for subject, accuracy in reversed([*clean.items()]):
         own = changes[changes.subject == subject] if subject else changes
-        of, start = (f"{subject}: ", "c") if subject else ("", "C")
-        first = f"{of}{'a' if of else 'A'}ccuracy on the clean examples: {accuracy * 100:.1f} %."
-        lines += [first, *_say(own, f"{of}{start}{form}")]
+        said = [f"accuracy on the clean examples: {accuracy * 100:.1f} %.", *_say(own, form)]
+        lines += [f"{subject}: {x}" if subject else x[0].upper() + x[1:] for x in said]
     return lines + _say(
         drawn.assign(also=_also(drawn)),
         "Correlation of {first} and {second}",

@@ -61,7 +61,7 @@ def _parameters(cells: list[NotebookNode]) -> list[NotebookNode]:
     own = tagged["parameters"]
 
     def changed(match: re.Match[str]) -> str:
-        return f"{match[1]}{values.get(match[2], match[3])}{match[4]}"
+        return f"{match[1]}{values.get(match[2], match[3])}{match[4] or ''}"
 
     form = re.compile(r"^((\w+): [\w\[\]]+ = )(.+?)(  # .*)?$", re.MULTILINE)
     own.source = form.sub(changed, own.source)

@@ -10,7 +10,8 @@ from mplib.runs.record import described
 PARAMETERS = """k: int = 2  # the k-th smallest number; 1 or more
 cases: list[str] = ["d1 s4"]  # which;
 # 1 or more
-model: str = "tiny"  # preset or folder"""
+model: str = "tiny"  # preset or folder
+plain: int = 1"""
 
 
 def executed(summary: str, **figure: object) -> nbformat.NotebookNode:
