@@ -34,7 +34,8 @@ def street(record: Record) -> Chain:
         if lost := [unit for unit in (*from_, to) if unit not in texts]:
             raise InputError(f"an edge names unit {lost[0]!r}, which is none of the units")
         follows.setdefault(to, []).extend(from_)
-    if max(texts) not in follows:
+    last = follows.get(max(texts), [])
+    if not last or (len(follows) > 1 and not any(unit in follows for unit in last)):
         raise InputError("no step leads to the answer: add the last step's edge")
     asked = field(record, "question", str, filled=True).strip()
     options = [str(option).strip() for option in field(record, "options", list)]
