@@ -15,8 +15,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
-from mplib.models.attention import Session
-from mplib.models.facts import backend, embedding, not_a_number, one_pass
+from mplib.models.attention import Intervention, Session
+from mplib.models.facts import backend, embedding, facts, not_a_number, one_pass, prefix_cache
 from mplib.models.prompts import Span, token_span, tokenize
 from mplib.tasks.steps import Chain
 
@@ -112,3 +112,39 @@ def _read(model: PreTrainedModel, one: Written, rows: Rows, layers: tuple[int, .
     if read.isnan().any():
         raise not_a_number(model)
     return read.numpy()
+
+
+@torch.no_grad()
+def step_log_probability(
+    model: PreTrainedModel, one: Written, step: int, cuts: np.ndarray
+) -> np.ndarray:
+    """Log-probability of a step's own tokens where it cannot look at some units, in any layer.
+
+    What stands before the step is computed once, as no cut concerns it.
+
+    Args:
+        model: a decoder inside a ``backend`` block.
+        one: the chain.
+        step: number of the step, from 0.
+        cuts: True for the units that it cannot look at, shape (cases, units).
+
+    Returns:
+        The mean over the step's tokens, in each case; shape (cases,).
+    """
+    known, device = facts(model), embedding(model).device
+    first, end = one.spans[one.first + step]
+    looks = max(first, 1) - 1  # the token before the step says its first one
+    done = looks if known.prefix else 0
+    ids = torch.from_numpy(one.ids).to(device)
+    cache = prefix_cache(model, ids[:done], known.layers[-1]) if done else None
+    cut = torch.zeros(len(cuts), end - 1 - done, end - 1, dtype=torch.bool, device=device)
+    for unit, (start, stop) in enumerate(one.spans[: one.first + step]):
+        cut[torch.from_numpy(cuts[:, unit]).to(device), looks - done :, start:stop] = True
+    session = Session(Intervention(cut=cut))
+    mask = torch.ones(len(cuts), end - 1, dtype=torch.bool, device=device)
+    rows = ids[done : end - 1].expand(len(cuts), -1)
+    logits = one_pass(model, session, rows, mask, cache).logits[:, looks - done :].float()
+    if logits.isnan().any():
+        raise not_a_number(model)
+    said = logits.log_softmax(-1).gather(-1, ids[looks + 1 : end].expand(len(cuts), -1)[..., None])
+    return said[..., 0].mean(dim=1).cpu().numpy()

@@ -6,19 +6,21 @@ from are useful. So the scores, the gain, their controls and their intervals are
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
+from transformers import PreTrainedModel
 
+from mplib.models.facts import backend
 from mplib.models.loading import LoadedModel, random_twins
-from mplib.models.units import Rows, Written, read_units, write
+from mplib.models.units import Rows, Written, read_units, step_log_probability, write
 from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import Comparison, compare
 from mplib.stats import example_weights, group_numbers, weighted_mean
+from mplib.studies.knockout import equal_mass
 from mplib.tasks.steps import Chain
 from mplib.tasks.trees import PADDING, USELESS
 from mplib.tasks.words import words
@@ -164,20 +166,60 @@ def _precision(gold: np.ndarray, values: np.ndarray) -> float:
     return float(average_precision_score(gold[before] == 0, values[before]))
 
 
-def by_distance(read: Read, of: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
-    """Attention on what a step follows from and on the rest, by how many units lie between."""
-    values = of(stacked(read.chains, read.model))
-    gold = labels(read.chains)
-    firsts = np.concatenate([c.first + np.arange(len(c.steps)) for c in read.chains])
-    distance = firsts[:, None] - np.arange(gold.shape[1])
-    at = gold != PADDING
-    table = pd.DataFrame(
-        {"distance": distance[at], "follows": gold[at] == 0, "attention": values[at]}
-    )
-    grouped = table.groupby(["distance", "follows"]).attention
-    return grouped.agg(["mean", "size"]).reset_index()
+CUTS = ("what it follows from", "others as far away", "others of equal mass")
+"""What a step is kept from looking at."""
 
 
-def sentence(row: dict[str, Any]) -> str:
-    """One figure in words."""
-    return f"{row['source']}: {row['precision']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+def needed(read: Read, model: PreTrainedModel, resamples: int, seed: int) -> pd.DataFrame:
+    """Does a step need what it looks at? Its own log-probability with edges cut in every layer.
+
+    Teacher-forced: the step's tokens are given, and it cannot look at the units that it follows
+    from, at as many others that stand as far before it, or at others that together get about as
+    much attention. Steps for which there are no others are left out.
+
+    Returns:
+        A row for each case, and for the first less each other (``minus``): mean change in nats a
+        token with its 95 % interval over groups, and ``steps``.
+    """
+    changes, groups = [], []
+    with backend(model):
+        for chain, one, values in zip(read.chains, read.written, read.model, strict=True):
+            tokens = np.array([end - start for start, end in one.spans])
+            mass = (values * tokens[:, None]).mean(axis=-1)
+            for step in range(len(chain.steps)):
+                before = chain.before[step]
+                gold = chain.edges[step]
+                if gold.any() and (before & ~gold).any():
+                    cuts = np.stack([
+                        np.zeros_like(gold), gold, _as_far(gold, before),
+                        _equal_mass(gold, before, mass[step]),
+                    ])  # fmt: skip
+                    said = step_log_probability(model, one, step, cuts)
+                    changes.append(said[1:] - said[0])
+                    groups.append(chain.group or chain.name)
+    found = np.array(changes)
+    member = group_numbers(len(found), np.array(groups))
+    weights = example_weights(len(member), member, resamples, seed)
+    rows = []
+    for case, values in zip(CUTS, found.T, strict=True):
+        rows.append({"cut": case, "minus": "", **weighted_mean(values, weights).columns()})
+    for other, values in zip(CUTS[1:], found.T[1:], strict=True):
+        apart = weighted_mean(found[:, 0] - values, weights)
+        rows.append({"cut": CUTS[0], "minus": other, **apart.columns()})
+    return pd.DataFrame(rows).assign(steps=len(found))
+
+
+def _as_far(gold: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """As many other units, each the nearest in place to one that the step follows from."""
+    found, free = np.zeros_like(gold), [*np.flatnonzero(before & ~gold)]
+    for unit in np.flatnonzero(gold):
+        if free:
+            free.remove(near := min(free, key=lambda other: (abs(other - unit), other)))
+            found[near] = True
+    return found
+
+
+def _equal_mass(gold: np.ndarray, before: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """Other units that together get about as much attention; see ``knockout.equal_mass``."""
+    heights = np.where(before, np.where(gold, 0, USELESS), PADDING)[None]
+    return equal_mass(heights, mass[None, :, None], [(1, 1)])[0, 0]
