@@ -22,6 +22,7 @@ from mplib.probe.scores import Comparison, compare
 from mplib.stats import example_weights, group_numbers, weighted_mean
 from mplib.studies.knockout import equal_mass
 from mplib.tasks.steps import Chain
+from mplib.tasks.steps.load import Loaded
 from mplib.tasks.trees import PADDING, USELESS
 from mplib.tasks.words import words
 
@@ -65,6 +66,30 @@ def read_chains(
     model = read_units(loaded.model, written, rows, "steps")
     beside = [read_units(twin, written, rows) for twin in random_twins(loaded.model, twins, seed)]
     return Read(chains, written, model, beside)
+
+
+def preview(chains: Sequence[Chain]) -> pd.DataFrame:
+    """The first chain, unit by unit, and what each of its steps follows from."""
+    first = chains[0]
+    told = len(first.statements)
+    kinds = ["statement"] * told + ["question"] * (first.first - told) + ["step"] * len(first.steps)
+    follows = [""] * first.first + [", ".join(str(u + 1) for u in own) for own in first.premises]
+    return pd.DataFrame({
+        "unit": range(1, len(first.units) + 1), "kind": kinds, "text": first.units,
+        "follows from": follows,
+    })  # fmt: skip
+
+
+def counts(loaded: Loaded) -> pd.DataFrame:
+    """How many chains there are, and how large."""
+    chains = loaded.chains
+    return pd.DataFrame([{
+        "problems": len(chains), "refused": len(loaded.refused),
+        "steps": sum(len(chain.steps) for chain in chains),
+        "units of a problem": np.mean([len(chain.units) for chain in chains]).round(1),
+        "premises of a step": np.mean([own.sum() for c in chains for own in c.edges]).round(1),
+        "deepest step": max(max(chain.depths) for chain in chains),
+    }])  # fmt: skip
 
 
 def stacked(chains: Sequence[Chain], values: Values) -> np.ndarray:
