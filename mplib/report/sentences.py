@@ -276,8 +276,8 @@ def written_sentences(
     told = _say(
         gained(gains),
         "What a step follows from is told from its attention {found:**+.3f} in F1 ",
-        "{found:better than|not surely otherwise than|worse than} from distance, place, shared words "
-        "and random twins (q {q:.2g}).",
+        "{found:better than|not surely otherwise than|worse than} from distance, place, shared "
+        "words and random twins (p {p:.2g}).",
     )
     ranks = _say(whole, "Average precision by *{source}*: {found:.2f}.")
     apart = needs.assign(minus=needs["minus"].map(lambda x: f" minus *{x}*" if x else ""))

@@ -62,7 +62,7 @@ def read_chains(
         rows: which of a step's tokens look.
         seed: of the twins.
     """
-    written = [write(loaded.tokenizer, chain, loaded.max_tokens) for chain in chains]
+    written = [write(loaded.tokenizer, chain, loaded.positions) for chain in chains]
     model = read_units(loaded.model, written, rows, "steps")
     beside = [read_units(twin, written, rows) for twin in random_twins(loaded.model, twins, seed)]
     return Read(chains, written, model, beside)

@@ -200,11 +200,11 @@ def precision_curves(table: pd.DataFrame) -> Figure:
     plot = curves(layers, "layer", "value", "source", so.Band())
     plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
     figure = draw(plot, (7.2, 4.2), y="average precision", color="")
-    for style, (name, part) in zip((":", "--"), table[~table.source.isin(layers.source)]
-                                   .groupby("source", sort=False), strict=False):  # fmt: skip
-        figure.axes[0].axhline(part.precision.iloc[0], color="grey", ls=style)
-        figure.axes[0].annotate(name, (layers.layer.max(), part.precision.iloc[0]), fontsize="small",
-                                ha="right", va="bottom", color="dimgrey")  # fmt: skip
+    by_rank = table[~table.source.isin(layers.source)].groupby("source", sort=False).precision
+    for style, (name, values) in zip((":", "--"), by_rank, strict=False):
+        figure.axes[0].axhline(values.iloc[0], color="grey", ls=style)
+        place = layers.layer.max(), values.iloc[0]
+        figure.axes[0].annotate(name, place, color="dimgrey", ha="right", va="bottom")
     return figure
 
 
