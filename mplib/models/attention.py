@@ -77,8 +77,10 @@ class Session:
 
     Attributes:
         intervention: what is changed.
-        reduce: what is kept of a layer's attention (batch, heads, rows, keys); nothing if None.
+        reduce: what is kept of a layer's attention (batch, heads, rows, keys), from the number of
+            its first row among ``rows``; nothing if None.
         rows: the queries whose attention is wanted, shape (batch, rows); all if None.
+        at_once: how many rows are computed at a time, what is kept of them added up; all if None.
         last_layer: where the pass may end.
         real: True where a head's output is wanted, shape (batch, queries, 1, 1); nowhere if None.
         sdpa: whether the family knows the fast kernel.
@@ -92,8 +94,9 @@ class Session:
     """
 
     intervention: Intervention = Intervention()
-    reduce: Callable[[Tensor], Tensor] | None = None
+    reduce: Callable[[Tensor, int], Tensor] | None = None
     rows: Tensor | None = None
+    at_once: int | None = None
     last_layer: int | None = None
     real: Tensor | None = None
     sdpa: bool = True
@@ -138,14 +141,18 @@ def _attention(
     if mask is not None and cut is not None and change.renormalise:
         mask = mask.masked_fill(cut, lowest)
     if session.reduce is not None:
-        rows = session.rows
-        seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
-        # The family's own weights, for the wanted rows only.
-        _, weights = eager(module, _gather_rows(query, rows), key, value, seen, **kwargs)
-        if cut is not None:
-            # Also where renormalised: a row without any edge left is a softmax of constants.
-            weights = weights.masked_fill(_gather_rows(cut | (mask == lowest), rows), 0)
-        session.recorded[layer] = session.reduce(weights.float())
+        whole, size = session.rows, session.at_once
+        parts = [whole] if whole is None or size is None else whole.split(size, dim=1)
+        kept = []
+        for number, rows in enumerate(parts):
+            seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
+            # The family's own weights, for the wanted rows only.
+            _, weights = eager(module, _gather_rows(query, rows), key, value, seen, **kwargs)
+            if cut is not None:
+                # Also where renormalised: a row without any edge left is a softmax of constants.
+                weights = weights.masked_fill(_gather_rows(cut | (mask == lowest), rows), 0)
+            kept.append(session.reduce(weights.float(), number * (size or 0)))
+        session.recorded[layer] = sum(kept[1:], kept[0])
     if layer == session.last_layer:
         raise Enough
     if cut is not None and not change.renormalise:

@@ -217,7 +217,11 @@ def _look(model: PreTrainedModel) -> Facts:
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or TOKENS
     tokens = min(TOKENS, positions, limit or TOKENS)
     rows, mask, cut = _rows(len(embedding(model)), tokens, device)
-    pads, keep = tokens // 3, Tensor.float  # every weight
+    pads = tokens // 3
+
+    def keep(weights: Tensor, _: int) -> Tensor:  # every weight
+        return weights.float()
+
     whole, brief = Session(Intervention(cut=cut), reduce=keep), Session()
     logits = one_pass(model, whole, rows, mask).logits.float()
     last = one_pass(model, brief, rows[:1], mask[:1], last_only=True).logits

@@ -208,7 +208,9 @@ def _pooling(prompts: Prompts, reduction: Reduction, mask: Tensor) -> Callable[[
     )[..., :-1]
 
 
-def _reduce(reduction: Reduction, pool: Callable, real: Tensor, weights: Tensor) -> Tensor:
+def _reduce(
+    reduction: Reduction, pool: Callable, real: Tensor, weights: Tensor, _: int = 0
+) -> Tensor:
     """Reduces (batch, heads, rows, keys) to (batch, [heads,] [rows,] statements)."""
     weights, real = pool(weights), real[:, None, :, None]
     if reduction.question == "max":

@@ -154,8 +154,8 @@ def encode(
     for text, told, asked in zip(texts, statements, questions, strict=True):
         tokens, offsets = tokenize(tokenizer, text)
         ids.append(tokens)
-        spans.append([_token_span(text, offsets, span) for span in told])
-        questioned.append(_token_span(text, offsets, asked))
+        spans.append([token_span(text, offsets, span) for span in told])
+        questioned.append(token_span(text, offsets, asked))
     return stack(tokenizer, ids, spans, questioned, answers, max_tokens)
 
 
@@ -197,7 +197,7 @@ def stack(
     return Prompts(input_ids, mask, spans, question, np.asarray(answers, dtype=np.int64))
 
 
-def _token_span(text: str, offsets: Sequence[Span], span: Span) -> Span:
+def token_span(text: str, offsets: Sequence[Span], span: Span) -> Span:
     """Token range of a character span."""
     start, end = span
     start += len(text[start:end]) - len(text[start:end].lstrip())

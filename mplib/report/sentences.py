@@ -262,6 +262,35 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
     return lines
 
 
+def written_sentences(
+    precision: pd.DataFrame, gains: pd.DataFrame, needs: pd.DataFrame
+) -> list[str]:
+    """Whether written steps look at what they follow from, and need it.
+
+    Args:
+        precision: of ``mplib.studies.steps.precision_table``.
+        gains: of its ``probe_edges``.
+        needs: of its ``needed``.
+    """
+    whole = precision[precision.layer == 0].assign(value=precision.precision)
+    told = _say(
+        gained(gains),
+        "What a step follows from is told from its attention {found:**+.3f} in F1 ",
+        "{found:better than|not surely otherwise than|worse than} from distance, place, shared "
+        "words and random twins (p {p:.2g}).",
+    )
+    ranks = _say(whole, "Average precision by *{source}*: {found:.2f}.")
+    apart = needs.assign(minus=needs["minus"].map(lambda x: f" minus *{x}*" if x else ""))
+    return [
+        *told,
+        *ranks,
+        *_say(
+            apart,
+            "Without *{cut}*{minus}: {found:**+.3f} nats a token.",
+        ),
+    ]
+
+
 def recall_sentences(table: pd.DataFrame) -> list[str]:
     """What the recall dial says: answers in each world, and what differs between them.
 

@@ -20,6 +20,10 @@ FILMED = 256
 """Development problems that are probed at each evaluation where a training is filmed, at most."""
 
 
+WRITTEN = 200, 4
+"""Tokens of a chain of reasoning, and its steps, roughly."""
+
+
 TRIALS = 5
 """Cuts of the folds that every figure is the mean of; intervals come of more trials."""
 
@@ -64,6 +68,19 @@ def study_about(
     }  # fmt: skip
     files = files_of(parameters)
     return {"task": task, "label": typical.label, "needs": needs, "files": files, "work": work}
+
+
+def written_about(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A run that reads reasoning written out, once by the model and by each twin, and cuts edges."""
+    tokens, steps = WRITTEN
+    read = parameters["examples"] * tokens * (2 + parameters["twins"])
+    sources = (1 + parameters["twins"]) * (TRIALS + parameters["halves"])
+    work = {
+        "model": parameters["model"], "vocabulary": 600, "read": read, "longest": 2 * tokens,
+        "keys": tokens / 2, "sets": 1, "fitted": parameters["examples"] * steps * 10 * sources,
+        "models": 2,
+    }  # fmt: skip
+    return {"label": "written reasoning", "files": files_of(parameters), "work": work}
 
 
 def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from mplib.tasks.ontology import prontoqa
 from mplib.tasks.proofwriter import release
 from mplib.tasks.proofwriter.logic import read_fact, read_theory
 from mplib.tasks.science import formats
+from mplib.tasks.steps import Chain
+from mplib.tasks.steps import formats as chains
 
 
 class Reading(NamedTuple):
@@ -27,6 +29,7 @@ class Reading(NamedTuple):
         longest: height of its tree, if it has one.
         agrees: whether an engine gives the file's answer; None where none can.
         fate: what the cleaning makes of a question of the ProofWriter release, with its depth.
+        steps: how many steps of reasoning are written out.
     """
 
     name: str = ""
@@ -34,6 +37,7 @@ class Reading(NamedTuple):
     longest: int | None = None
     agrees: bool | None = None
     fate: tuple[int, str] | None = None
+    steps: int = 0
 
 
 class Format(NamedTuple):
@@ -60,7 +64,14 @@ def _custom(record: Record) -> Iterable[Reading]:
 def _science(record: Record) -> Iterable[Reading]:
     question = formats.parse(record)
     question.example(conclusions=True, distractors=True, order="given", seed=0)  # can it be shown?
-    yield Reading(question.name, question.stated_depth, question.depth)
+    steps = 0 if question.choices else len(_chain(record).steps)
+    yield Reading(question.name, question.stated_depth, question.depth, steps=steps)
+
+
+def _chain(record: Record) -> Chain:
+    """The reasoning of a science question without options, written out."""
+    street = formats.STREET[0] in record
+    return chains.street(record) if street else chains.entailment_bank(record)
 
 
 def _release(record: Record) -> Iterable[Reading]:
@@ -95,17 +106,29 @@ def _engine(text: str, is_open: bool) -> Callable[[str], str]:
 def _prontoqa(record: Record) -> Iterable[Reading]:
     example = prontoqa.parse(record)
     true = example.question == record["explanation"][-1]
-    yield Reading(example.group, None, example.tree.depth, str(true) == example.answer)
+    steps = len(chains.prontoqa(record).steps)
+    yield Reading(example.group, None, example.tree.depth, str(true) == example.answer, steps=steps)
+
+
+def _steps(parse: Callable[[Record], Chain]) -> Callable[[Record], Iterable[Reading]]:
+    """Of records that are read for their steps alone."""
+
+    def read(record: Record) -> Iterable[Reading]:
+        chain = parse(record)
+        yield Reading(chain.name, None, max(chain.depths), steps=len(chain.steps))
+
+    return read
 
 
 FORMATS = (
+    Format("reasoning of one's own, written out", ("statements", "steps"), _steps(chains.own)),
     Format("questions of one's own", ("statements",), _custom),
     Format("STREET, ARC", (*formats.STREET, "options"), _science),
     Format("STREET, without options (GSM8K)", formats.STREET, _science),
     Format("EntailmentBank", ("hypothesis", "proof"), _science),
     Format("ProofWriter's release", ("triples", "questions"), _release),
     Format("PrOntoQA", ("context", "explanation"), _prontoqa),
-    Format("PERL", ("premise_annotation",)),
+    Format("PERL", ("premise_annotation", "steps"), _steps(chains.perl)),
     Format("ProofWriter as selected by Logic-LLM", ("context", "question", "options"), _selection),
 )
 """The formats, told apart by the first record that can be read."""
@@ -155,6 +178,8 @@ def _check(files: Sequence[Path], world: str, refused: list[str]) -> tuple[int, 
         refused.append(f"{files[0]}: {known.reason}")
     lines = [f"format: {known.name} {world}".strip(), f"loaded {loaded} of {len(items)}"]
     lines += [*_depths(readings), *_agreement(readings)]
+    if written := [reading.steps for reading in readings if reading.steps]:
+        lines.append(f"steps written out: {sum(written)} in {len(written)} problems")
     if fates:
         whole = world == "CWA" and len(files) == len(release.DEPTH_FOLDERS) * len(release.SPLITS)
         lines.append(release.table(fates, whole).to_string(index=False))

@@ -26,6 +26,8 @@ from mplib.report.figures.scores import (
     film_curves,
     gain_points,
     height_curves,
+    needs_points,
+    precision_curves,
     prefix_curves,
     recall_slopes,
     score_points,
