@@ -263,32 +263,50 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
 
 
 def written_sentences(
-    precision: pd.DataFrame, gains: pd.DataFrame, needs: pd.DataFrame
+    name: str, precision: pd.DataFrame, gains: pd.DataFrame, graphs: pd.DataFrame
 ) -> list[str]:
-    """Whether written steps look at what they follow from, and need it.
+    """Whether written steps look at what they follow from.
 
     Args:
-        precision: of ``mplib.studies.steps.precision_table``.
-        gains: of its ``probe_edges``.
-        needs: of its ``needed``.
+        name: of the model.
+        precision: of ``mplib.studies.step_tables.precision_table``.
+        gains: of ``mplib.studies.steps.probe_edges``.
+        graphs: of ``mplib.studies.step_tables.graph_table``.
     """
-    whole = precision[precision.layer == 0].assign(value=precision.precision)
-    told = _say(
-        gained(gains),
-        "What a step follows from is told from its attention {found:**+.3f} in F1 ",
-        "{found:better than|not surely otherwise than|worse than} from distance, place, shared "
-        "words and random twins (p {p:.2g}).",
-    )
-    ranks = _say(whole, "Average precision by *{source}*: {found:.2f}.")
-    apart = needs.assign(minus=needs["minus"].map(lambda x: f" minus *{x}*" if x else ""))
+    whole = precision[precision.layer == 0].set_index("source").precision
+    beyond = graphs[(graphs.measure == "edge F1") & (graphs["minus"] == "text and twin")]
     return [
-        *told,
-        *ranks,
         *_say(
-            apart,
-            "Without *{cut}*{minus}: {found:**+.3f} nats a token.",
+            gained(gains),
+            f"**What a step follows from, {name}'s attention tells "
+            "{found:better than|no better, as far as can be told, than|worse than}** "
+            "the text does (distance, place, length, shared words and numbers) beside random "
+            "models: gain {found:+.3f} in F1, p {p:.2g}.",
         ),
-    ]
+        *_say(beyond, "The edges of whole graphs, read by boosted trees: {found:+.3f} in F1 beyond "
+              "text and random model."),
+        "By mean attention alone, nothing fitted, average precision is "
+        f"{whole['model']:.2f}; by a random model's {whole['twins']:.2f}, by recency "
+        f"{whole['recency']:.2f}, by shared words {whole['shared words']:.2f}.",
+    ]  # fmt: skip
+
+
+def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
+    """What written steps need, and whether faulty ones differ.
+
+    Args:
+        needs: of ``mplib.studies.step_tables.needs_table``.
+        faults: of its ``fault_table``.
+    """
+    alone, beyond = (needs[needs["minus"] == x] for x in ("", "others as far away"))
+    lines = _say(
+        beyond,
+        "**A step {found:does better without|is not shown to need|needs} {cut}**: its own tokens "
+        "change by {found:+.2f} nats a token where it cannot look there, beyond {minus}.",
+    )
+    lines += _say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
+    apart = faults[faults["steps of"] == "sound less faulty"] if len(faults) else faults
+    return lines + _say(apart, "Sound steps less faulty ones, {quantity}: {found:+.2f}.")
 
 
 def recall_sentences(table: pd.DataFrame) -> list[str]:

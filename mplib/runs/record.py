@@ -174,7 +174,8 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
         InputError: a parameter has the wrong type, results cannot be written, or another process
             is at this very run.
 
-    >>> run = start_run(Notebook.all()[-1].name, {"profile": "quick"})  # that of the summary
+    >>> summary = next(one for one in Notebook.all() if [*one.parameters] == ["profile"])
+    >>> run = start_run(summary.name, {"profile": "quick"})
     >>> run.parameters
     {'profile': 'quick'}
     """
