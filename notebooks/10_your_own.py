@@ -37,6 +37,7 @@ models: list[str] = [
 shots: int = 0  # demonstrations before each question, held out of the file; 0 or more
 
 examples: int = 64  # questions, at most, drawn by the seed; 2 or more
+dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 seed: int = 0  # of the draw, demonstrations, twins, folds and halves; 0 to 4294967295
 device: str = "auto"  # auto, cpu, cuda, map
 
@@ -76,7 +77,8 @@ report.show(tables.preview([asked]))
 # question by question. Twins are those of each model's own family.
 
 # %%
-subjects = language.side_by_side(models, shots, task, device=device, seed=seed)
+loading = {"device": device, "dtype": dtype, "seed": seed}
+subjects = language.side_by_side(models, shots, task, **loading)
 readings = language.read_sets(subjects, [asked], procedure)
 answers = run.table("accuracy", tables.accuracy_table(readings))
 apart = run.table("contrasts", contrasts(readings, procedure))

@@ -29,7 +29,7 @@ def home(tmp_path: Path) -> Path:
     tokenizer.decoder = decoders.ByteLevel()
     letters = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        [SECTION], trainers.BpeTrainer(vocab_size=400, initial_alphabet=letters)
+        [SECTION, " yes no" * 9], trainers.BpeTrainer(vocab_size=400, initial_alphabet=letters)
     )
     PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path / "my_model")
     torch.manual_seed(0)
