@@ -27,13 +27,10 @@
 # **Cost.** Forty seconds on two CPU cores with SmolLM2 (135 M parameters) and 64 short questions.
 
 # %% tags=["parameters"]
-data: str = (
-    "science"  # ours, or a file: your own, STREET (or its folder), EntailmentBank
-)
-models: list[str] = [
-    "smollm2-135m"
-]  # presets, packaged models, folders or Hub ids, side
-# by side; 1 value or more
+data: str = "science"  # ours, or a file: your own, STREET (or its folder),
+# EntailmentBank
+models: list[str] = ["smollm2-135m"]  # presets, packaged models, folders or Hub
+# ids, side by side; 1 value or more
 shots: int = 0  # demonstrations before each question, held out of the file; 0 or more
 
 examples: int = 64  # questions, at most, drawn by the seed; 2 or more
