@@ -199,12 +199,16 @@ def attention_by_height(readings: Sequence[Readings]) -> dict[str, pd.DataFrame]
     """Where each model and its twins look: attention by gold height (rows) and layer (columns).
 
     Attention on a statement is divided by the mean over its example's statements: 1 is its share.
+    Rows say how many statements they are the mean of.
     """
     found = {}
     for one in readings:
         heights = one.examples.heights
         known = np.unique(heights[heights != PADDING])[::-1]
-        names = ["useless" if height == USELESS else f"height {height}" for height in known]
+        names = [
+            f"{'useless' if h == USELESS else f'height {h}'} ({(heights == h).sum()})"
+            for h in known
+        ]
         own, twins = one.model.features, np.mean(one.twins, axis=0)
         for name, seen in ((one.subject, own), (f"twins of {one.subject}", twins)):
             share = seen / np.nanmean(seen, axis=1, keepdims=True)

@@ -327,9 +327,11 @@ def test_attention_by_height_is_measured_in_even_shares(sets):
     shown = replace(one, model=Reading(seen), twins=even)
     found = language_tables.attention_by_height([shown])
     model, twins = found["planted"], found["twins of planted"]
-    assert [*model.index] == ["height 2", "height 1", "height 0", "useless"]
+    sizes = {h: (one.examples.heights == h).sum() for h in (2, 1, 0, USELESS)}
+    heights = [f"{f'height {h}' if h >= 0 else 'useless'} ({n})" for h, n in sizes.items()]
+    assert [*model.index] == [*twins.index] == heights
     assert [*model.columns] == [1, 2]
     np.testing.assert_allclose(twins, 1)
     share = (3 / seen[..., 0].mean(axis=1))[:, None] * (one.examples.heights == 0)
-    np.testing.assert_allclose(model.loc["height 0"], share[share > 0].mean())
-    assert (model.loc["useless"] < 1).all()
+    np.testing.assert_allclose(model.iloc[2], share[share > 0].mean())
+    assert (model.iloc[3] < 1).all()

@@ -26,7 +26,9 @@ def attention_maps(
     """
     size = 1.2 + 3.4 * len(maps), max(3.4, 0.24 * len(next(iter(maps.values()))))
     top = max(float(np.max(values)) for values in maps.values())
-    return _maps(maps, size, rows, what, vmax=top)
+    # The numbers of many layers would touch.
+    apart = max(1, max(values.shape[1] for values in maps.values()) // 8)
+    return _maps(maps, size, rows, what, vmax=top, xticklabels=apart)
 
 
 def entropy_maps(maps: Mapping[str, np.ndarray]) -> Figure:
