@@ -8,12 +8,14 @@ import pandas as pd
 
 from mplib.report.columns import gained
 from mplib.stats import Estimate
+from mplib.tasks.trees import PADDING, USELESS
 
 if TYPE_CHECKING:  # the summary of finished runs needs no torch
     from mplib.models.loading import LoadedModel
     from mplib.probe.scores import Comparison
     from mplib.studies.language import Procedure
     from mplib.studies.layers import LayerSelection
+    from mplib.tasks.examples import ExampleSet
 
 
 class _Found(Estimate):
@@ -235,6 +237,56 @@ def language_sentences(
     return lines + tree_sentences(trees)
 
 
+FEW = 20
+"""Groups of questions below which intervals are rough: their halves hold fewer than ten."""
+
+
+def own_sentences(answers: pd.DataFrame, gains: pd.DataFrame) -> list[str]:
+    """A sentence for each model: how much it answers rightly, what its attention adds to the text.
+
+    Args:
+        answers: of ``language_tables.accuracy_table``.
+        gains: of ``language_tables.probe_tables``.
+    """
+    told = gained(gains)
+    told = told.assign(what=told.target.map({"V": "which statements are useful", "G": "heights"}))
+    lines = []
+    for row in answers.to_dict("records"):
+        right = _Found(row["accuracy"], row["low"], row["high"])
+        over = _Found(*(end - row["guess"] for end in (right.value, right.low, right.high)))
+        adds = _say(
+            told[told.subject == row["subject"]],
+            "{what} {found:better|no better, as far as can be told,|worse} than its random twins' "
+            "does (gain in F1 {found:**+.3f})",
+        )
+        lines.append(
+            f"**{row['subject']}** answers {right:.2f} of {row['examples']} questions rightly, "
+            f"{over:more than|no more, as far as can be told, than|less than} the "
+            f"{row['guess']:.2f} of always giving the most frequent answer. Beside the text, its "
+            f"attention tells {', and '.join(adds)}."
+        )
+    return lines
+
+
+def limit_sentences(one: "ExampleSet", scores: pd.DataFrame) -> list[str]:
+    """What a set of questions is too small or too plain to tell, and which scores have no value."""
+    groups, labels = len({*one.groups}), {*one.heights.flat} - {PADDING}
+    cases = {
+        f"Intervals need 4 groups of questions; there are {groups}.": groups < 4,
+        f"{groups} groups of questions are few: take intervals for rough.": 4 <= groups < FEW,
+        "Every statement is useful, so which ones are cannot be asked; add some that lead nowhere.":
+            USELESS not in labels,
+        "All useful statements have one height, so heights cannot be asked; add steps that follow "
+        "from others.": len(labels - {USELESS}) < 2,
+        "Not every question names its choices: any word may follow, and an answer is right whose "
+        "first token is the likeliest.": not all(example.choices for example in one.examples),
+    }  # fmt: skip
+    lines = [said for said, holds in cases.items() if holds]
+    near = scores[(scores.kind == "model") & (scores.classifier == "kNN") & scores.value.isna()]
+    near = near[near.score.isin(["S_P1", "S_P2"])]
+    return lines + _say(near, "{subject}: {score} is ", unknown="{note}.")
+
+
 def contrast_sentences(table: pd.DataFrame) -> list[str]:
     """What changes from the first of several models to the last one, on the same questions.
 
@@ -247,16 +299,15 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
     last = apart.subject.iloc[0]
     own, lines = apart[apart.subject == last], []
     for minus, part in own.groupby("minus", sort=False):
-        told = []
+        told, sets = [], part.set.nunique()
         for measure, of in part.groupby("measure", sort=False):
             ways = {"higher": int((of.low > 0).sum()), "lower": int((of.high < 0).sum())}
-            if said := " and ".join(f"{way} in {n}" for way, n in ways.items() if n):
+            several = {way: f"{way} in {n}" if sets > 1 else way for way, n in ways.items() if n}
+            if said := " and ".join(several.values()):
                 told.append(f"{measure} is {said}")
         told.append("no other difference can be told" if told else "no difference can be told")
-        lines.append(
-            f"**{last} against {minus}**, the same questions of {part.set.nunique()} sets: "
-            f"{'; '.join(told)}."
-        )
+        of_sets = f" of {sets} sets" if sets > 1 else ""
+        lines.append(f"**{last} against {minus}**, the same questions{of_sets}: {'; '.join(told)}.")
         for name, of in part.groupby("set", sort=False):
             lines.append(f"{name}: {'; '.join(_say(of, '{measure} ', '{found:+.2f}'))}.")
     return lines

@@ -174,7 +174,7 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
         InputError: a parameter has the wrong type, results cannot be written, or another process
             is at this very run.
 
-    >>> summary = next(one for one in Notebook.all() if [*one.parameters] == ["profile"])
+    >>> summary = next(x for x in Notebook.all() if [*x.parameters] == ["profile"])
     >>> run = start_run(summary.name, {"profile": "quick"})
     >>> run.parameters
     {'profile': 'quick'}
