@@ -39,9 +39,7 @@ twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole problems in each; 2 or more
 halves: int = 10  # cuts of the problems into halves behind each interval; 1 or more
-resamples: int = (
-    1000  # of the problems, behind intervals of what is not fitted; 1 or more
-)
+resamples: int = 1000  # of the problems, behind intervals; 1 or more
 seed: int = 0  # of problems, twins, folds and halves; 0 to 4294967295
 device: str = "auto"  # auto, cpu, cuda, map
 

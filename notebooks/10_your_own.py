@@ -49,10 +49,11 @@ about = study_about("own", given, 4 * len(models), probes=len(models))
 # %%
 from mplib import figures, report, start_run
 from mplib.report import sentences
-from mplib.studies import language
+from mplib.studies import language, step_tables
 from mplib.studies import language_tables as tables
 from mplib.studies.paired import contrasts
 from mplib.tasks.science import Own
+from mplib.tasks.steps.load import load_if_any
 
 run = start_run("10_your_own", globals())
 task = Own(data, shots=shots, seed=seed)
@@ -132,10 +133,25 @@ told = report.contrasted(trees, "source")
 report.show(report.in_words(told, ["subject", "source"], "measure"))
 
 # %% [markdown]
+# ## Its written reasoning
+#
+# Where the file's questions have their reasoning written out: whether the attention of each step singles out what
+# the step follows from, and whether the step needs it. `09_written_reasoning` tells this in full, for one model.
+
+# %%
+chains = load_if_any(data, examples, seed).chains
+written = step_tables.side_by_side(subjects, chains, procedure.settings)
+for name, table in written.items():
+    run.table(f"steps_{name}", table)
+if written:
+    run.figure("steps", figures.needs_points(written["needs"]))
+
+# %% [markdown]
 # ## Summary
 
 # %%
 lines = sentences.own_sentences(answers, gains) + sentences.contrast_sentences(apart)
 lines += sentences.limit_sentences(asked, scores) + sentences.tree_sentences(trees)
+lines += sentences.steps_sentences(**written)
 report.bullets(*lines)
 run.finish()

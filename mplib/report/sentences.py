@@ -329,10 +329,10 @@ def written_sentences(
     return [
         *_say(
             gained(gains),
-            f"**What a step follows from, {name}'s attention tells "
-            "{found:better than|no better, as far as can be told, than|worse than}** "
-            "the text does (distance, place, length, shared words and numbers) beside random "
-            "models: gain {found:+.3f} in F1, p {p:.2g}.",
+            f"**Beside the text, {name}'s attention tells what a step follows from "
+            "{found:better than|not measurably better than|worse than} random models'** do: gain "
+            "{found:+.3f} in F1, p {p:.2g}. The text has distance, place, length, shared words "
+            "and numbers.",
         ),
         *_say(beyond, "The edges of whole graphs, read by boosted trees: {found:+.3f} in F1 beyond "
               "text and random model."),
@@ -340,6 +340,32 @@ def written_sentences(
         f"{whole['model']:.2f}; by a random model's {whole['twins']:.2f}, by recency "
         f"{whole['recency']:.2f}, by shared words {whole['shared words']:.2f}.",
     ]  # fmt: skip
+
+
+def steps_sentences(**written: pd.DataFrame) -> list[str]:
+    """The written reasoning of several models: of each its gain, and what a step needs.
+
+    Args:
+        **written: of ``mplib.studies.step_tables.side_by_side``; none say nothing.
+    """
+    if not written:
+        return []
+    beyond = written["needs"]
+    told = gained(written["gains"]).merge(
+        beyond[beyond["minus"] == "others as far away"], on="subject", suffixes=("", "_needs")
+    )
+    lines = []
+    for row in told.to_dict("records"):
+        gain = _Found(row["value"], row["low"], row["high"])
+        needs = _Found(*(row[f"{end}_needs"] for end in ("value", "low", "high")))
+        lines.append(
+            f"**Written reasoning, {row['subject']}**: beside the text, its attention tells what a "
+            f"step follows from {gain:better than|not measurably better than|worse than} random "
+            f"models' does (gain in F1 {gain:**+.3f}); a step "
+            f"{needs:does better without|does not measurably need|needs} what it follows from "
+            f"({needs:+.2f} nats a token beyond others as far away)."
+        )
+    return lines
 
 
 def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
@@ -352,8 +378,8 @@ def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
     alone, beyond = (needs[needs["minus"] == x] for x in ("", "others as far away"))
     lines = _say(
         beyond,
-        "**A step {found:does better without|is not shown to need|needs} {cut}**: its own tokens "
-        "change by {found:+.2f} nats a token where it cannot look there, beyond {minus}.",
+        "**A step {found:does better without|does not measurably need|needs} {cut}**: kept from "
+        "looking there, its own tokens change by {found:+.2f} nats a token, beyond {minus}.",
     )
     lines += _say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
     apart = faults[faults["steps of"] == "sound less faulty"] if len(faults) else faults

@@ -1,6 +1,7 @@
 """Tables of written reasoning: what ranks first, which graphs are read, what a step needs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,23 +23,28 @@ from mplib.stats import (
     weighted_mean,
 )
 from mplib.studies.knockout import equal_mass
-from mplib.studies.steps import Read
-from mplib.tasks.steps import Trace
+from mplib.studies.language import Subject
+from mplib.studies.steps import Read, probe_edges, read_chains
+from mplib.tasks.steps import Chain, Trace
 from mplib.tasks.trees import PADDING, USELESS, heights
 
-Sources = dict[tuple[str, int], np.ndarray]
-"""What ranks the units before each step, by name and layer (0 for all layers); (steps, units)."""
+Sources = dict[tuple[str, int], list[np.ndarray]]
+"""What ranks the units before each step, by name and layer (0 for all layers): (steps, units) each.
+
+Of the twins one each, whose figures are averaged.
+"""
 
 
 def rankings(read: Read) -> Sources:
     """The model's mean attention and the twins', in all layers and in each; recency; words."""
-    twins = np.mean([read.stacked(values) for values in read.twins], axis=0)
     sources: Sources = {}
-    for name, values in (("model", read.stacked(read.model)), ("twins", twins)):
-        sources[name, 0] = values.mean(axis=-1)
-        sources |= {(name, n + 1): values[..., n] for n in range(values.shape[-1])}
-    sources["recency", 0], sources["shared words", 0] = -read.text[..., 0], read.text[..., 4]
-    return sources
+    for name, several in (("model", [read.model]), ("twins", read.twins)):
+        all_of = [read.stacked(values) for values in several]
+        sources[name, 0] = [values.mean(axis=-1) for values in all_of]
+        for n in range(all_of[0].shape[-1]):
+            sources[name, n + 1] = [values[..., n] for values in all_of]
+    text = {"recency": -read.text[..., 0], "shared words": read.text[..., 4]}
+    return sources | {(name, 0): [values] for name, values in text.items()}
 
 
 def has_choice(gold: np.ndarray) -> np.ndarray:
@@ -73,8 +79,8 @@ def precision_table(read: Read, resamples: int, seed: int) -> pd.DataFrame:
     kept = has_choice(read.gold)
     weights = example_weights(int(kept.sum()), read.groups[kept], resamples, seed)
     rows = []
-    for (name, layer), values in rankings(read).items():
-        own = average_precision(read.gold[kept], values[kept])
+    for (name, layer), several in rankings(read).items():
+        own = np.mean([average_precision(read.gold[kept], x[kept]) for x in several], axis=0)
         about = {"source": name, "layer": layer, "steps": len(own)}
         rows.append(about | weighted_mean(own, weights).columns("precision"))
     return pd.DataFrame(rows)
@@ -100,18 +106,22 @@ def found_table(read: Read, resamples: int, seed: int) -> pd.DataFrame:
         "distance": pd.cut(far, [0, *FAR.values()], labels=[*FAR]).astype(str),
         "depth of the step": np.where(deep > 3, "4 or more", deep.astype(str)),
     }
-    several = (read.gold == 0).sum(axis=1)
+    most = (read.gold == 0).sum(axis=1)[step]
+
+    def first(values: np.ndarray) -> np.ndarray:
+        place = (-np.nan_to_num(values, nan=-np.inf)).argsort(axis=1, kind="stable")
+        return place.argsort(axis=1)[step, unit] < most
+
     weights = example_weights(len(step), read.groups[step], resamples, seed)
     rows = []
-    for (name, layer), values in rankings(read).items():
+    for (name, layer), several in rankings(read).items():
         if not layer:
-            place = (-np.nan_to_num(values, nan=-np.inf)).argsort(axis=1, kind="stable")
-            first = place.argsort(axis=1)[step, unit] < several[step]
+            right = np.mean([first(values) for values in several], axis=0)
             for by, labels in parts.items():
                 for part in sorted({*labels}, key=lambda x: int(x.split()[0])):
                     own = labels == part
-                    right, groups = first[own].astype(float), read.groups[step][own]
-                    share, _ = mean_of_outcomes(right, groups, weights[:, own], SHARE)
+                    groups = read.groups[step][own]
+                    share, _ = mean_of_outcomes(right[own], groups, weights[:, own], SHARE)
                     about = {"source": name, "by": by, "part": part, "edges": int(own.sum())}
                     rows.append(about | share.columns())
     return pd.DataFrame(rows)
@@ -273,7 +283,7 @@ def fault_table(read: Read, needs: pd.DataFrame, resamples: int, seed: int) -> p
         return pd.DataFrame()
     number, step = np.array(about).T
     errs = np.concatenate([chain.errs for chain in read.chains if chain.errs]).astype(bool)
-    precision = average_precision(read.gold, rankings(read)["model", 0])
+    precision = average_precision(read.gold, rankings(read)["model", 0][0])
     marked = np.concatenate([[bool(chain.errs)] * len(chain.steps) for chain in read.chains])
     table = pd.DataFrame(
         {
@@ -339,6 +349,39 @@ def traces(
             edges = {"gold": chain.edges, "read": likely, **edges}
         found.append(Trace(chain.name, chain.units, chain.first, edges))
     return found
+
+
+def side_by_side(
+    subjects: Sequence[Subject], chains: Sequence[Chain], settings: ProbeSettings
+) -> dict[str, pd.DataFrame]:
+    """The written reasoning of several models on the same chains.
+
+    Args:
+        subjects: the models.
+        chains: problems with their steps, in groups enough for the folds.
+        settings: of the classifiers and intervals.
+
+    Returns:
+        ``precision`` (all layers together), ``gains``, ``graphs`` and ``needs`` with a column
+        ``subject``; none where there are fewer than two groups of chains.
+    """
+    groups = len({chain.group or chain.name for chain in chains})
+    if groups < 2:
+        return {}
+    fitting = replace(settings, folds=min(settings.folds, groups))
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for subject in subjects:
+        read = read_chains(subject.loaded, chains, name=subject.name, seed=settings.seed)
+        again = settings.resamples, settings.seed
+        ranked = precision_table(read, *again)
+        tables = {
+            "precision": ranked[ranked.layer == 0], "gains": probe_edges(read, fitting).gains,
+            "graphs": graph_table(read, read_edges(read, fitting), *again),
+            "needs": needs_table(needs_of(read, subject.loaded.model), *again),
+        }  # fmt: skip
+        for name, table in tables.items():
+            parts.setdefault(name, []).append(table.assign(subject=subject.name))
+    return {name: pd.concat(several, ignore_index=True) for name, several in parts.items()}
 
 
 def looked_at(read: Read) -> pd.DataFrame:

@@ -18,10 +18,12 @@ from mplib.errors import InputError
 from mplib.models.loading import LoadedModel, load_model
 from mplib.probe.knn import ProbeSettings
 from mplib.report.columns import gained
+from mplib.report.sentences import steps_sentences
 from mplib.studies import step_tables as tables
+from mplib.studies.language import Subject
 from mplib.studies.steps import Read, pair_text, probe_edges, read_chains, write_on
 from mplib.tasks.steps import Chain
-from mplib.tasks.steps.load import load
+from mplib.tasks.steps.load import load, load_if_any
 from mplib.tasks.trees import PADDING, USELESS
 
 NAMES = 20
@@ -262,3 +264,28 @@ def test_a_model_that_writes_nothing_is_named():
         model.model.lm_head.bias[-1] = 9
     with pytest.raises(InputError, match="planted writes no step in 4 tokens"):
         read_chains(model, linked(1), name="planted", generate=4)
+
+
+def test_models_stand_side_by_side_in_sentences():
+    models = {"edges": planted_edges(), "recency": planted_recency()}
+    subjects = [Subject(name, model, 0) for name, model in models.items()]
+    written = tables.side_by_side(subjects, linked(12), ProbeSettings(8, 1, 5, halves=3))
+    assert {name: table.subject.nunique() for name, table in written.items()} == dict.fromkeys(
+        ("precision", "gains", "graphs", "needs"), 2
+    )
+    first, second = steps_sentences(**written)
+    assert "edges**: beside the text" in first and "better than random" in first
+    assert "recency**" in second and "not measurably better than" in second
+    assert "does not measurably need" in first  # its attention hands nothing on
+    assert tables.side_by_side(subjects, linked(1), ProbeSettings()) == {}
+    assert steps_sentences() == []
+
+
+def test_a_file_without_steps_has_no_chains(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"statements": ["a", "b"], "question": "c", "answer": "d", "edges": [[0, 1]]}')
+    assert load_if_any(str(path), 5, 0).chains == []
+    with pytest.raises(InputError, match="has no steps written out"):
+        load(str(path), 5, 0)
+    path.write_text('{"statements": ["a"], "steps": [{"text": "b", "from": [0]}], "question": ""}')
+    assert load_if_any(str(path), 5, 0).chains[0].steps == ("b",)

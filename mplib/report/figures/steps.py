@@ -44,9 +44,11 @@ def needs_points(table: pd.DataFrame) -> Figure:
         table: of ``mplib.studies.step_tables.needs_table``.
     """
     row = table.cut + table["minus"].map(lambda other: f"\nminus {other}" if other else "")
-    shown = table.assign(row=row, panel="change in log-probability")
+    panel = table.subject if "subject" in table else "change in log-probability"
+    shown = table.assign(row=row, panel=panel)
     plot = rows(shown, "value", "row", "panel", so.Dot(), so.Range())
-    return draw(plot, (6.4, 3.6), zero="x", x="nats a token", y="", title="")
+    size = 2.6 + 3.8 * shown.panel.nunique(), 3.6
+    return draw(plot, size, zero="x", x="nats a token", y="")
 
 
 def found_shares(table: pd.DataFrame) -> Figure:

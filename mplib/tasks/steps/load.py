@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from mplib.errors import InputError
 from mplib.files import resolve
@@ -62,14 +63,12 @@ def load(data: str, n: int, seed: int) -> Loaded:
         mixed = [chain for pair in zip(*drawn, strict=True) for chain in pair]
         return Loaded(mixed[:n], [])
     path = SCIENCE if data == "science" else resolve(data)
-    first = first_record(path)
-    known = [read for fields, read in READERS.items() if {*fields} <= first.keys()]
-    if not known:
+    if (read := _reader(path)) is None:
         wanted = "; ".join(", ".join(fields) for fields in READERS)
         raise InputError(f"{path} has no steps written out: expected the fields of {wanted}")
 
     def parse(record: Record) -> list[Chain]:
-        found = known[0](record)
+        found = read(record)
         return [found] if isinstance(found, Chain) else [*found]
 
     chains: list[Chain] = []
@@ -83,3 +82,16 @@ def load(data: str, n: int, seed: int) -> Loaded:
         raise InputError(refused[0] if refused else f"{path} holds no chain")
     kept = sorted(random.Random(seed).sample(range(len(chains)), min(n, len(chains))))
     return Loaded([chains[i] for i in kept], refused)
+
+
+def load_if_any(data: str, n: int, seed: int) -> Loaded:
+    """At most n chains of a file whose records may have steps; none where they have not."""
+    path = SCIENCE if data == "science" else resolve(data)
+    has_steps = path.is_file() and _reader(path) is not None
+    return load(data, n, seed) if has_steps else Loaded([], [])
+
+
+def _reader(path: Path) -> Callable[[Record], Chain | Iterable[Chain]] | None:
+    """What reads the records of a file; None where they have no steps."""
+    first = first_record(path)
+    return next((read for fields, read in READERS.items() if {*fields} <= first.keys()), None)
