@@ -28,9 +28,9 @@
 task: str = "ksmallest"  # ksmallest or proofwriter
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers, each a single token; 2 or more
+pool: int = 128  # lists draw from this many numbers, each a single token; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn; 98 % train, 1 % dev, 1 % test; 3 or more
+lists: int = 500000  # lists drawn; 98 % train, 1 % dev, 1 % test; 3 or more
 data: str = "generated"  # generated, the official release's folder, or one of its files
 cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
 style: str = "attribute"  # of generated theories; one of attribute, relation
@@ -47,13 +47,13 @@ lora_alpha: int = 32  # its changes are multiplied by alpha / rank; 1 or more
 lora_targets: list[str] = []  # linear layers that it changes, by name; all when empty
 seed: int = 0  # of weights, problems and their order; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-steps: int = 3800  # optimiser steps; 1 or more
+steps: int = 700  # optimiser steps; 1 or more
 batch_size: int = 256  # problems a step; 1 or more
 micro_batch_size: int = 0  # problems a forward pass; 0 for the whole batch; 0 or more
 learning_rate: float = 0.001  # peak learning rate of AdamW; above 0
 weight_decay: float = 0.001  # of AdamW; 0 or more
 warmup_steps: int = 100  # steps of linear warm-up; 0 or more
-schedule: str = "constant_with_warmup"  # of the learning rate;
+schedule: str = "cosine"  # of the learning rate;
 # one of constant, constant_with_warmup, linear, cosine, cosine_with_restarts,
 # polynomial, inverse_sqrt
 dtype: str = "float32"  # of the weights; the other two lose small steps;
@@ -61,9 +61,9 @@ dtype: str = "float32"  # of the weights; the other two lose small steps;
 precision: str = "auto"  # of autocast; auto is bfloat16 where the machine has it;
 # one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
-evaluations: int = 20  # how often to measure the dev accuracy and save the state;
+evaluations: int = 10  # how often to measure the dev accuracy and save the state;
 # 1 or more
-film: bool = False  # probe the model at each evaluation
+film: bool = True  # probe the model at each evaluation
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]

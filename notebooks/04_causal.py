@@ -26,11 +26,11 @@
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
-examples: int = 10000  # test lists used, at most; 1 or more
+examples: int = 1000  # test lists used, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
 trainable: str = "all"  # finetuning studied;
 # one of all, attention, mlp, layernorm, bias, lora
@@ -55,7 +55,7 @@ queries: str = "question"  # from which tokens edges are cut: the last one, or a
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
 resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
-batch_size: int = 256  # lists a forward pass; 1 or more
+batch_size: int = 64  # lists a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]

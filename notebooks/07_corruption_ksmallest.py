@@ -29,13 +29,13 @@
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
 keep_order: bool = False  # does a new number keep the old one's rank?
 corruptions: list[str] = []  # which; every one when empty
-examples: int = 512  # test lists asked; 1 or more
+examples: int = 256  # test lists asked; 1 or more
 model: str = "tiny"  # the model before finetuning
 trainable: str = "all"  # finetuning asked;
 # one of all, attention, mlp, layernorm, bias, lora

@@ -34,12 +34,12 @@ negation: bool = False  # does "not" occur in theories? (generated ones)
 world: str = "closed"  # what is not told is false, or unknown; one of closed, open
 order: str = "random"  # of the statements; given has facts first; one of random, given
 corruptions: list[str] = []  # which; every one when empty
-examples: int = 512  # questions of each case; 1 or more
+examples: int = 64  # questions of each case; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # finetuning asked;
 # one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
+finetuned: bool = False  # ask the finetuned model; else the model itself, with shots
 beside: list[str] = []  # more models on the same questions, without demonstrations;
 # draws and links are those of the last one
 shots: int = 4  # demonstrations before each question; 0 or more
@@ -56,7 +56,7 @@ neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole theories in each; 2 or more
 resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
 seed: int = 0  # of corruptions, draws, twins, folds and resamples; 0 to 4294967295
-batch_size: int = 64  # questions a forward pass; 1 or more
+batch_size: int = 16  # questions a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]
