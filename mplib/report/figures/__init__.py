@@ -36,4 +36,4 @@ from mplib.report.figures.scores import (
     training_curves,
     transfer_maps,
 )
-from mplib.report.figures.trees import recovered_trees
+from mplib.report.figures.trees import gold_tree, recovered_trees
