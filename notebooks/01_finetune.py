@@ -15,14 +15,15 @@
 # %% [markdown]
 # # Finetuning: can a language model learn the task?
 #
-# Two tasks. **k-th smallest:** a list of m numbers goes in, and the most likely next token should be the
-# k-th smallest of them. **ProofWriter:** facts, rules and a question go in, True or False should come out;
-# the paper trains the attention parameters alone. In both the loss looks at the answer's place only. The
-# other pages ask *how* the model does it.
+# There are two tasks. **k-th smallest:** the model reads a list of m numbers and should
+# continue with the k-th smallest of them. **ProofWriter:** it reads facts, rules and a question
+# and should continue with True or False; here the paper trains only the attention parameters.
+# In both tasks the loss is computed only where the answer stands. The other pages ask *how* the
+# model does it.
 #
-# **Cost.** Quick profile: about three minutes on two CPU cores. GPT-2 small on the paper's task: one
-# GPU. A training that was stopped goes on from its last evaluation. `trainable="lora"` leaves an adapter
-# of the model, which `model="base+folder"` puts on it again.
+# **Cost.** As it stands: about three minutes on two CPU cores. GPT-2 small on the paper's task:
+# one GPU. A training that was interrupted continues from its last evaluation.
+# `trainable="lora"` trains an adapter, which `model="base+folder"` puts back on its base.
 
 # %% tags=["parameters"]
 task: str = "ksmallest"  # ksmallest or proofwriter
@@ -88,7 +89,7 @@ chosen = task_of(run.parameters)
 # %% [markdown]
 # ## The task
 #
-# Three problems as the model reads them, and the answer it should give.
+# Three problems as the model reads them, with the answers it should give.
 
 # %%
 loading = {"dtype": dtype, "device": device}
@@ -100,7 +101,7 @@ report.show(finetune.preview(start, parts.test))
 # %% [markdown]
 # ## Training
 #
-# The accuracy before training is measured first; the test problems are never trained on.
+# The accuracy is first measured before any training. The test problems are never trained on.
 
 # %%
 test, choices = parts.test, parts.choices
@@ -118,14 +119,15 @@ run.table("history", history)
 run.figure("training", figures.training_curves(history))
 
 # %% [markdown]
-# The loss of each point is the mean since the point before it. The state with the best development
-# accuracy is the one that is kept.
+# Each point shows the mean loss since the previous point. The state with the best development
+# accuracy is kept.
 
 # %% [markdown]
-# With `film=True` the model is also probed on development problems before the first step and at each
-# evaluation: does the tree come before the accuracy? *Halfway* is the step at which a curve has risen half
-# of its way. Scores are over three random twins, gains over the text, as on the pages of the probe;
-# intervals are over problems of this one training.
+# With `film=True` the model is also probed on development problems, before the first step and
+# at each evaluation: does the tree appear before the accuracy does? *Halfway* is the step at
+# which a curve has covered half of its rise. Scores are relative to three random twins and
+# gains to the text, as on the pages about the probe. The intervals are over the problems of
+# this one training.
 
 # %%
 if film:
