@@ -26,7 +26,7 @@
 # `trainable="lora"` trains an adapter, which `model="base+folder"` puts back on its base.
 
 # %% tags=["parameters"]
-task: str = "ksmallest"  # ksmallest or proofwriter
+task: str = "ksmallest"  # ksmallest, proofwriter, or another that is registered
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
 pool: int = 128  # lists draw from this many numbers, each a single token; 2 or more
