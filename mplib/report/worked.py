@@ -14,10 +14,10 @@ from mplib.tasks.trees import USELESS
 
 TITLE = """# Worked examples
 
-One real problem of each task with its gold {term}`reasoning tree`. Statements below the dotted line are *left
-out* of the tree: they are {term}`useless <useful statement>`. The others are drawn at their {term}`height`, with the
-{term}`root` at the top. The probe tries to recover both from the attention: which statements are above the
-line, and how high they are.
+One real problem of each task with its gold {term}`reasoning tree`. Statements below the dotted
+line are *left out* of the tree: they are {term}`useless <useful statement>`. The others are drawn
+at their {term}`height`, with the {term}`root` at the top. The probe tries to recover both from the
+attention: which statements are above the line, and how high they are.
 """
 
 
