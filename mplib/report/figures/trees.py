@@ -141,7 +141,8 @@ def gold_tree(example: Example) -> Figure:
     width = max(2.8, 0.34 * len(row.columns))
     beside = 2.4 if short else 4.6
     figure, (left, right) = panels(2, (width + beside, row.height))
-    left.get_gridspec().set_width_ratios([width, beside])
+    grid: Any = left.get_gridspec()
+    grid.set_width_ratios([width, beside])
     _gold_tree(left, row)
     left.set_title("")
     _text(right, row)
