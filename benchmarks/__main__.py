@@ -12,7 +12,7 @@ from mplib.files import ROOT
 
 CASES = (
     "features", "memory", "finetune", "finetune_language", "causal", "language", "corruption",
-    "growth",
+    "growth", "units",
 )  # fmt: skip
 """Each is a module here with ``run() -> list[Row]``."""
 

@@ -15,14 +15,14 @@
 # %% [markdown]
 # # Written reasoning: does a step look at what it follows from?
 #
-# Models think in tokens. Here a chain of reasoning is read, step by step, whose steps are known to follow
-# from certain statements and from certain steps before them. When the model reads step u, does its attention
-# single those out? Each step is an example of the probe, the units told before it are its statements, and
-# those it follows from are the useful ones.
+# Models think in tokens. Here a model reads a chain of reasoning whose steps are known to follow from
+# certain statements and certain earlier steps. When it reads a step, does its attention single those out?
+# Each step is an example of the probe, the units told before it are its statements, and those it follows
+# from are the useful ones.
 #
-# What is near is looked at, and what comes next mostly follows from what is near. So the **text** control
-# has the distance in units and in tokens, the place, the length, and how many words and numbers a unit
-# shares with the step; the **gain** is what the attention tells beyond that and beyond random twins'.
+# What is near gets attention, and a step mostly follows from what is near. So the **text** control knows the
+# distance in units and in tokens, the place, the length, and how many words and numbers a unit shares with
+# the step; the **gain** is what attention tells beyond that, and beyond random twins' attention.
 #
 # **Cost.** Quick profile: about two minutes on two CPU cores with SmolLM2 (135 M parameters).
 
@@ -30,7 +30,11 @@
 data: str = "generated"  # generated (theories with their proofs), science, or a file
 examples: int = 64  # problems, at most; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
+generate: int = 0  # tokens that the model writes itself in place of the given steps;
+# nobody says what these follow from; 0 or more
+chat: bool = False  # is a problem put as a user's turn, in the model's own template?
 rows: str = "mean"  # a step's tokens that look; one of mean, last
+dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole problems in each; 2 or more
@@ -49,7 +53,8 @@ about = written_about(globals())
 # %%
 from mplib import figures, load_model, report, start_run
 from mplib.probe import ProbeSettings
-from mplib.report.sentences import written_sentences
+from mplib.report import sentences
+from mplib.studies import step_tables as tables
 from mplib.studies import steps
 from mplib.tasks.steps.load import load
 
@@ -62,53 +67,77 @@ run = start_run("09_written_reasoning", globals())
 
 # %%
 found = load(data, examples, seed)
-report.show(steps.preview(found.chains))
-report.show(steps.counts(found))
+loaded = load_model(model, device=device, dtype=dtype, seed=seed)
+how = {"twins": twins, "rows": rows, "chat": chat, "generate": generate}
+read = steps.read_chains(loaded, found.chains, name=model, seed=seed, **how)
+report.show(steps.preview(read.chains))
+report.show(steps.counts(read.chains, found.refused))
 
 # %% [markdown]
 # ## By attention alone
 #
 # Nothing is fitted: the units before a step are ranked by its mean attention on each. Average precision is 1
-# where those it follows from come first. Beside it random twins, a ranking by recency and one by shared words.
+# where those it follows from come first. Beside it random twins, a ranking by recency and one by shared
+# words; then which edges are found, by how far they reach and how deep their step stands. Of steps that the
+# model wrote nobody knows what they follow from: there the table says what each looks at most.
 
 # %%
-loaded = load_model(model, device=device, seed=seed)
-read = steps.read_chains(loaded, found.chains, twins=twins, rows=rows, seed=seed)
-precision = run.table("precision", steps.precision_table(read, resamples, seed))
-run.figure("precision", figures.precision_curves(precision))
-report.show(
-    report.in_words(
-        precision[precision.layer == 0], ["source"], "layer", value="precision"
-    )
-)
+said, chances, wanted = [], {}, tables.most_attended(read)
+if generate:
+    report.show(run.table("looked", tables.looked_at(read)).head(12))
+else:
+    ranked = tables.precision_table(read, resamples, seed)
+    run.table("precision", ranked)
+    run.figure("precision", figures.precision_curves(ranked))
+    shares = run.table("found", tables.found_table(read, resamples, seed))
+    run.figure("found", figures.found_shares(shares))
 
 # %% [markdown]
 # ## What attention adds to the text
 #
-# F1 of text and attention together, less that of text and the random twins' attention together.
+# F1 of text and attention together, less that of text and the random twins' attention together; then whole
+# graphs, read by boosted trees, which take distances, counts and attention as they are.
 
 # %%
 settings = ProbeSettings(neighbours, 1, folds, halves=halves, seed=seed)
-probed = steps.probe_edges(read, model, settings)
-gains = run.table("gains", probed.gains, summary="gains")
-report.show(report.gains_overview(report.gained(gains)))
-run.table("f1", probed.f1)
-run.table("scores", probed.scores, summary="scores")
-report.show(steps.f1_words(probed.f1))
+if not generate:
+    wanted, probed = None, steps.probe_edges(read, settings)
+    gains = run.table("gains", probed.gains, summary="gains")
+    run.table("f1", probed.f1)
+    run.table("scores", probed.scores, summary="scores")
+    report.show(report.gains_overview(report.gained(gains)))
+    chances = tables.read_edges(read, settings)
+    graphs = tables.graph_table(read, chances, resamples, seed)
+    report.show(run.table("graphs", graphs))
+    said = sentences.written_sentences(model, ranked, gains, graphs)
 
 # %% [markdown]
 # ## Does a step need what it looks at?
 #
-# The step's own tokens are given, and its edges to some units are cut in every layer: change in their
-# log-probability, in nats a token. Others stand as far before the step, or get as much attention.
+# The step's own tokens are given, and in every layer it is kept from looking at some units: change in the
+# tokens' log-probability. Other units stand as far before the step, or get as much attention.
 
 # %%
-needs = run.table("needs", steps.needed(read, loaded.model, resamples, seed))
+losses = run.table("steps", tables.needs_of(read, loaded.model, wanted))
+needs = run.table("needs", tables.needs_table(losses, resamples, seed))
 run.figure("needs", figures.needs_points(needs))
+faults = run.table("faults", tables.fault_table(read, losses, resamples, seed))
+report.show(faults)
+
+# %% [markdown]
+# ## Whole problems
+#
+# Each step with an arc back to what it has: what it follows from, what is read from text and attention
+# together, and what it needs, that is without which alone it loses a tenth of a nat a token or more.
+
+# %%
+drawn = tables.traces(read, loaded.model, chances)
+run.figure("trace", figures.arcs(drawn[0]))
+figures.written_page(drawn)
 
 # %% [markdown]
 # ## Summary
 
 # %%
-report.bullets(*written_sentences(precision, gains, needs))
+report.bullets(*said, *sentences.needs_sentences(needs, faults))
 run.finish()

@@ -38,6 +38,7 @@ from mplib.files import ROOT
 from mplib.models.attention import Intervention
 from mplib.models.facts import backend, facts
 from mplib.models.inference import Answers
+from mplib.models.loading import LoadedModel, load_model
 from mplib.models.passes import passes
 from mplib.models.prompts import NumberTokens, Prompts
 from mplib.probe.draws import Draws, change, draws
@@ -140,6 +141,14 @@ def gpt2() -> PreTrainedModel:
 @pytest.fixture(scope="session")
 def llama() -> PreTrainedModel:
     return looked_at(build("llama"))
+
+
+@pytest.fixture(scope="session")
+def smollm(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """The packaged language model, unpacked once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPLIB_HOME", str(tmp_path_factory.mktemp("smollm")))
+        return load_model("smollm2-135m", device="cpu")
 
 
 @pytest.fixture

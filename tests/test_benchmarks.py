@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from transformers import PreTrainedModel
 
 from benchmarks import __main__ as command
-from benchmarks import families, finetune_language, harness
+from benchmarks import families, finetune_language, harness, units
 from benchmarks.finetune import operations
 from benchmarks.growth import exponent, growth_row
 from benchmarks.harness import Row
@@ -123,3 +124,14 @@ def test_operations_are_counted_once_a_token_and_once_an_example() -> None:
     assert operations(model, lengths) == 6 * (layers * 4 + embedded) + attention
     model.requires_grad_(False)
     assert operations(model, lengths) == 4 * (layers * 4 + embedded) + attention
+
+
+def test_units_from_whole_matrices_are_ours(llama: PreTrainedModel) -> None:
+    ids = np.random.default_rng(0).integers(61, size=64)
+    one = units.Written(ids, ((0, 32), (32, 64)), 1)
+    ours = units.read_units(llama, [one])[0]
+    before = llama.config._attn_implementation
+    llama.set_attn_implementation("eager")
+    expected = units.whole_matrices(llama, one)
+    llama.set_attn_implementation(before)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)

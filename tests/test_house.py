@@ -107,7 +107,7 @@ def test_files_and_functions_are_one_idea(path: Path) -> None:
 
 def test_the_package_names_no_notebook() -> None:
     for path in SOURCES:
-        assert not re.search(r"[\"']0\d(_\w+)?[\"']", path.read_text()), path
+        assert not re.search(r"[\"'](0\d|\d\d_\w+)[\"']", path.read_text()), path
 
 
 def test_every_name_of_the_face_is_there_and_explained() -> None:

@@ -161,6 +161,19 @@ def prefix_cache(
     return Cache(layers=cache.layers)
 
 
+def first_tokens(cache: Cache | None, tokens: int) -> Cache | None:
+    """The first tokens of a ``prefix_cache``; None of none."""
+    if cache is None or not tokens:
+        return None
+    layers: list[Any] = []
+    whole: Any
+    for whole in cache.layers:
+        layer = _PrefixLayer()
+        layer.update(whole.keys[:, :, :tokens], whole.values[:, :, :tokens])
+        layers.append(layer)
+    return Cache(layers=layers)
+
+
 def rope_limit(model: PreTrainedModel) -> int | None:
     """Tokens up to which the rotary frequencies do not depend on the longest prompt of a batch."""
     limits: list[Any] = []

@@ -108,11 +108,14 @@ class Prompts:
             yield chosen, self[chosen]
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[Span]]:
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, text: str, chat: bool = False
+) -> tuple[list[int], list[Span]]:
     """Ids and character spans of a text that is to be gone on with.
 
     What the tokenizer appends, such as ``</s>``, is left out; what it puts in front stays. What
-    looks like a special token is text like any other.
+    looks like a special token is text like any other, but for those of a chat's template, which
+    brings what stands in front itself.
 
     Raises:
         InputError: the tokenizer has no offset mapping.
@@ -124,7 +127,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], 
         )
     found = tokenizer(
         text, return_offsets_mapping=True, return_special_tokens_mask=True,
-        split_special_tokens=True,
+        split_special_tokens=not chat, add_special_tokens=not chat,
     )  # fmt: skip
     added = found["special_tokens_mask"]
     end = next((n for n in range(len(added), 0, -1) if not added[n - 1]), len(added))

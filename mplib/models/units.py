@@ -4,21 +4,29 @@ The memory is that of units times units times layers: a layer's rows are compute
 reduced at once, so a long chain of reasoning fits as a short one does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from mplib.errors import InputError
 from mplib.models.attention import Intervention, Session
-from mplib.models.facts import backend, embedding, facts, not_a_number, one_pass, prefix_cache
+from mplib.models.facts import (
+    backend,
+    embedding,
+    facts,
+    first_tokens,
+    not_a_number,
+    one_pass,
+    prefix_cache,
+)
 from mplib.models.prompts import Span, token_span, tokenize
-from mplib.tasks.steps import Chain
 
 ROWS = 256
 """Rows of attention that are computed at a time."""
@@ -41,27 +49,94 @@ class Written:
     spans: tuple[Span, ...]
     first: int
 
+    @property
+    def told(self) -> tuple[int, ...]:
+        """The tokens before the first step."""
+        return tuple(self.ids[: self.spans[self.first][0]].tolist())
 
-def write(tokenizer: object, chain: Chain, max_tokens: int | None = None) -> Written:
-    """Writes a chain down: what is told in one paragraph, then a line for each step.
+    def looks(self, rows: Rows) -> list[range]:
+        """The tokens of each step that look back."""
+        steps = self.spans[self.first :]
+        return [
+            range(start, end) if rows == "mean" else range(end - 1, end) for start, end in steps
+        ]
+
+
+def problem(
+    tokenizer: PreTrainedTokenizerBase, told: Sequence[str], chat: bool = False
+) -> tuple[str, list[Span]]:
+    """What is told before the steps, in one paragraph, and where its units stand in it.
+
+    Args:
+        tokenizer: of the model.
+        told: statements and question.
+        chat: whether it is put as a user's turn, in the tokenizer's own template.
+
+    Raises:
+        InputError: the tokenizer has no template, or the problem holds one of its marks.
+    """
+    text, places = "", []
+    for unit in told:
+        text += " " if text else ""
+        places.append((len(text), len(text) + len(unit)))
+        text += unit
+    if not chat:
+        return text + "\n", places
+    if not tokenizer.chat_template:
+        raise InputError("chat=True, but the tokenizer has no template: take chat=False")
+    if marks := [mark for mark in tokenizer.all_special_tokens if mark in "".join(told)]:
+        raise InputError(f"{told[0]!r:.60} has {marks[0]!r}, which ends a turn: remove it")
+    turn = [{"role": "user", "content": text}]
+    whole = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    assert isinstance(whole, str)
+    at = whole.rindex(text)
+    return whole, [(start + at, end + at) for start, end in places]
+
+
+def write(
+    tokenizer: PreTrainedTokenizerBase, units: Sequence[str], first: int,
+    max_tokens: int | None = None, chat: bool = False,
+) -> Written:  # fmt: skip
+    """Writes a chain down: what is told (see ``problem``), then a line for each step.
+
+    Args:
+        tokenizer: of the model.
+        units: statements, question and steps.
+        first: number of the first step among them.
+        max_tokens: positions of the model.
+        chat: as for ``problem``.
 
     Raises:
         InputError: the model has too few positions for it.
     """
-    told = chain.units[: chain.first]
-    text, places = "", []
-    for number, unit in enumerate(chain.units):
-        text += "" if not number else "\n" if number >= chain.first else " "
-        places.append((len(text), len(text) + len(unit)))
-        text += unit
-    ids, offsets = tokenize(tokenizer, text)  # type: ignore[arg-type]
+    text, places = problem(tokenizer, units[:first], chat)
+    for step in units[first:]:
+        places.append((len(text), len(text) + len(step)))
+        text += step + "\n"
+    return placed(tokenizer, text[:-1], places, first, max_tokens, chat)
+
+
+def placed(
+    tokenizer: PreTrainedTokenizerBase, text: str, places: Sequence[Span], first: int,
+    max_tokens: int | None = None, chat: bool = False,
+) -> Written:  # fmt: skip
+    """A chain whose units stand at given places, (start, end) in characters, of a text.
+
+    The first token of all belongs to no unit that has others: models rest their attention on it
+    whatever it says, and what is kept from looking there breaks (attention sinks: Xiao et al.
+    2024).
+    """
+    ids, offsets = tokenize(tokenizer, text, chat)
     if max_tokens is not None and len(ids) > max_tokens:
         raise InputError(
-            f"{chain.name!r:.60} has {len(ids)} tokens, but the model has {max_tokens} positions: "
+            f"{text!r:.60} has {len(ids)} tokens, but the model has {max_tokens} positions: "
             "leave it out or take another model"
         )
-    spans = tuple(token_span(text, offsets, place) for place in places)
-    return Written(np.array(ids), spans, len(told))
+    spans = tuple(
+        (max(start, min(1, end - 1)), end)
+        for start, end in (token_span(text, offsets, place) for place in places)
+    )
+    return Written(np.array(ids), spans, first)
 
 
 def read_units(
@@ -72,7 +147,8 @@ def read_units(
 
     Args:
         model: any decoder that uses transformers' attention interface.
-        written: chains, run one by one.
+        written: chains, run one by one; what is told is computed once for those that follow one
+            another and share it.
         rows: which of a step's tokens look.
         title: of the progress bar; none is shown if None.
 
@@ -81,24 +157,27 @@ def read_units(
     """
     found = []
     with backend(model) as known, tqdm(total=len(written), desc=title, disable=not title) as bar:
-        for one in written:
-            found.append(_read(model, one, rows, known.layers))
-            bar.update()
+        for told, several in groupby(written, key=lambda one: one.told):
+            same, cache = [*several], None
+            if len(same) > 1 and known.prefix:
+                cache = prefix_cache(model, torch.tensor(told), known.layers[-1])
+            for one in same:
+                found.append(_read(model, one, rows, known.layers[-1], cache, len(told)))
+                bar.update()
     return found
 
 
 @torch.no_grad()
-def _read(model: PreTrainedModel, one: Written, rows: Rows, layers: tuple[int, ...]) -> np.ndarray:
-    device = embedding(model).device
-    tokens, steps = len(one.ids), one.spans[one.first :]
-    looks = [range(start, end) if rows == "mean" else range(end - 1, end) for start, end in steps]
-    places = torch.tensor([place for own in looks for place in own], device=device)
-    by_step = torch.zeros(len(steps), len(places), device=device)
-    by_unit = torch.zeros(tokens, len(one.spans), device=device)
-    column = 0
-    for step, own in enumerate(looks):
-        by_step[step, column : column + len(own)] = 1 / len(own)
-        column += len(own)
+def _read(
+    model: PreTrainedModel, one: Written, rows: Rows, last: int, cache: Cache | None, told: int
+) -> np.ndarray:
+    device, looks = embedding(model).device, one.looks(rows)
+    done = told if cache else 0
+    by_step = torch.zeros(len(looks), sum(map(len, looks)), device=device)
+    by_unit = torch.zeros(len(one.ids), len(one.spans), device=device)
+    ends = np.cumsum([len(own) for own in looks])
+    for step, (own, end) in enumerate(zip(looks, ends, strict=True)):
+        by_step[step, end - len(own) : end] = 1 / len(own)
     for unit, (start, end) in enumerate(one.spans):
         by_unit[start:end, unit] = 1 / (end - start)
 
@@ -106,8 +185,12 @@ def _read(model: PreTrainedModel, one: Written, rows: Rows, layers: tuple[int, .
         part = by_step[:, start : start + weights.shape[2]]
         return (part @ (weights.mean(dim=1) @ by_unit))[0]
 
-    session = Session(reduce=reduce, rows=places[None], at_once=ROWS, last_layer=layers[-1])
-    one_pass(model, session, torch.from_numpy(one.ids)[None].to(device))
+    places = torch.tensor([place - done for own in looks for place in own], device=device)[None]
+    session = Session(reduce=reduce, rows=places, at_once=ROWS, last_layer=last)
+    ids = torch.from_numpy(one.ids)[None].to(device)
+    # Without a cache the model is left to its plain causality, which needs no mask of its size.
+    mask = torch.ones_like(ids, dtype=torch.bool) if cache else None
+    one_pass(model, session, ids[:, done:], mask, cache)
     read = torch.stack([session.recorded[n].cpu() for n in sorted(session.recorded)], dim=-1)
     if read.isnan().any():
         raise not_a_number(model)
@@ -115,36 +198,38 @@ def _read(model: PreTrainedModel, one: Written, rows: Rows, layers: tuple[int, .
 
 
 @torch.no_grad()
-def step_log_probability(
-    model: PreTrainedModel, one: Written, step: int, cuts: np.ndarray
-) -> np.ndarray:
-    """Log-probability of a step's own tokens where it cannot look at some units, in any layer.
+def log_probabilities(
+    model: PreTrainedModel, one: Written, cuts: Sequence[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """Log-probability of each step's own tokens where it cannot look at some units, in any layer.
 
-    What stands before the step is computed once, as no cut concerns it.
+    What stands before a step is computed once for all of them, as no cut concerns it.
 
     Args:
         model: a decoder inside a ``backend`` block.
         one: the chain.
-        step: number of the step, from 0.
-        cuts: True for the units that it cannot look at, shape (cases, units).
+        cuts: for each step True for the units that it cannot look at, shape (cases, units).
 
-    Returns:
-        The mean over the step's tokens, in each case; shape (cases,).
+    Yields:
+        For each step the mean over its tokens in each case, in nats; shape (cases,).
     """
     known, device = facts(model), embedding(model).device
-    first, end = one.spans[one.first + step]
-    looks = max(first, 1) - 1  # the token before the step says its first one
-    done = looks if known.prefix else 0
     ids = torch.from_numpy(one.ids).to(device)
-    cache = prefix_cache(model, ids[:done], known.layers[-1]) if done else None
-    cut = torch.zeros(len(cuts), end - 1 - done, end - 1, dtype=torch.bool, device=device)
-    for unit, (start, stop) in enumerate(one.spans[: one.first + step]):
-        cut[torch.from_numpy(cuts[:, unit]).to(device), looks - done :, start:stop] = True
-    session = Session(Intervention(cut=cut))
-    mask = torch.ones(len(cuts), end - 1, dtype=torch.bool, device=device)
-    rows = ids[done : end - 1].expand(len(cuts), -1)
-    logits = one_pass(model, session, rows, mask, cache).logits[:, looks - done :].float()
-    if logits.isnan().any():
-        raise not_a_number(model)
-    said = logits.log_softmax(-1).gather(-1, ids[looks + 1 : end].expand(len(cuts), -1)[..., None])
-    return said[..., 0].mean(dim=1).cpu().numpy()
+    cache = prefix_cache(model, ids[:-1], known.layers[-1]) if known.prefix else None
+    for (first, end), own in zip(one.spans[one.first :], cuts, strict=True):
+        looks = max(first, 1) - 1  # the token before the step says its first one
+        done = looks if cache else 0
+        blocked = torch.from_numpy(own).to(device)
+        cut = torch.zeros(len(own), end - 1 - done, end - 1, dtype=torch.bool, device=device)
+        for unit, (start, stop) in enumerate(one.spans):
+            if stop <= first:
+                cut[blocked[:, unit], looks - done :, start:stop] = True
+        mask = torch.ones(len(own), end - 1, dtype=torch.bool, device=device)
+        rows, past = ids[done : end - 1].expand(len(own), -1), first_tokens(cache, done)
+        output = one_pass(model, Session(Intervention(cut=cut)), rows, mask, past)
+        logits = output.logits[:, looks - done :].float()
+        if logits.isnan().any():
+            raise not_a_number(model)
+        said = ids[looks + 1 : end].expand(len(own), -1)[..., None]
+        chosen = logits.gather(-1, said)[..., 0] - logits.logsumexp(dim=-1)
+        yield chosen.mean(dim=1).cpu().numpy()

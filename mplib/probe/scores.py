@@ -327,8 +327,8 @@ class _Found:
         if not 1 - sure.value > max(ROOM, sure.value - sure.low):
             note = f"not defined here: the baseline's F1 is {sure.value:.3f}"
             return dict.fromkeys(("value", "low", "high", "p"), np.nan) | away | {"note": note}
-        each = np.array([(own[0] - x[0]) / (1 - x[0]) for x in others])
         with np.errstate(divide="ignore", invalid="ignore"):
+            each = np.array([(own[0] - x[0]) / (1 - x[0]) for x in others])
             found = from_halves((own - base) / (1 - base), self.groups, each)
         return found.columns() | {"p": found.p} | away
 

@@ -8,6 +8,6 @@ tables of the README and the book's page on speed. Results come in as tables; no
 0.9942
 """
 
-from mplib.report.columns import gained, gains_overview, in_words
+from mplib.report.columns import contrasted, gained, gains_overview, in_words
 from mplib.report.display import bullets, show
 from mplib.report.paper import paper_curves, paper_figures, paper_table, paper_tables

@@ -33,6 +33,12 @@ def gains_overview(gains: pd.DataFrame) -> pd.DataFrame:
     return in_words(gains, rows, "target", "+.3f")
 
 
+def contrasted(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Differences named in a column of their own: ``a less b`` where ``minus`` has a name."""
+    less = table["minus"].map(lambda minus: f" less {minus}" if minus else "")
+    return table.assign(**{name: table[name] + less})
+
+
 def in_words(
     table: pd.DataFrame, rows: list[str], column: str, form: str = ".2f", value: str = "value"
 ) -> pd.DataFrame:

@@ -8,12 +8,14 @@ import pandas as pd
 
 from mplib.report.columns import gained
 from mplib.stats import Estimate
+from mplib.tasks.trees import PADDING, USELESS
 
 if TYPE_CHECKING:  # the summary of finished runs needs no torch
     from mplib.models.loading import LoadedModel
     from mplib.probe.scores import Comparison
     from mplib.studies.language import Procedure
     from mplib.studies.layers import LayerSelection
+    from mplib.tasks.examples import ExampleSet
 
 
 class _Found(Estimate):
@@ -236,6 +238,56 @@ def language_sentences(
     return lines + tree_sentences(trees)
 
 
+FEW = 20
+"""Groups of questions below which intervals are rough: their halves hold fewer than ten."""
+
+
+def own_sentences(answers: pd.DataFrame, gains: pd.DataFrame) -> list[str]:
+    """A sentence for each model: how much it answers rightly, what its attention adds to the text.
+
+    Args:
+        answers: of ``language_tables.accuracy_table``.
+        gains: of ``language_tables.probe_tables``.
+    """
+    told = gained(gains)
+    told = told.assign(what=told.target.map({"V": "which statements are useful", "G": "heights"}))
+    lines = []
+    for row in answers.to_dict("records"):
+        right = _Found(row["accuracy"], row["low"], row["high"])
+        over = _Found(*(end - row["guess"] for end in (right.value, right.low, right.high)))
+        adds = _say(
+            told[told.subject == row["subject"]],
+            "{what} {found:better|no better, as far as can be told,|worse} than its random twins' "
+            "does (gain in F1 {found:**+.3f})",
+        )
+        lines.append(
+            f"**{row['subject']}** answers {right:.2f} of {row['examples']} questions rightly, "
+            f"{over:more than|no more, as far as can be told, than|less than} the "
+            f"{row['guess']:.2f} of always giving the most frequent answer. Beside the text, its "
+            f"attention tells {', and '.join(adds)}."
+        )
+    return lines
+
+
+def limit_sentences(one: "ExampleSet", scores: pd.DataFrame) -> list[str]:
+    """What a set of questions is too small or too plain to tell, and which scores have no value."""
+    groups, labels = len({*one.groups}), {*one.heights.flat} - {PADDING}
+    cases = {
+        f"Intervals need 4 groups of questions; there are {groups}.": groups < 4,
+        f"{groups} groups of questions are few: take intervals for rough.": 4 <= groups < FEW,
+        "Every statement is useful, so which ones are cannot be asked; add some that lead nowhere.":
+            USELESS not in labels,
+        "All useful statements have one height, so heights cannot be asked; add steps that follow "
+        "from others.": len(labels - {USELESS}) < 2,
+        "Not every question names its choices: any word may follow, and an answer is right whose "
+        "first token is the likeliest.": not all(example.choices for example in one.examples),
+    }  # fmt: skip
+    lines = [said for said, holds in cases.items() if holds]
+    near = scores[(scores.kind == "model") & (scores.classifier == "kNN") & scores.value.isna()]
+    near = near[near.score.isin(["S_P1", "S_P2"])]
+    return lines + _say(near, "{subject}: {score} is ", unknown="{note}.")
+
+
 def contrast_sentences(table: pd.DataFrame) -> list[str]:
     """What changes from the first of several models to the last one, on the same questions.
 
@@ -248,48 +300,65 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
     last = apart.subject.iloc[0]
     own, lines = apart[apart.subject == last], []
     for minus, part in own.groupby("minus", sort=False):
-        told = []
+        told, sets = [], part.set.nunique()
         for measure, of in part.groupby("measure", sort=False):
             ways = {"higher": int((of.low > 0).sum()), "lower": int((of.high < 0).sum())}
-            if said := " and ".join(f"{way} in {n}" for way, n in ways.items() if n):
+            several = {way: f"{way} in {n}" if sets > 1 else way for way, n in ways.items() if n}
+            if said := " and ".join(several.values()):
                 told.append(f"{measure} is {said}")
         told.append("no other difference is certain" if told else "no difference is certain")
-        lines.append(
-            f"**{last} against {minus}**, the same questions of {part.set.nunique()} sets: "
-            f"{'; '.join(told)}."
-        )
+        of_sets = f" of {sets} sets" if sets > 1 else ""
+        lines.append(f"**{last} against {minus}**, the same questions{of_sets}: {'; '.join(told)}.")
         for name, of in part.groupby("set", sort=False):
             lines.append(f"{name}: {'; '.join(_say(of, '{measure} ', '{found:+.2f}'))}.")
     return lines
 
 
 def written_sentences(
-    precision: pd.DataFrame, gains: pd.DataFrame, needs: pd.DataFrame
+    name: str, precision: pd.DataFrame, gains: pd.DataFrame, graphs: pd.DataFrame
 ) -> list[str]:
-    """Whether written steps look at what they follow from, and need it.
+    """Whether written steps look at what they follow from.
 
     Args:
-        precision: of ``mplib.studies.steps.precision_table``.
-        gains: of its ``probe_edges``.
-        needs: of its ``needed``.
+        name: of the model.
+        precision: of ``mplib.studies.step_tables.precision_table``.
+        gains: of ``mplib.studies.steps.probe_edges``.
+        graphs: of ``mplib.studies.step_tables.graph_table``.
     """
-    whole = precision[precision.layer == 0].assign(value=precision.precision)
-    told = _say(
-        gained(gains),
-        "What a step follows from is told from its attention {found:**+.3f} in F1 ",
-        "{found:better than|not surely otherwise than|worse than} from distance, place, shared "
-        "words and random twins (p {p:.2g}).",
-    )
-    ranks = _say(whole, "Average precision by *{source}*: {found:.2f}.")
-    apart = needs.assign(minus=needs["minus"].map(lambda x: f" minus *{x}*" if x else ""))
+    whole = precision[precision.layer == 0].set_index("source").precision
+    beyond = graphs[(graphs.measure == "edge F1") & (graphs["minus"] == "text and twin")]
     return [
-        *told,
-        *ranks,
         *_say(
-            apart,
-            "Without *{cut}*{minus}: {found:**+.3f} nats a token.",
+            gained(gains),
+            f"**What a step follows from, {name}'s attention tells "
+            "{found:better than|no better, as far as can be told, than|worse than}** "
+            "the text does (distance, place, length, shared words and numbers) beside random "
+            "models: gain {found:+.3f} in F1, p {p:.2g}.",
         ),
-    ]
+        *_say(beyond, "The edges of whole graphs, read by boosted trees: {found:+.3f} in F1 beyond "
+              "text and random model."),
+        "By mean attention alone, nothing fitted, average precision is "
+        f"{whole['model']:.2f}; by a random model's {whole['twins']:.2f}, by recency "
+        f"{whole['recency']:.2f}, by shared words {whole['shared words']:.2f}.",
+    ]  # fmt: skip
+
+
+def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
+    """What written steps need, and whether faulty ones differ.
+
+    Args:
+        needs: of ``mplib.studies.step_tables.needs_table``.
+        faults: of its ``fault_table``.
+    """
+    alone, beyond = (needs[needs["minus"] == x] for x in ("", "others as far away"))
+    lines = _say(
+        beyond,
+        "**A step {found:does better without|is not shown to need|needs} {cut}**: its own tokens "
+        "change by {found:+.2f} nats a token where it cannot look there, beyond {minus}.",
+    )
+    lines += _say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
+    apart = faults[faults["steps of"] == "sound less faulty"] if len(faults) else faults
+    return lines + _say(apart, "Sound steps less faulty ones, {quantity}: {found:+.2f}.")
 
 
 def recall_sentences(table: pd.DataFrame) -> list[str]:

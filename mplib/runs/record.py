@@ -174,7 +174,8 @@ def start_run(name: str, scope: Mapping[str, Any]) -> Run:
         InputError: a parameter has the wrong type, results cannot be written, or another process
             is at this very run.
 
-    >>> run = start_run(Notebook.all()[-1].name, {"profile": "quick"})  # that of the summary
+    >>> summary = next(x for x in Notebook.all() if [*x.parameters] == ["profile"])
+    >>> run = start_run(summary.name, {"profile": "quick"})
     >>> run.parameters
     {'profile': 'quick'}
     """

@@ -71,7 +71,7 @@ def study_about(
 
 
 def written_about(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A run that reads reasoning written out, once by the model and by each twin, and cuts edges."""
+    """A run that reads reasoning written out, by a model and its twins, and cuts its edges."""
     tokens, steps = WRITTEN
     read = parameters["examples"] * tokens * (2 + parameters["twins"])
     sources = (1 + parameters["twins"]) * (TRIALS + parameters["halves"])
@@ -80,7 +80,8 @@ def written_about(parameters: Mapping[str, Any]) -> dict[str, Any]:
         "keys": tokens / 2, "sets": 1, "fitted": parameters["examples"] * steps * 10 * sources,
         "models": 2,
     }  # fmt: skip
-    return {"label": "written reasoning", "files": files_of(parameters), "work": work}
+    label = f"written reasoning, {Path(parameters['data']).stem}"
+    return {"label": label, "files": files_of(parameters), "work": work}
 
 
 def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Model and twins of a set see the same prompts, so the scores are those of Eqs 1 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from mplib.studies.layers import (
 )
 from mplib.tasks.examples import Example, ExampleSet, joined, unasked
 from mplib.tasks.task import WordTask, template_text
+from mplib.tasks.trees import PADDING
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,23 @@ class Procedure:
         own = {key: parameters[key] for key in ("twins", "batch_size", "seed") if key in parameters}
         settings = ProbeSettings(metric_power=1, **given)
         return cls(template, parameters["shared_shots"], settings=settings, **own)
+
+    @classmethod
+    def fitting(cls, template: str, one: ExampleSet, seed: int = 0) -> Self:
+        """The procedure that suits a set of any size: three twins, and no more folds than groups.
+
+        Raises:
+            InputError: there is nothing to probe.
+        """
+        labels = np.unique(one.heights[one.heights != PADDING])
+        if len(labels) < 2:
+            alike = (
+                f"{one.name}: every statement is useful and of one height, so no tree can be told"
+            )
+            raise InputError(f"{alike}: add statements that lead nowhere, or steps of reasoning")
+        folds = min(ProbeSettings.folds, len({*one.groups}))
+        settings = ProbeSettings(metric_power=1, folds=folds, seed=seed)
+        return cls(template, twins=3, settings=settings, seed=seed)
 
     def ask(self, subject: Subject, one: ExampleSet) -> Asked:
         """The prompts of a set for a model, and the tokens among which its answer is looked for."""
@@ -242,6 +261,26 @@ def asked_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subjec
             found.append(Subject("0-shot", first.loaded, 0))
     every = "checkpoint" in parameters and "finetuned" not in parameters
     return found + (finetuned_subjects(parameters, task) if every else [])
+
+
+def side_by_side(names: Sequence[str], shots: int, task: WordTask, **loading: Any) -> list[Subject]:
+    """Models that are asked alike, each called after the last part of its name or folder.
+
+    Args:
+        names: of presets, packaged models, folders or the Hub's.
+        shots: demonstrations before each question, of all of them.
+        task: whose words are the vocabulary of a preset.
+        **loading: what else ``load_model`` takes.
+
+    Raises:
+        InputError: there is no such model, or one is named twice.
+    """
+    if len({*names}) < len(names):
+        raise InputError(f"models={[*names]}: a model is named twice; name each once")
+    short = [Path(name).name or name for name in names]
+    called = short if len({*short}) == len(names) else names
+    loaded = [load_model(name, vocabulary=task.vocabulary, **loading) for name in names]
+    return [Subject(name, model, shots) for name, model in zip(called, loaded, strict=True)]
 
 
 def finetuned_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subject]:

@@ -21,6 +21,7 @@ from mplib.tasks.corruptions import Impossible, corrupt_all
 from mplib.tasks.examples import Example, ExampleSet, group_names, joined
 from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
+from mplib.tasks.trees import PADDING, USELESS
 from mplib.tasks.words import words
 
 SOURCES = dict.fromkeys(("labels", "pooling", "prompts"), "the source's")
@@ -194,6 +195,28 @@ def height_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataF
     return _front(tables)
 
 
+def attention_by_height(readings: Sequence[Readings]) -> dict[str, pd.DataFrame]:
+    """Where each model and its twins look: attention by gold height (rows) and layer (columns).
+
+    Attention on a statement is divided by the mean over its example's statements: 1 is its share.
+    Rows say how many statements they are the mean of.
+    """
+    found = {}
+    for one in readings:
+        heights = one.examples.heights
+        known = np.unique(heights[heights != PADDING])[::-1]
+        names = [
+            f"{'useless' if h == USELESS else f'height {h}'} ({(heights == h).sum()})"
+            for h in known
+        ]
+        own, twins = one.model.features, np.mean(one.twins, axis=0)
+        for name, seen in ((one.subject, own), (f"twins of {one.subject}", twins)):
+            share = seen / np.nanmean(seen, axis=1, keepdims=True)
+            rows = [share[heights == height].mean(axis=0) for height in known]
+            found[name] = pd.DataFrame(rows, names, range(1, share.shape[-1] + 1))
+    return found
+
+
 def transfer_table(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """F1 of classifiers fitted to one set and asked about another, by subject.
 
@@ -230,15 +253,15 @@ def transfer_table(readings: Sequence[Readings], procedure: Procedure) -> pd.Dat
 
 
 def by_set(table: pd.DataFrame, among: str = "all statements") -> pd.DataFrame:
-    """A table for a figure in which every set is a row of its own, named after it.
+    """A table for a figure in which every set, and every subject, is a row named after it.
 
     Args:
         table: of all sets and subjects.
         among: of which statements, where the table has several.
     """
     table = table[table["among"] == among] if "among" in table else table
-    several = table.subject.nunique() > 1
-    names = table.set + (" - " + table.subject if several else "")
+    names = table.set + " - " + table.subject if table.subject.nunique() > 1 else table.set
+    names = table.subject if table.set.nunique() == 1 else names
     return table[table.kind == "model"].assign(source=names)
 
 

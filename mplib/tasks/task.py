@@ -39,6 +39,7 @@ TASKS = {
     "ksmallest": "mplib.tasks.ksmallest:KSmallest",
     "proofwriter": "mplib.tasks.proofwriter:ProofWriter",
     "science": "mplib.tasks.science:Science",
+    "own": "mplib.tasks.science:Own",
     "ontology": "mplib.tasks.ontology:Ontology",
 }
 """Every task: its name in parameters, and where its class is found."""

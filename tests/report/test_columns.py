@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mplib.report import gained, gains_overview, in_words
+from mplib.report import contrasted, gained, gains_overview, in_words
 
 
 def test_gains_stand_side_by_side_in_the_order_of_the_table():
@@ -33,3 +33,9 @@ def test_figures_stand_in_words_and_what_is_not_defined_is_empty():
     assert [*found.x] == ["0.50 [0.25, 0.75]", "0.50"]
     assert found.y[0] == "" and pd.isna(found.y[1])
     assert in_words(table[:0], ["set"], "of").empty
+
+
+def test_differences_are_named_after_both():
+    table = pd.DataFrame({"source": ["joint", "joint"], "minus": ["", "text"], "value": [0.5, 0.1]})
+    assert [*contrasted(table, "source").source] == ["joint", "joint less text"]
+    assert [*table.source] == ["joint", "joint"]

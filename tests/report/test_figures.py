@@ -110,6 +110,14 @@ def test_attention_maps_share_one_scale_and_count_from_one():
     assert bar.get_ylabel() == "mean attention of the last token"
 
 
+def test_attention_maps_of_tables_bear_their_names():
+    table = pd.DataFrame([[2.0, 1.0], [0.5, 1.0]], ["height 0", "useless"], [1, 2])
+    first, _, bar = figures.attention_maps({"a": table, "b": table}, "", "an even share").axes
+    assert ticks(first.get_yticklabels()) == ["height 0", "useless"]
+    assert first.collections[0].get_clim() == (0, 2)
+    assert bar.get_ylabel() == "an even share"
+
+
 def test_entropies_are_written_into_small_maps_alone():
     values = np.linspace(0, 1, 12).reshape(3, 4)
     axis, _, bar = figures.entropy_maps({"position entropy": values, "size entropy": values}).axes

@@ -14,6 +14,8 @@ from mplib.stats import Estimate
 from mplib.studies.heads import Entropies
 from mplib.studies.knockout import Knockout
 from mplib.studies.layers import LayerSelection
+from mplib.tasks.examples import Example, ExampleSet
+from mplib.tasks.trees import ReasoningTree
 
 
 def rows(columns: str, *values: tuple) -> pd.DataFrame:
@@ -241,6 +243,66 @@ def test_contrasts_tell_what_the_last_model_has_more_than_each_other():
     assert sentences.contrast_sentences(table[:1]) == []
     (line, *_) = sentences.contrast_sentences(table.assign(low=-1.0, high=1.0))
     assert line.endswith("the same questions of 2 sets: no difference is certain.")
+
+
+def test_of_one_set_no_sets_are_counted():
+    columns = "set depth among measure subject minus value low high"
+    one = ("all questions", 2, "", "accuracy", "b", "a", 0.3, 0.1, 0.5)
+    assert sentences.contrast_sentences(rows(columns, one)) == [
+        "**b against a**, the same questions: accuracy is higher; no other difference can be told.",
+        "all questions: accuracy +0.30 [+0.10, +0.50].",
+    ]
+
+
+def test_ones_own_models_are_told_of_in_a_sentence_each():
+    answers = rows(
+        "subject accuracy low high examples guess",
+        ("a", 0.5, 0.4, 0.6, 64, 0.3), ("b", 0.25, 0.1, 0.4, 64, 0.3),
+    )  # fmt: skip
+    about = ("text and twins", "F1", "logistic")
+    gains = rows(
+        "over measure classifier subject target value low high",
+        (*about, "a", "V", 0.1, 0.05, 0.15), (*about, "a", "G", 0.0, -0.1, 0.1),
+        (*about, "b", "V", -0.1, -0.2, -0.05),
+    )  # fmt: skip
+    assert sentences.own_sentences(answers, gains) == [
+        "**a** answers 0.50 [0.40, 0.60] of 64 questions rightly, more than the 0.30 of always "
+        "giving the most frequent answer. Beside the text, its attention tells which statements "
+        "are useful better than its random twins' does (gain in F1 **+0.100** [+0.050, +0.150]), "
+        "and heights no better, as far as can be told, than its random twins' does (gain in F1 "
+        "**+0.000** [-0.100, +0.100]).",
+        "**b** answers 0.25 [0.10, 0.40] of 64 questions rightly, no more, as far as can be told, "
+        "than the 0.30 of always giving the most frequent answer. Beside the text, its attention "
+        "tells which statements are useful worse than its random twins' does (gain in F1 "
+        "**-0.100** [-0.200, -0.050]).",
+    ]
+
+
+def questions(n: int, heights: dict[int, int], statements: int, **more: object) -> ExampleSet:
+    """Questions with equal trees, each of a group of its own."""
+    tree = ReasoningTree(statements, heights, (), max(heights, key=heights.__getitem__))
+    told = [tuple(f"{i} {j}" for j in range(statements)) for i in range(n)]
+    return ExampleSet("all", [Example(x, "", "a", tree, **more) for x in told], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (questions(20, {0: 0, 1: 1}, 3, choices=("a",)), []),
+        (questions(19, {0: 0, 1: 1}, 3, choices=("a",)), ["19 groups of questions are few"]),
+        (questions(3, {0: 0, 1: 1}, 3, choices=("a",)), ["Intervals need 4 groups"]),
+        (questions(20, {0: 0, 1: 1}, 2, choices=("a",)), ["Every statement is useful"]),
+        (questions(20, {0: 0}, 3, choices=("a",)), ["All useful statements have one height"]),
+        (questions(20, {0: 0, 1: 1}, 3), ["Not every question names its choices"]),
+    ],
+)
+def test_what_questions_cannot_tell(one, said):
+    columns = "kind classifier subject score value low high note"
+    defined = rows(columns, ("model", "kNN", "m", "S_P1", 0.2, 0.1, 0.3, np.nan))
+    for sentence, start in zip(sentences.limit_sentences(one, defined), said, strict=True):
+        assert sentence.startswith(start)
+    no = rows(columns, ("model", "kNN", "m", "S_P1", np.nan, np.nan, np.nan, "not defined here"))
+    assert sentences.limit_sentences(one, no)[len(said) :] == ["m: S_P1 is not defined here."]
 
 
 def test_entropies():

@@ -116,7 +116,7 @@ def test_shared_parameters_agree() -> None:
     for notebook in NOTEBOOKS:
         for name, parameter in notebook.parameters.items():
             # Language pages have another model by default, and where it should reason no shots.
-            if name in ("examples", "batch_size", "model", "shots"):
+            if name in ("examples", "batch_size", "model", "shots", "data"):
                 continue
             assert seen.setdefault(name, (parameter.kind, parameter.default)) == (
                 parameter.kind,

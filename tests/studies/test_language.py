@@ -293,3 +293,45 @@ def test_finetuning_on_theories_trains_attention_alone_and_learns(loaded, tmp_pa
     assert history.loss.iloc[-1] < 0.95 * history.loss.iloc[0]
     for name, value in start.model.state_dict().items():
         assert np.array_equal(before[name], value) != ("self_attn" in name), name
+
+
+def test_models_side_by_side_are_called_by_the_end_of_their_names(tmp_path, loaded):
+    for folder in ("a/mine", "b/mine", "b/other"):
+        loaded.model.save_pretrained(tmp_path / folder)
+        loaded.tokenizer.save_pretrained(tmp_path / folder)
+    first, second, other = (str(tmp_path / x) for x in ("a/mine", "b/mine", "b/other/"))
+    found = language.side_by_side([first, other, "llama-tiny"], 2, TASK, device="cpu")
+    assert [(x.name, x.shots) for x in found] == [("mine", 2), ("other", 2), ("llama-tiny", 2)]
+    assert [x.loaded.layers for x in found] == [2, 2, 6]
+    alike = language.side_by_side([first, second], 0, TASK, device="cpu")
+    assert [x.name for x in alike] == [first, second]
+    with pytest.raises(InputError, match=r"models=.* is named twice"):
+        language.side_by_side([first, first], 0, TASK)
+
+
+def test_a_procedure_fits_the_size_of_a_set(sets):
+    few = replace(sets[0], examples=sets[0].examples[:3])
+    assert Procedure.fitting("plain", few).settings.folds == len({*few.groups}) < 5
+    assert Procedure.fitting("plain", sets[0], seed=4).settings == ProbeSettings(
+        metric_power=1, folds=5, seed=4
+    )
+    root = [x.arranged([x.tree.root]) for x in sets[0].examples]
+    with pytest.raises(InputError, match=r"useful and of one height.*: add statements"):
+        Procedure.fitting("plain", replace(sets[0], examples=root))
+
+
+def test_attention_by_height_is_measured_in_even_shares(sets):
+    one = planted(sets[1])
+    seen = np.where(one.examples.heights == 0, 3.0, 1.0)[..., None].repeat(2, axis=2)
+    even = tuple(np.full_like(seen, 0.2) for _ in range(2))
+    shown = replace(one, model=Reading(seen), twins=even)
+    found = language_tables.attention_by_height([shown])
+    model, twins = found["planted"], found["twins of planted"]
+    sizes = {h: (one.examples.heights == h).sum() for h in (2, 1, 0, USELESS)}
+    heights = [f"{f'height {h}' if h >= 0 else 'useless'} ({n})" for h, n in sizes.items()]
+    assert [*model.index] == [*twins.index] == heights
+    assert [*model.columns] == [1, 2]
+    np.testing.assert_allclose(twins, 1)
+    share = (3 / seen[..., 0].mean(axis=1))[:, None] * (one.examples.heights == 0)
+    np.testing.assert_allclose(model.iloc[2], share[share > 0].mean())
+    assert (model.iloc[3] < 1).all()

@@ -76,7 +76,7 @@ def test_a_depth_by_the_file_stands_beside_the_longest_path(tmp_path: Path) -> N
     out, refused, status = check(write(tmp_path, BANK, honest, honest))
     assert out == [
         "format: EntailmentBank", "loaded 3 of 3", "depth 1: 2 (by longest path 3)",
-        "depth 2: 1 (by longest path 0)",
+        "depth 2: 1 (by longest path 0)", "steps written out: 3 in 3 problems",
     ]  # fmt: skip
     assert (refused, status) == ([], 0)
 
@@ -248,7 +248,7 @@ def test_real_files(name: str) -> None:
     lines, n_refused = SHARED[name]
     out, refused, status = check(str(shared(name)))
     assert out[: len(lines)] == lines
-    assert len(refused) == n_refused and status == name.startswith("perl")
+    assert len(refused) == n_refused and status == 0
 
 
 def test_our_own_questions() -> None:

@@ -26,8 +26,6 @@ from mplib.report.figures.scores import (
     film_curves,
     gain_points,
     height_curves,
-    needs_points,
-    precision_curves,
     prefix_curves,
     recall_slopes,
     score_points,
@@ -35,5 +33,12 @@ from mplib.report.figures.scores import (
     sweep_curves,
     training_curves,
     transfer_maps,
+)
+from mplib.report.figures.steps import (
+    arcs,
+    found_shares,
+    needs_points,
+    precision_curves,
+    written_page,
 )
 from mplib.report.figures.trees import gold_tree, recovered_trees

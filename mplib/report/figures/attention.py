@@ -1,7 +1,7 @@
 """Figures of attention itself: maps of layers, of heads and of their entropies."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -10,17 +10,25 @@ from matplotlib.figure import Figure
 
 from mplib.report.figures.style import panels
 
+Values: TypeAlias = np.ndarray | pd.DataFrame
+"""What a panel shows, shape (rows, layers)."""
 
-def attention_maps(maps: Mapping[str, np.ndarray], rows: str) -> Figure:
-    """Mean attention of the last token, a panel for each model (Figs 5, 11, 15, 16).
+
+def attention_maps(
+    maps: Mapping[str, Values], rows: str, what: str = "mean attention of the last token"
+) -> Figure:
+    """Mean attention, a panel for each model (Figs 5, 11, 15, 16).
 
     Args:
-        maps: mean attention by model, shape (rows, layers).
+        maps: mean attention by model, shape (rows, layers); a table names its rows and layers.
         rows: what a row is, such as ``size rank``.
+        what: is shown.
     """
     size = 1.2 + 3.4 * len(maps), max(3.4, 0.24 * len(next(iter(maps.values()))))
-    top = max(float(values.max()) for values in maps.values())
-    return _maps(maps, size, rows, "mean attention of the last token", vmax=top)
+    top = max(float(np.max(values)) for values in maps.values())
+    # The numbers of many layers would touch.
+    apart = max(1, max(values.shape[1] for values in maps.values()) // 8)
+    return _maps(maps, size, rows, what, vmax=top, xticklabels=apart)
 
 
 def entropy_maps(maps: Mapping[str, np.ndarray]) -> Figure:
@@ -37,13 +45,13 @@ def entropy_maps(maps: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _maps(
-    maps: Mapping[str, np.ndarray], size: tuple[float, float], rows: str, what: str, **look: Any
+    maps: Mapping[str, Values], size: tuple[float, float], rows: str, what: str, **look: Any
 ) -> Figure:
-    """Images of values, shape (rows, layers), on one scale; rows and layers are counted from 1."""
+    """Images of values, shape (rows, layers), on one scale; without names both count from 1."""
     figure, axes = panels(len(maps), size)
     for axis, (name, values) in zip(axes, maps.items(), strict=True):
-        index, layers = (np.arange(n) + 1 for n in values.shape)
-        frame = pd.DataFrame(values, index, layers)
+        counted = (np.arange(n) + 1 for n in values.shape)
+        frame = values if isinstance(values, pd.DataFrame) else pd.DataFrame(values, *counted)
         sns.heatmap(frame, ax=axis, cmap="viridis", vmin=0, cbar=False, **look)
         axis.set(title=name, xlabel="layer")
         axis.tick_params(rotation=0)

@@ -1,11 +1,8 @@
 """The flow of attention from layer to layer, as a figure and as a page to play with."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from importlib.resources import files
 
 import numpy as np
 import seaborn as sns
@@ -14,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mplib.report.figures.style import panels
+from mplib.report.figures.view import view
 
 EDGES_AT_FIRST = 150
 """About how many edges of a flow the page shows before anything is chosen."""
@@ -64,8 +62,7 @@ def attention_flow(flows: Sequence[Flow]) -> Figure:
 def attention_flow_page(flows: Sequence[Flow]) -> HTML:
     """Flows as one page inside the page: choose list and layer, hide weak edges, point at a token.
 
-    Everything it needs is in it, so that it works offline and from a file; weights are rounded to
-    255 steps of the largest. It runs in a sandbox and all text is escaped.
+    Weights are rounded to 255 steps of the largest; see ``view``.
     """
     data = []
     for flow in flows:
@@ -77,11 +74,5 @@ def attention_flow_page(flows: Sequence[Flow]) -> HTML:
             "least": max(1, least), "marks": {str(k): str(v) for k, v in flow.marks.items()},
             "weights": base64.b64encode(steps.tobytes()).decode(),
         })  # fmt: skip
-    page = (files("mplib") / "data" / "attention_flow.html").read_text("utf-8")
-    # No "<" survives, so that no text can end the script.
-    page = page.replace("DATA", json.dumps(data).replace("<", "\\u003c"))
     layers = max(flow.weights.shape[0] for flow in flows)
-    return HTML(
-        f'<div><iframe title="Attention flow" sandbox="allow-scripts" srcdoc="{escape(page)}" '
-        f'style="width:100%;height:{170 + 62 * layers}px;border:0"></iframe></div>'
-    )
+    return view("attention_flow", "Attention flow", data, 170 + 62 * layers)

@@ -188,33 +188,3 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
             axis.plot(line[along], line.value, "--", color="grey", linewidth=1, label=name)
             axis.legend(fontsize="x-small", frameon=True)
     return figure
-
-
-def precision_curves(table: pd.DataFrame) -> Figure:
-    """Average precision of what a step follows from, by the layer whose attention ranks it.
-
-    Args:
-        table: of ``mplib.studies.steps.precision_table``; rankings without a layer are lines.
-    """
-    layers = table[table.layer > 0].rename(columns={"precision": "value"})
-    plot = curves(layers, "layer", "value", "source", so.Band())
-    plot = plot.scale(x=so.Continuous().tick(MaxNLocator(8, integer=True)))
-    figure = draw(plot, (7.2, 4.2), y="average precision", color="")
-    by_rank = table[~table.source.isin(layers.source)].groupby("source", sort=False).precision
-    for style, (name, values) in zip((":", "--"), by_rank, strict=False):
-        figure.axes[0].axhline(values.iloc[0], color="grey", ls=style)
-        place = layers.layer.max(), values.iloc[0]
-        figure.axes[0].annotate(name, place, color="dimgrey", ha="right", va="bottom")
-    return figure
-
-
-def needs_points(table: pd.DataFrame) -> Figure:
-    """What a step's own log-probability loses where it cannot look, and what more than elsewhere.
-
-    Args:
-        table: of ``mplib.studies.steps.needed``.
-    """
-    row = table.cut + table["minus"].map(lambda other: f"\nminus {other}" if other else "")
-    shown = table.assign(row=row, panel="change in log-probability")
-    plot = rows(shown, "value", "row", "panel", so.Dot(), so.Range())
-    return draw(plot, (6.4, 3.6), zero="x", x="nats a token", y="", title="")

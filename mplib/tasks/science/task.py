@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -87,13 +87,19 @@ class Science(WordTask):
         return found
 
     @classmethod
+    def _of(cls, parameters: Mapping[str, Any]) -> Self:
+        """The questions that a notebook's parameters name."""
+        shown = {x: parameters[x] for x in ("conclusions", "distractors") if x in parameters}
+        return cls(parameters["questions"], depths=tuple(parameters["depths"]), **shown)
+
+    @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
         """The words and marks of its questions; 200 where they cannot be read."""
-        data, depths, most = (parameters[key] for key in ("questions", "depths", "examples"))
-        label = "science questions" if data == "science" else "questions"
-        shown = {x: parameters[x] for x in ("conclusions", "distractors") if x in parameters}
+        task, most = cls._of(parameters), parameters["examples"]
+        depths = task.depths
+        label = "science questions" if task.data == "science" else "questions"
         try:
-            sets = cls(data, depths=tuple(depths), **shown).sets("test", most)
+            sets = task.sets("test", most)
         except InputError:
             return Typical(label, [200] * len(depths), most * len(depths))
         lengths = [

@@ -1,5 +1,10 @@
-"""Reasoning written out: problems with their steps, and what each step follows from."""
+"""Reasoning written out: problems with their steps, and what each step follows from.
 
-from mplib.tasks.steps.chain import Chain
+``chain`` has the one language of all of them, ``formats`` makes chains of the records of files
+(STREET, EntailmentBank, PrOntoQA, PERL, ProofWriter, one's own), ``load`` finds them by name. A new
+format is a function in ``formats`` and a line in ``load.READERS``.
+"""
 
-__all__ = ["Chain"]
+from mplib.tasks.steps.chain import Chain, Trace
+
+__all__ = ["Chain", "Trace"]

@@ -1,5 +1,6 @@
 """A problem with its reasoning written out: the one language of all files that have steps."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,3 +89,20 @@ class Chain:
         premises = {self.first + step: own for step, own in enumerate(self.premises)}
         found = heights(premises)
         return tuple(found.get(self.first + step, 0) for step in range(len(self.steps)))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One problem with its edges, to be drawn.
+
+    Attributes:
+        name: of the problem.
+        units: their texts.
+        first: number of the first step.
+        edges: by name (gold, read, needed) whether each step has each unit, (steps, units).
+    """
+
+    name: str
+    units: Sequence[str]
+    first: int
+    edges: Mapping[str, np.ndarray]

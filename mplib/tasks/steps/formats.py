@@ -64,9 +64,9 @@ def entailment_bank(record: Record) -> Chain:
     place = {name: i for i, name in enumerate(told)}
     place |= {name: len(told) + 1 + i for i, name in enumerate(steps)}
     premises = tuple(tuple(place[p] for p in question.steps[name]) for name in steps)
-    texts = (tuple(question.units[name] for name in names) for names in (told, steps))
+    texts = [tuple(question.units[name] for name in names) for names in (told, steps)]
     name = question.name
-    return Chain(name, *texts, premises, question.text, group=name)
+    return Chain(name, texts[0], texts[1], premises, question.text, group=name)
 
 
 def prontoqa(record: Record) -> Chain:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mplib.report import figures
 from mplib.report.figures import Flow
+from mplib.tasks.steps import Trace
 
 
 def drawn(found) -> list[dict]:
@@ -37,3 +38,25 @@ def test_a_flow_of_zeros_can_be_drawn():
     nothing = Flow("nothing", np.zeros((2, 4, 4)))
     assert drawn(figures.attention_flow_page([nothing]))[0]["least"] == 1
     assert figures.attention_flow([nothing, nothing]).axes
+
+
+def test_written_reasoning_is_whole_offline_and_escaped():
+    evil = '</script><script>alert("x")</script>'
+    edges = {"gold": np.array([[True, False, False]]), "needed": np.zeros((1, 3), bool)}
+    trace = Trace("name", (evil, "b", "c"), 2, edges)
+    html = figures.written_page([trace])
+    page = unescape(re.search(r'srcdoc="([^"]*)"', html.data)[1])
+    assert page.count("</script>") == 1 and evil not in page and "http" not in page
+    given = json.loads(re.search(r"const traces = (\[.*?\]), \$ =", page)[1])
+    assert given[0]["units"][0] == evil and given[0]["edges"] == {"gold": [[0]], "needed": [[]]}
+
+
+def test_arcs_tell_right_from_extra_and_missed():
+    gold = np.array([[True, True, False]])
+    read = np.array([[True, False, False]])
+    trace = Trace("name", ("a", "b", "c"), 2, {"gold": gold, "read": read})
+    first, second = figures.arcs(trace).axes
+    assert [arc.get_linestyle() for arc in first.patches] == ["-", "-"]
+    assert sorted(arc.get_linestyle() for arc in second.patches) == ["-", ":"]
+    extra = Trace("name", ("a", "b", "c"), 2, {"gold": ~gold & False, "read": gold})
+    assert {arc.get_linestyle() for arc in figures.arcs(extra).axes[1].patches} == {"--"}
