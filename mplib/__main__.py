@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mplib.errors import InputError, NotebookFailed
+from mplib.files import ROOT
 
 if TYPE_CHECKING:
     from mplib.models.cost import Cost
@@ -131,12 +132,13 @@ def _run_profile(arguments: argparse.Namespace) -> None:
     chosen = None if arguments.cores is None else cores.check(Typed(arguments.cores))
     settings = engine.Engine(chosen, arguments.force, arguments.cluster, _estimate)
     if arguments.command == "book":
-        from mplib.report import answer, families, readme, verdicts
+        from mplib.report import answer, families, readme, verdicts, worked
         from mplib.runs import pages
 
         extra = {
             "verdicts.md": verdicts.verdicts_page(), "speed.md": readme.speed_page(),
             "families.md": families.families_page(), "answer.md": answer.answer() + "\n",
+            "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(), **worked.worked_page(),
         }  # fmt: skip
         print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))
     else:

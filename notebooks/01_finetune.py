@@ -15,22 +15,23 @@
 # %% [markdown]
 # # Finetuning: can a language model learn the task?
 #
-# Two tasks. **k-th smallest:** a list of m numbers goes in, and the most likely next token should be the
-# k-th smallest of them. **ProofWriter:** facts, rules and a question go in, True or False should come out;
-# the paper trains the attention parameters alone. In both the loss looks at the answer's place only. The
-# other pages ask *how* the model does it.
+# There are two tasks. **k-th smallest:** the model reads a list of m numbers and should
+# continue with the k-th smallest of them. **ProofWriter:** it reads facts, rules and a question
+# and should continue with True or False; here the paper trains only the attention parameters.
+# In both tasks the loss is computed only where the answer stands. The other pages ask *how* the
+# model does it.
 #
-# **Cost.** Quick profile: about three minutes on two CPU cores. GPT-2 small on the paper's task: one
-# GPU. A training that was stopped goes on from its last evaluation. `trainable="lora"` leaves an adapter
-# of the model, which `model="base+folder"` puts on it again.
+# **Cost.** As it stands: about three minutes on two CPU cores. GPT-2 small on the paper's task:
+# one GPU. A training that was interrupted continues from its last evaluation.
+# `trainable="lora"` trains an adapter, which `model="base+folder"` puts back on its base.
 
 # %% tags=["parameters"]
-task: str = "ksmallest"  # ksmallest or proofwriter
+task: str = "ksmallest"  # ksmallest, proofwriter, or another that is registered
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers, each a single token; 2 or more
+pool: int = 128  # lists draw from this many numbers, each a single token; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn; 98 % train, 1 % dev, 1 % test; 3 or more
+lists: int = 500000  # lists drawn; 98 % train, 1 % dev, 1 % test; 3 or more
 data: str = "generated"  # generated, the official release's folder, or one of its files
 cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
 style: str = "attribute"  # of generated theories; one of attribute, relation
@@ -47,13 +48,13 @@ lora_alpha: int = 32  # its changes are multiplied by alpha / rank; 1 or more
 lora_targets: list[str] = []  # linear layers that it changes, by name; all when empty
 seed: int = 0  # of weights, problems and their order; 0 to 4294967295
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-steps: int = 3800  # optimiser steps; 1 or more
+steps: int = 700  # optimiser steps; 1 or more
 batch_size: int = 256  # problems a step; 1 or more
 micro_batch_size: int = 0  # problems a forward pass; 0 for the whole batch; 0 or more
 learning_rate: float = 0.001  # peak learning rate of AdamW; above 0
 weight_decay: float = 0.001  # of AdamW; 0 or more
 warmup_steps: int = 100  # steps of linear warm-up; 0 or more
-schedule: str = "constant_with_warmup"  # of the learning rate;
+schedule: str = "cosine"  # of the learning rate;
 # one of constant, constant_with_warmup, linear, cosine, cosine_with_restarts,
 # polynomial, inverse_sqrt
 dtype: str = "float32"  # of the weights; the other two lose small steps;
@@ -61,9 +62,9 @@ dtype: str = "float32"  # of the weights; the other two lose small steps;
 precision: str = "auto"  # of autocast; auto is bfloat16 where the machine has it;
 # one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
-evaluations: int = 20  # how often to measure the dev accuracy and save the state;
+evaluations: int = 10  # how often to measure the dev accuracy and save the state;
 # 1 or more
-film: bool = False  # probe the model at each evaluation
+film: bool = True  # probe the model at each evaluation
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]
@@ -88,7 +89,7 @@ chosen = task_of(run.parameters)
 # %% [markdown]
 # ## The task
 #
-# Three problems as the model reads them, and the answer it should give.
+# Three problems as the model reads them, with the answers it should give.
 
 # %%
 loading = {"dtype": dtype, "device": device}
@@ -100,7 +101,7 @@ report.show(finetune.preview(start, parts.test))
 # %% [markdown]
 # ## Training
 #
-# The accuracy before training is measured first; the test problems are never trained on.
+# The accuracy is first measured before any training. The test problems are never trained on.
 
 # %%
 test, choices = parts.test, parts.choices
@@ -118,14 +119,15 @@ run.table("history", history)
 run.figure("training", figures.training_curves(history))
 
 # %% [markdown]
-# The loss of each point is the mean since the point before it. The state with the best development
-# accuracy is the one that is kept.
+# Each point shows the mean loss since the previous point. The state with the best development
+# accuracy is kept.
 
 # %% [markdown]
-# With `film=True` the model is also probed on development problems before the first step and at each
-# evaluation: does the tree come before the accuracy? *Halfway* is the step at which a curve has risen half
-# of its way. Scores are over three random twins, gains over the text, as on the pages of the probe;
-# intervals are over problems of this one training.
+# With `film=True` the model is also probed on development problems, before the first step and
+# at each evaluation: does the tree appear before the accuracy does? *Halfway* is the step at
+# which a curve has covered half of its rise. Scores are relative to three random twins and
+# gains to the text, as on the pages about the probe. The intervals are over the problems of
+# this one training.
 
 # %%
 if film:

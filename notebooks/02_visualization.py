@@ -15,19 +15,20 @@
 # %% [markdown]
 # # Attention maps: where does the last token look?
 #
-# The answer is read off the last token, so its attention is where the reasoning tree should show:
-# first on the leaves (the numbers up to the k-th smallest), then on the root (the k-th smallest).
-# Each map is a mean over test lists and heads; once with the numbers put in order of size, once in
-# the order of the list.
+# The model reads the answer off the last token, so the reasoning tree should show in that
+# token's attention: first on the leaves (the numbers below the k-th smallest), then on the root
+# (the k-th smallest itself). Each map is a mean over test lists and heads, once with the
+# numbers sorted by size and once in the order of the list.
 #
-# **Cost.** Seconds on a CPU.
+# **Cost.** Seconds on a CPU. It shows the finetuned model that `01_finetune` leaves for the
+# same parameters; as the notebooks stand, that is the one of `make book`.
 
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
 examples: int = 10000  # test lists looked at, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
@@ -67,7 +68,8 @@ attention = {
 # %% [markdown]
 # ## By size
 #
-# Row 1 is the smallest number of each list, row k the answer (Figs 5, 11, 15 and 16 of the paper).
+# Row 1 is the smallest number of each list, and row k is the answer (Figs 5, 11, 15 and 16 of
+# the paper).
 
 # %%
 order = task.order(numbers)
@@ -79,8 +81,9 @@ run.table("attention_by_rank", tidy_maps(by_rank, "rank"))
 run.figure("attention_by_rank", figures.attention_maps(by_rank, "size rank"))
 
 # %% [markdown]
-# Rows that are all alike belong to a model that does not know what is small. Where the task has been
-# learned, the rows up to k stand out, and in some layers row k alone: leaves and root.
+# If all rows look alike, the model does not know which numbers are small. Once the task has
+# been learned, the rows up to k stand out, and in some layers row k alone: first the leaves and
+# the root, then the root.
 
 # %% [markdown]
 # ## By position
@@ -93,14 +96,14 @@ run.figure(
 )
 
 # %% [markdown]
-# What is left when the sizes are averaged away: attention that goes to a place whatever number
-# stands there, the first or the last place above all.
+# Averaging over lists removes the effect of size. What remains is attention to a position,
+# whatever number is there: above all the first and the last one.
 
 # %% [markdown]
 # ## The heads of one list
 #
-# Every head of the (first) finetuned model on the first test list, brightness being the square root of the
-# attention. The last row of each map is the last token's.
+# Every head of the first finetuned model on the first test list. Brightness is the square root
+# of the attention, and the last row of each map belongs to the last token.
 
 # %%
 shown = next(iter(tuned.values()))

@@ -15,24 +15,26 @@
 # %% [markdown]
 # # The probe: can the reasoning tree be read from the attention?
 #
-# Two classifiers read the last token's attention on each number, one value a layer. The first tells
-# the useful numbers (up to the k-th smallest) from the useless ones: V. The second tells the root
-# (the k-th smallest) from the leaves among the useful ones: G.
+# Two classifiers read the attention that the last token pays to each number, one value for each
+# layer. The first separates useful numbers (up to the k-th smallest) from useless ones; its F1
+# is V. The second separates the root (the k-th smallest) from the leaves among the useful
+# numbers; its F1 is G.
 #
-# The question is what the *model* tells, so the same is asked of **random twins** (the same
-# architecture with random weights) and of the **text** (a number's value and place). The *gain* is the
-# F1 of text and attention together, less that of text and the twins' attention together; noise gains
-# nothing. The paper's scores set the F1 of attention alone against the twin's:
-# (F1 - F1 of the twin) / (1 - F1 of the twin).
+# What does the *model* contribute? The same is asked of **random twins** (the same architecture
+# with random weights) and of the **text** (a number's value and position). The *gain* is the F1
+# of text and attention together, minus the F1 of text and the twins' attention together, so
+# noise gains nothing. The paper's scores compare attention alone with the twin's: (F1 - F1 of
+# the twin) / (1 - F1 of the twin).
 #
-# **Cost.** Under a minute on two CPU cores for a small model; a few minutes on a GPU for GPT-2 small.
+# **Cost.** Under a minute on two CPU cores for a small model; a few minutes on a GPU for GPT-2
+# small. It probes the finetuned model that `01_finetune` leaves for the same parameters.
 
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
 examples: int = 1024  # test lists probed, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
@@ -69,8 +71,9 @@ settings = ProbeSettings(
 # %% [markdown]
 # ## Features
 #
-# The attention of the last token on each number, averaged over heads, a value a layer; each list is
-# divided by its largest value, as in the paper's source. Models, twins and text see the same lists.
+# The last token's attention to each number, averaged over heads, one value for each layer. Each
+# list is divided by its largest value, as in the paper's source. Models, twins and text see the
+# same lists.
 
 # %%
 start = load_model(model, vocabulary=pool, seed=seed, device=device)
@@ -91,8 +94,9 @@ baseline = [scale_examples(values) for values in of_twins]
 # %% [markdown]
 # ## What attention adds to the text
 #
-# By a logistic regression on scaled features, which is fit for features of unlike kinds, and by the
-# paper's kNN, which is not. F1 counts right decisions, bits how much surer the right label has become.
+# Measured by a logistic regression on scaled features, which suits features of different kinds,
+# and by the paper's kNN, which does not. F1 counts correct decisions; bits say how much more
+# probable the right label has become.
 
 # %%
 text = task.text_baseline(numbers)
@@ -102,15 +106,16 @@ run.figure("gains", figures.gain_points(gains))
 report.show(report.gains_overview(gains))
 
 # %% [markdown]
-# Rows over *permuted labels* tell how selective the classifiers are (Hewitt and Liang 2019): the same
-# features, labels dealt anew within each list.
+# The rows for *permuted labels* show how selective the classifiers are (Hewitt and Liang 2019):
+# the same features, with the labels shuffled within each list.
 
 # %% [markdown]
 # ## F1 of the classifiers
 #
-# The raw numbers (Table 4 of the paper). Folds hold whole lists. Intervals come from probing random
-# halves of the lists, fitting included, and are over lists: another training may give another model.
-# The *computing text* is what one who sorts the list could say of each number: a ceiling.
+# The F1s behind the scores (Table 4 of the paper). Folds hold whole lists. Intervals come from
+# probing random halves of the lists, with the classifiers fitted again; they are over lists,
+# and a second training may give a different model. The *computing text* is a ceiling: what
+# somebody who sorts the list could say about each number.
 
 # %%
 run.table("f1", found.f1)
@@ -119,9 +124,9 @@ run.figure("f1", figures.f1_bars(found.f1))
 # %% [markdown]
 # ## Scores over the random twin
 #
-# S_P1 normalises V, S_P2 normalises G (Eqs 1 and 2). The paper prints the normalised F1 of the root
-# alone under the name S_P2, so that is shown too. A twin's own score, over the other twins, should
-# be near 0.
+# S_P1 normalises V and S_P2 normalises G (Eqs 1 and 2). The paper prints the normalised F1 of
+# the root alone as S_P2, so that is shown too. A twin scored against the other twins should be
+# near 0.
 
 # %%
 run.table("scores", found.scores, summary="scores")
@@ -131,11 +136,12 @@ report.show(found.scores)
 # %% [markdown]
 # ## Whole trees
 #
-# Both classifiers together make a tree of each list: what is called useful, each at the height that
-# is predicted for it. *Exact match* is the share of lists in which every number is right, *node F1*
-# and *height accuracy* say how much of the tree there is. Edges join numbers of neighbouring heights;
-# *gold heights* is what that rule could reach at best. A classifier that calls nothing useful reads
-# empty trees, of node F1 0: compare with the text, and text and attention together (*joint*) with it.
+# Together the two classifiers give a tree for each list: the numbers that are called useful,
+# each at its predicted height. *Exact match* is the share of lists in which every number is
+# right; *node F1* and *height accuracy* say how much of the tree is right. Edges join numbers
+# of neighbouring heights, and *gold heights* is the best that this rule can achieve. A
+# classifier that calls nothing useful gives empty trees, with a node F1 of 0, so compare with
+# the text, and with text and attention together (*joint*).
 
 # %%
 listed, of_text = task.as_examples(numbers), text["text"]
@@ -145,13 +151,13 @@ report.show(run.table("trees", trees.table))
 run.figure("trees", figures.recovered_trees(listed, trees.read["model"]))
 
 # %% [markdown]
-# The lists whose trees are read best, in the middle, and worst.
+# The lists whose trees are read best, at the median, and worst.
 
 # %% [markdown]
 # ## Layer by layer
 #
-# Scores from the first l layers only, over the twins' own first l layers (Fig 6): where does the tree
-# become readable? The band holds for the whole curve at once.
+# Scores from the first l layers only, relative to the first l layers of the twins (Fig 6): from
+# which layer on can the tree be read? The band holds for the whole curve at once.
 
 # %%
 prefixes = scores.compare_prefixes(features, heights, twins=baseline, settings=settings)
@@ -159,14 +165,14 @@ run.table("prefix_scores", prefixes)
 run.figure("prefixes", figures.prefix_curves(prefixes))
 
 # %% [markdown]
-# A curve that is flat from some layer on says that the layers above add nothing that a neighbour
-# search can use.
+# Where a curve is flat, the further layers add nothing that a nearest-neighbour search can use.
 
 # %% [markdown]
 # ## The published protocol
 #
-# What the paper's own source computes on the same features: folds cut by rows and not by lists, a
-# constant label column beside the root's, no intervals. For comparison with its tables only.
+# What the paper's own source computes on the same features: folds are cut by rows instead of
+# lists, the root's labels have a constant column beside them, and there are no intervals. Use
+# it only for comparison with the paper's tables.
 
 # %%
 labels = task.published_heights(numbers)
@@ -177,7 +183,7 @@ report.show(as_published)
 # %% [markdown]
 # ## Predictions
 #
-# Every prediction is kept, so that other questions can be asked of the same run.
+# Every prediction is stored, so that further questions can be asked of the same run.
 
 # %%
 tidy = scores.tidy_predictions(found.predictions, heights, numbers)

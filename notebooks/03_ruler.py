@@ -15,23 +15,25 @@
 # %% [markdown]
 # # The ruler: what does the probe say of models whose way is known?
 #
-# A probe that finds a tree everywhere tells nothing. Here it is held to models that cannot have gone by
-# the tree. A **recaller** learns by heart lists whose answers were dealt at random among each list's own
-# numbers, and is probed on these very lists. A **shortcut** learns from lists whose answer always stands
-# at one place. Beside them: noise in place of attention, and noise with the tree planted in it as clearly
-# as is stated. Task, gold trees and probe are those of the page on the finetuned model, the **reasoner**.
+# A probe that finds a tree everywhere is worthless. Here it is tested on models that cannot
+# have followed the tree. A **recaller** memorises lists whose answers were drawn at random from
+# each list's own numbers, and is probed on those same lists. A **shortcut** learns from lists
+# whose answer is always at the same position. Beside them are noise in place of attention, and
+# noise with the tree planted in it at a known strength. Task, gold trees and probe are those of
+# the page on the finetuned model, here called the **reasoner**.
 #
-# What should come out: gains of the reasoner and of the planted trees, and none of the others; over many
-# seeds, their 95 % intervals should lie above 0 in one of forty, and below it in another.
+# The expected result: gains for the reasoner and for the planted trees, and none for the
+# others. Over many seeds, one 95 % interval in forty should lie above 0 by chance and another
+# one below it.
 #
 # **Cost.** Three minutes on two CPU cores with twenty seeds, most of it for the error rates.
 
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
 examples: int = 256  # test lists probed, and learned by heart, at most; 1 or more
 model: str = "tiny"  # the model before any training
@@ -76,9 +78,10 @@ settings = ProbeSettings(neighbours, folds=folds, halves=halves, seed=seed)
 # %% [markdown]
 # ## What the models do
 #
-# How often each model gives the k-th smallest number, the number that was dealt, and the number at the
-# shortcut's place; on the reasoner's test lists, and on the same lists *arranged*, so that the k-th
-# smallest stands at that place. The shortcut goes by place and value: an answer was always small.
+# How often each model gives the k-th smallest number, the randomly drawn number, and the number
+# at the shortcut's position; on the reasoner's test lists, and on the same lists *arranged* so
+# that the k-th smallest is at that position. The shortcut goes by position and value, because
+# in training its answers were always small.
 
 # %%
 training = Training(taught_steps, taught_batch, learning_rate=learning_rate,
@@ -93,12 +96,13 @@ report.show(run.table("answers", measured.answers))
 # %% [markdown]
 # ## What the probe says of them
 #
-# The gain: what attention tells beside the text that the twins' does not.
+# The gain: what the attention reveals beyond the text, compared with the twins' attention.
 #
-# Arranged lists are a trap for the probe. There the shortcut's attention does show the root, and so does
-# the place, which the text tells: attention adds nothing. A text baseline that has the place as one number
-# falls into it, since a linear classifier cannot pick a number in the middle. Ours gives every value of the
-# text a column of its own.
+# Arranged lists are a trap for the probe. There the shortcut's attention really does mark the
+# root, but so does the position, which is part of the text: attention adds nothing. A text
+# baseline that gives the position as a single number falls into the trap, because a linear
+# classifier cannot pick out a number in the middle. Ours gives every value of the text a column
+# of its own.
 
 # %%
 gains = run.table("gains", measured.gains)
@@ -106,8 +110,8 @@ run.figure("gains", figures.gain_points(gains))
 report.show(report.gains_overview(gains))
 
 # %% [markdown]
-# Scores over the random twin alone, the paper's, know nothing of the text: they rise wherever attention
-# repeats it.
+# The paper's scores compare with the random twin alone and ignore the text: they rise wherever
+# attention repeats it.
 
 # %%
 run.table("scores", measured.scores)
@@ -116,11 +120,11 @@ run.figure("scores", figures.score_points(measured.scores))
 # %% [markdown]
 # ## Error rates and power
 #
-# The same once for each of many seeds of everything, with the smallest model, on 128 lists of 8 numbers
-# below 32, without a reasoner and without arranged lists. Where there is no tree, the share of intervals
-# *above* 0 is the rate at which the probe finds one all the same; for planted trees it is the power. A gap
-# is given in standard deviations of the noise, between useless numbers and leaves, and between leaves and
-# root, in one layer.
+# The same for many seeds, each with new lists, models and labels, with the smallest model, on
+# 128 lists of 8 numbers below 32, without a reasoner and without arranged lists. Where there is
+# no tree, the share of intervals *above* 0 is the rate of false findings; for planted trees it
+# is the power. A gap is given in standard deviations of the noise, between useless numbers and
+# leaves and between leaves and root, in one layer.
 
 # %%
 by_seed = run.table("by_seed", ruler.simulated(seeds))
@@ -129,7 +133,7 @@ run.figure("mean_gains", figures.gain_points(rates))
 report.show(rates)
 
 # %% [markdown]
-# The figure shows means over seeds, with t-intervals.
+# The figure shows means over seeds with t-intervals.
 
 # %% [markdown]
 # ## Summary

@@ -15,22 +15,23 @@
 # %% [markdown]
 # # The causal study: does the answer need what the attention shows?
 #
-# What a probe reads in the attention need not be what the model works with. Here the model is
-# changed and asked again: heads are switched off, those first that look at certain places or at
-# certain ranks of size; the last token's attention to the gold tree's own statements is cut; and what
-# its attention gives it is taken from another list.
+# What a probe reads in the attention need not be what the model uses. Here the model is changed
+# and asked again. Heads are switched off, starting with those that attend to particular
+# positions or to particular ranks; the last token's attention to the statements of the gold
+# tree is cut; and the output of its attention is replaced by that from another list.
 #
-# **Cost.** Three minutes on two CPU cores for a small model; on a GPU some minutes for GPT-2 small. Most
-# of it goes into switching heads off at random, several times over.
+# **Cost.** Three minutes on two CPU cores for a small model; some minutes on a GPU for GPT-2
+# small. Most of the time goes into switching off heads in random order, several times. It
+# studies the finetuned model that `01_finetune` leaves for the same parameters.
 
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
-examples: int = 10000  # test lists used, at most; 1 or more
+examples: int = 1000  # test lists used, at most; 1 or more
 model: str = "tiny"  # the model before finetuning
 trainable: str = "all"  # finetuning studied;
 # one of all, attention, mlp, layernorm, bias, lora
@@ -55,7 +56,7 @@ queries: str = "question"  # from which tokens edges are cut: the last one, or a
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole lists in each; 2 or more
 resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
-batch_size: int = 256  # lists a forward pass; 1 or more
+batch_size: int = 64  # lists a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]
@@ -80,9 +81,10 @@ task = KSmallest(k, m, pool, repeats)
 # %% [markdown]
 # ## Size heads and position heads
 #
-# The last token's attention of each head, averaged over the test lists once in the order of the list
-# and once in the order of size, and the entropy of each (Fig 14): 1 is an even spread, small values
-# belong to heads that look at certain places, or at certain ranks.
+# The last token's attention in each head, averaged over the test lists once in the order of the
+# list and once sorted by size, with the entropy of each (Fig 14). An entropy of 1 means that
+# attention is spread evenly; small values belong to heads that attend to particular positions,
+# or to particular ranks.
 
 # %%
 loaded = finetuned_models(run.parameters, task)[trainable]
@@ -99,9 +101,9 @@ run.figure("entropies", figures.entropy_maps(entropies.maps))
 # %% [markdown]
 # ## Heads switched off
 #
-# Accuracy while heads go in ascending order of either entropy, or at random (Fig 9). Bands are Wilson
-# intervals for the two orders; for random heads they hold 95 % of the draws, each of which goes on
-# switching off heads beside those that are off already.
+# Accuracy as more heads are switched off, in ascending order of either entropy or at random
+# (Fig 9). Bands are Wilson intervals for the two orders; for random heads they hold 95 % of the
+# draws. Each draw keeps the heads that are already off and switches off more.
 
 # %%
 orders = heads.pruning_orders(entropies, draws, seed)
@@ -115,18 +117,20 @@ run.figure("pruning", figures.pruning_curves(averaged))
 report.show(report.paper_curves("fig9", "percentage", "order", k=k))
 
 # %% [markdown]
-# The table holds the paper's accuracies for this k, GPT-2 small finetuned (m = 16, pool 512).
+# The table shows the paper's accuracies for this k (GPT-2 small, finetuned, m = 16, pool 512).
 #
-# A curve below the random one belongs to heads that the answer needs more than others. Where the heads
-# of small size entropy do the work, their curve falls first. Where all position entropies lie near 1,
-# no head looks at certain places, and their order is one of small differences.
+# If a curve lies below that of the random order, the answer depends on those heads more than on
+# others. If the heads with small size entropy do the work, their curve falls first. If all
+# position entropies are near 1, no head attends to particular positions, and the position order
+# reflects only small differences.
 
 # %% [markdown]
 # ## The flow of attention
 #
-# Mean attention from every token to every token, averaged over the heads that are on: lists in which
-# the two smallest numbers stand in fixed places, with the heads of smallest position entropy off, and
-# lists as they come, with all heads (Figs 12 and 13). A layer that has lost all its heads has no lines.
+# Mean attention from every token to every token, averaged over the heads that are on: for lists
+# in which the two smallest numbers have fixed positions, with the heads of smallest position
+# entropy switched off, and for ordinary lists with all heads (Figs 12 and 13). A layer without
+# any head left has no lines.
 
 # %%
 removed = heads.heads_removed(flow_percentage, entropies.size.size, published=published)
@@ -141,9 +145,9 @@ flows = [
 run.figure("flow", figures.attention_flow(flows))
 
 # %% [markdown]
-# The same to play with. Where the model compares numbers as they come, strong lines leave the two
-# marked positions for those behind them; in lists as they come nothing stands out but the early places,
-# which every later token can see.
+# An interactive version of the same figure. If the model compares numbers as it reads them,
+# strong lines lead from the two marked positions to later ones; in ordinary lists only the
+# early positions stand out, because every later token can see them.
 
 # %%
 figures.attention_flow_page(flows)
@@ -151,13 +155,13 @@ figures.attention_flow_page(flows)
 # %% [markdown]
 # ## The tree's own edges cut
 #
-# The last token's attention to some of the list's numbers is cut in a few neighbouring layers: to the
-# useful ones, to the root or the leaves alone; and, as controls, to as many useless ones drawn at
-# random, to useless ones that together get as much attention as the useful ones in that window and
-# list, as nearly as can be, and to all useless ones. All else stays as it is, so a number may still
-# reach the last token through another, unless `queries` is `all`. Intervals are 95 % (Wilson for
-# accuracy, paired bootstrap over lists for changes); the dotted line is the accuracy of always giving
-# the most frequent answer.
+# The last token's attention to some of the numbers is cut in a few neighbouring layers: to the
+# useful ones, to the root alone or to the leaves alone. The controls cut equally many useless
+# numbers drawn at random, useless numbers that together receive about as much attention as the
+# useful ones in that window and list, and all useless numbers. Nothing else is changed, so a
+# number can still reach the last token through another one, unless `queries` is `all`.
+# Intervals are 95 % (Wilson for accuracy, paired bootstrap over lists for changes); the dotted
+# line is the accuracy of always giving the most frequent answer.
 
 # %%
 heights, attention = task.heights(numbers), by_head.mean(axis=-1)
@@ -171,38 +175,43 @@ run.figure("knock_out", figures.knock_out_effects(shown, found.guess))
 contrasts = run.table("contrasts", knockout.contrasts(found, **resampling))
 
 # %% [markdown]
-# Layers in which the useful edges matter, and useless ones of equal attention do not, are the layers in
-# which the answer is put together from the tree. Where even all useless ones get less attention than
-# the useful ones, the column `mass` of the table says by how much. Where useless ones matter too, the
-# layer compares numbers, and a cut, which also takes away what the model relies on to rule others out,
-# does not tell one from the other. The table `contrasts` has the paired differences in every window,
-# with p-values corrected for their number. Without the useful edges the model may do worse than a
-# guess, since it then answers from numbers among which the right one is not.
+# Where cutting the useful edges matters, and cutting useless ones of equal attention does not,
+# the layer assembles the answer from the tree. If even all useless numbers receive less
+# attention than the useful ones, the column `mass` of the table shows by how much. If cutting
+# useless numbers matters too, the layer compares numbers; a cut also removes what the model
+# needs to rule numbers out, and cannot tell these roles apart. The table `contrasts` has the
+# paired differences in every window, with p-values corrected for multiple testing. Without the
+# useful edges the model may do worse than a guess, because it then answers with one of the
+# remaining numbers, none of which is right.
 
 # %% [markdown]
 # ## The answer taken from another list
 #
-# What the last token's heads give, before the output projection, is taken from the same layer's run on
-# another list: one in which the root alone is replaced, so that the answer is another, or, as a
-# control, a useless number alone, so that it is the same; both keep their rank. A model that puts the
-# answer together in a layer then gives the other list's. Once outputs of the other list come into the
-# clean run (noising), once clean ones into the other list's (denoising).
+# The output of the last token's heads in a layer, before the output projection, is replaced by
+# that from the same layer's run on another list. In one kind of donor list only the root is
+# replaced, so the answer differs; in the other, a control, only a useless number is replaced,
+# so the answer is the same. The new number always has the rank of the old one. If the model
+# assembles the answer in that layer, it gives the donor's answer. Patching runs both ways: the
+# donor's outputs into the clean run (noising) and clean outputs into the donor's run
+# (denoising).
 
 # %%
 swaps = patching.patch_numbers(lm, task, numbers, loaded, **size, **resampling)
 run.figure("patching", figures.patching_rates(run.table("patching", swaps)))
 
 # %% [markdown]
-# Unlike a cut, a patch gives the layers above something that they know, and says what it was: a layer
-# that only prepares the answer may break when cut, and yet not carry the answer when patched.
+# Unlike a cut, a patch gives the layers above an input of a familiar kind, and so shows what
+# information was passed on. A layer that only prepares the answer may be disrupted by a cut and
+# yet not carry the answer in a patch.
 
 # %% [markdown]
 # ## Is what the probe reads what the model uses?
 #
-# For each list: was its tree read rightly by the probe, and how much of the answer's log-probability
-# does the model lose when the useful edges are cut? If the probe reads what the model works with, the
-# lists that it reads better should lose more. Every window is shown; since that asks often, `p_fdr`
-# is the p-value after control of the false discovery rate over all rows of the table.
+# For each list: did the probe read its tree correctly, and how much of the answer's
+# log-probability does the model lose when the useful edges are cut? If the probe reads what the
+# model uses, the lists that it reads better should lose more. Every window is shown. Because
+# this makes many tests, `p_fdr` is the p-value after controlling the false discovery rate over
+# all rows of the table.
 
 # %%
 settings = ProbeSettings(neighbours, folds=folds, seed=seed)
@@ -214,9 +223,10 @@ report.show(agreed[agreed.statistic == "Spearman"])
 # %% [markdown]
 # ## Why not roll-out?
 #
-# Attention roll-out multiplies the layers' attention, half of each layer being the residual stream, to
-# follow a token down to the input. The paper's appendix A argues that it ends at the first token,
-# whatever the model does. Here it is measured, beside the same for attention that is spread evenly.
+# Attention roll-out multiplies the attention of successive layers, counting the residual stream
+# as half of each layer, to follow a token down to the input. The paper's appendix A argues that
+# it ends at the first token whatever the model does. Here that is measured, next to the
+# roll-out of attention that is spread evenly.
 
 # %%
 rolled = flow.rollout_table(flow.rollout(lm, prompts, batch_size), heights)

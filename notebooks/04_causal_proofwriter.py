@@ -15,14 +15,16 @@
 # %% [markdown]
 # # The causal study in words: does the answer need the attention to the proof?
 #
-# What a probe reads in the attention need not be what the model works with. Here a language model is asked
-# questions about theories, and then again with something changed inside: its attention to the useful
-# statements is cut, and, as controls, that to useless ones; and what the last token's attention gives it is
-# taken from the same theory with one fact replaced. Several models can be asked the same questions.
+# What a probe reads in the attention need not be what the model uses. Here a language model is
+# asked questions about theories, and then again with something changed inside: its attention to
+# the useful statements is cut (with useless statements as controls), or the output of the last
+# token's attention is replaced by that from the same theory with one fact changed. Several
+# models can be asked the same questions.
 #
-# A model that answers by the proof loses its answer with the useful statements and not with useless ones
-# that get as much attention, and it gives the other theory's answer when it is handed that theory's
-# attention output. One that answers at chance has nothing to lose, and none of this can be told of it.
+# A model that uses the proof loses its answer when the useful statements are cut, but not when
+# useless ones with equal attention are. When it is given the attention output from the other
+# theory, it gives the other theory's answer. A model that answers at chance has nothing to
+# lose, so the test says nothing about it.
 #
 # **Cost.** Quick profile: about a minute and a half for each model of 135 M parameters on two CPU cores.
 
@@ -73,7 +75,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 # %% [markdown]
 # ## The questions
 #
-# One question of each case, its statements in the order in which the models read them.
+# One question of each case, with its statements in the order in which the models read them.
 
 # %%
 questions = language.joined_sets(task, "test", examples, [shots])
@@ -83,13 +85,14 @@ report.show(preview(language.chosen_sets(task, "test", 1)))
 # %% [markdown]
 # ## The proof's own edges cut
 #
-# The attention of the question's tokens to some of the statements is cut in a block of layers, and in all:
-# to the useful ones, to the root (the rule that concludes the answer) or the leaves alone; and, as controls,
-# to as many useless ones drawn at random, to useless ones that together get as much attention as the useful
-# ones in that window and question, as nearly as can be, and to all useless ones. A statement may still reach
-# the question through those behind it, unless `queries` is `all`. Intervals are 95 % (Wilson for accuracy,
-# paired bootstrap over theories for changes); the dotted line is the accuracy of always giving the most
-# frequent answer.
+# The attention from the question's tokens to some of the statements is cut, in a block of
+# layers and in all of them: to the useful statements, to the root alone (the rule that
+# concludes the answer) or to the leaves alone. The controls cut equally many useless statements
+# drawn at random, useless statements that together receive about as much attention as the
+# useful ones in that window and question, and all useless statements. A statement can still
+# reach the question through later ones, unless `queries` is `all`. Intervals are 95 % (Wilson
+# for accuracy, paired bootstrap over theories for changes); the dotted line is the accuracy of
+# always giving the most frequent answer.
 
 # %%
 cutting = {"renormalise": renormalise, "queries": queries, "resamples": resamples}
@@ -104,9 +107,9 @@ for number, (_, part) in enumerate(cut.groupby("subject", sort=False), 1):
     run.figure(f"knock_out_{number}", figure)
 
 # %% [markdown]
-# Layers in which the useful edges matter, and useless ones of equal attention do not, are those in which
-# the answer is put together from the proof. The table `contrasts` has the paired differences in every
-# window, with p-values corrected for their number.
+# Where cutting the useful edges matters, and cutting useless ones of equal attention does not,
+# the layers assemble the answer from the proof. The table `contrasts` has the paired
+# differences in every window, with p-values corrected for multiple testing.
 
 # %%
 if len(against):
@@ -117,11 +120,12 @@ if len(against):
 # %% [markdown]
 # ## The answer taken from another theory
 #
-# What the last token's heads give, before the output projection, is taken from the same layer's run on a
-# donor. One donor is the same theory with one useful fact replaced by what another rule asks for, so that
-# the answer is the opposite one; the other, a control, has one useless fact replaced, and the same answer by
-# the same proof. The logic engine says so of each; donors have as many tokens as the question. Questions
-# without a donor are left out: `pairs` is how many are in, of the `examples`.
+# The output of the last token's heads, before the output projection, is replaced by that from
+# the same layer's run on a donor. One kind of donor is the same theory with one useful fact
+# replaced by the condition of another rule, so that the answer is reversed. The other, a
+# control, has one useless fact replaced and the same answer by the same proof. The logic engine
+# verifies both, and donors have as many tokens as the original. Questions without a donor are
+# left out; `pairs` says how many of the `examples` are used.
 
 # %%
 swaps = patching.patch_theories(
@@ -132,9 +136,9 @@ for number, (_, part) in enumerate(swaps.groupby("subject", sort=False), 1):
     run.figure(f"patching_{number}", figures.patching_rates(part))
 
 # %% [markdown]
-# A model that puts the answer together in a block of layers gives the donor's answer when that block's
-# outputs are the donor's. Where the untouched model gives the donor's answer as often, since it is wrong as
-# often, the patch says nothing.
+# A model that assembles the answer in a block of layers gives the donor's answer when that
+# block's outputs come from the donor. If the unchanged model already gives the donor's answer
+# equally often, because it is wrong that often, the patch shows nothing.
 
 # %% [markdown]
 # ## Summary

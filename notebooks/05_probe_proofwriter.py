@@ -15,14 +15,15 @@
 # %% [markdown]
 # # ProofWriter: is the proof in the attention of a language model?
 #
-# Facts and rules in words, a question, "True or False?". The gold tree is the proof. Two kNN
-# classifiers read the attention of the question's tokens on each statement, one value a layer: is the
-# statement useful (V), and how high does it stand in the proof (G)? Model and random twin see the same
-# prompts, demonstrations included.
+# The model reads facts and rules in words and a question, and answers True or False. The gold
+# tree is the proof. Two kNN classifiers read the attention from the question's tokens to each
+# statement, one value for each layer: is the statement useful (V), and how high in the proof is
+# it (G)? Model and random twins see the same prompts, demonstrations included.
 #
-# Three controls stand beside every score. The **text**: the same classifiers on words shared with the
-# question, length, position and kind (fact or rule). **Permuted labels**: what they reach when there is
-# nothing to learn. And **hidden** theories, whose text does not tell which statements the proof uses.
+# Every score has three controls. The **text**: the same classifiers on words shared with the
+# question, length, position and kind (fact or rule). **Permuted labels**: what the classifiers
+# reach when there is nothing to learn. And **hidden** theories, in which no single statement
+# gives away whether the proof uses it.
 #
 # **Cost.** Quick profile: five to six minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
 # one GPU.
@@ -86,7 +87,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 # %% [markdown]
 # ## The questions
 #
-# One question of each case, its statements in the order in which the model reads them.
+# One question of each case, with its statements in the order in which the model reads them.
 
 # %%
 sets = language.chosen_sets(task, "test", examples, [shots, *shot_counts])
@@ -95,8 +96,8 @@ report.show(tables.preview(sets))
 # %% [markdown]
 # ## The models
 #
-# The model with demonstrations, those beside it, and whatever was finetuned on these theories, which are
-# asked without.
+# The model with demonstrations; the models beside it and those finetuned on these theories,
+# without.
 
 # %%
 subjects = language.asked_subjects(run.parameters, task)
@@ -108,10 +109,10 @@ report.bullets(sentences.probed_sentence(procedure, subjects[0].loaded))
 # %% [markdown]
 # ## Answers
 #
-# Accuracy of the same prompts whose attention is probed. *By negation* is a rule of thumb that reads no
-# theory: False where the question says "not". In the closed world, with questions whose proof needs no
-# negation as failure (the paper's cleaning), it is nearly always right, so a high accuracy there is no
-# sign of reasoning.
+# Accuracy on the same prompts whose attention is probed. *By negation* is a rule of thumb that
+# ignores the theory: False if the question says "not". In the closed world, for questions whose
+# proof needs no negation as failure (the paper's selection), it is almost always right, so high
+# accuracy there is no evidence of reasoning.
 
 # %%
 readings = language.read_sets(subjects, sets, procedure)
@@ -119,10 +120,10 @@ answers = tables.accuracy_table(readings)
 report.show(run.table("accuracy", answers, summary="accuracy"))
 
 # %% [markdown]
-# Is it a shortcut? Accuracy by answer and by whether the question says "not", and on the first questions
-# edited: with a useful statement removed the answer no longer follows, and accuracy (of the answer from
-# before) should fall to chance; with a useless one removed, or in another order, it should stay. For models
-# that are asked without demonstrations.
+# Is it a shortcut? Accuracy by answer and by whether the question says "not", and on edited
+# versions of the first questions. Without a useful statement the answer no longer follows, so
+# accuracy (for the original answer) should fall to chance; without a useless statement, or in
+# another order, it should stay. Asked of models without demonstrations.
 
 # %%
 edited = tables.shortcut_table(subjects, readings, shot_examples, procedure)
@@ -132,9 +133,10 @@ report.show(report.in_words(edited, ["set", "subject"], "of", value="accuracy"))
 # %% [markdown]
 # ## What attention adds to the text
 #
-# The *gain* is the F1 of text and attention together, less that of text and the random twins' attention
-# together: noise gains nothing. By a logistic regression on scaled features, which is fit for features
-# of unlike kinds, and by the paper's kNN, which is not.
+# The *gain* is the F1 of text and attention together, minus the F1 of text and the random
+# twins' attention together, so noise gains nothing. It is measured by a logistic regression on
+# scaled features, which suits features of different kinds, and by the paper's kNN, which does
+# not.
 
 # %%
 f1, scores, gains = tables.probe_tables(readings, procedure)
@@ -145,8 +147,8 @@ report.show(report.gains_overview(report.gained(gains)))
 # %% [markdown]
 # ## Model beside model
 #
-# The same questions, folds, halves and twins: what one model's accuracy, scores and gains are more than
-# another's, paired question by question.
+# All models get the same questions, folds, halves and twins. The table shows by how much a
+# model's accuracy, scores and gains exceed another model's, paired question by question.
 
 # %%
 apart = run.table("contrasts", contrasts(readings, procedure))
@@ -155,8 +157,9 @@ run.figure("contrasts", figures.contrast_points(apart))
 # %% [markdown]
 # ## Scores over the random twin
 #
-# S_P1 normalises V, S_P2 normalises G (Eqs 1 and 2), attention alone. Intervals are over questions,
-# those of a model's own making included: folds are cut and classifiers fitted anew in random halves.
+# S_P1 normalises V and S_P2 normalises G (Eqs 1 and 2), for attention alone. Intervals are over
+# questions and include the fitting: folds are cut and classifiers fitted again in random
+# halves.
 
 # %%
 run.table("f1", f1)
@@ -164,8 +167,8 @@ run.table("scores", scores, summary="scores")
 run.figure("scores", figures.score_points(tables.by_set(scores)))
 
 # %% [markdown]
-# The F1s behind the scores: the model, its twins, the text, text and attention
-# together, and labels dealt anew within each question.
+# The F1s behind the scores: the model, its twins, the text, text and attention together, and
+# labels shuffled within each question.
 
 # %%
 report.show(tables.f1_overview(f1))
@@ -173,8 +176,9 @@ report.show(tables.f1_overview(f1))
 # %% [markdown]
 # ## Among rules alone
 #
-# At depth 1 the useful statement of height 0 is a fact and the other one is a rule, so G asks only what a
-# statement looks like. At depth 2 and more, among rules alone, G asks which rule is applied first.
+# At depth 1 the useful statement of height 0 is a fact and the other one is a rule, so G only
+# asks what a statement looks like. From depth 2 on, among rules alone, G asks which rule is
+# applied first.
 
 # %%
 rules = tables.by_set(gains, "rules alone")
@@ -185,11 +189,12 @@ report.show(report.gains_overview(rules))
 # %% [markdown]
 # ## Whole trees
 #
-# Both classifiers together make a tree of each example: what is called useful, each at the height that
-# is predicted for it. *Exact match* is the share of examples in which every statement is right, *node F1*
-# and *height accuracy* say how much of the tree there is. Edges join statements of neighbouring heights;
-# *gold heights* is what that rule could reach at best. A classifier that calls nothing useful reads
-# empty trees, of node F1 0: compare with the text, and text and attention together (*joint*) with it.
+# Together the two classifiers give a tree for each example: the statements that are called
+# useful, each at its predicted height. *Exact match* is the share of examples in which every
+# statement is right; *node F1* and *height accuracy* say how much of the tree is right. Edges
+# join statements of neighbouring heights, and *gold heights* is the best that this rule can
+# achieve. A classifier that calls nothing useful gives empty trees, with a node F1 of 0, so
+# compare with the text, and with text and attention together (*joint*).
 
 # %%
 trees, read = tables.tree_tables(readings, procedure)
@@ -197,13 +202,14 @@ report.show(run.table("trees", trees))
 run.figure("trees", figures.recovered_trees(sets[-1].examples, read[-1]))
 
 # %% [markdown]
-# The trees of the last set, those read best, in the middle, and worst.
+# The trees of the last set that are read best, at the median, and worst.
 
 # %% [markdown]
 # ## Layer by layer
 #
-# Scores from the first l layers over the twin's own first l layers (Fig 7), and V for the useful
-# statements of one height against the useless ones (Fig 7f): are low statements found before high ones?
+# Scores from the first l layers, relative to the first l layers of the twins (Fig 7), and V for
+# the useful statements of one height against the useless ones (Fig 7f): are low statements
+# found before high ones?
 
 # %%
 prefixes = run.table("prefix_scores", tables.prefix_table(readings, procedure))
@@ -214,11 +220,11 @@ run.figure("heights", figures.height_curves(heights))
 # %% [markdown]
 # ## Transfer
 #
-# Is it the same signal in every case? The classifiers are fitted to one case (rows) and asked about
-# another (columns); on the diagonal, folds of whole theories. Only heights that both cases have are told
-# apart. What the text tells, its positions and lengths, may transfer too, so it stands beside. The figure
-# has the logistic regression, the table the paper's kNN as well; where there are several models, both
-# are of the last one.
+# Is it the same signal in every case? The classifiers are fitted to one case (rows) and tested
+# on another (columns), with folds of whole theories on the diagonal. Only heights that both
+# cases have are distinguished. The text, with its positions and lengths, may transfer as well,
+# so it is shown beside. The figure has the logistic regression, and the table the paper's kNN
+# as well. With several models, both show the last one.
 
 # %%
 transfer = tables.transfer_table(readings[-len(sets) :], procedure)
@@ -227,7 +233,7 @@ run.figure("transfer", figures.transfer_maps(run.table("transfer", transfer)))
 # %% [markdown]
 # ## Demonstrations
 #
-# Accuracy with several numbers of demonstrations (Table 5).
+# Accuracy with different numbers of demonstrations (Table 5).
 
 # %%
 by_shots = tables.shots_table(subjects[0], sets, shot_counts, shot_examples, procedure)
@@ -236,11 +242,11 @@ report.show(run.table("shots", by_shots))
 # %% [markdown]
 # ## The published protocol
 #
-# Folds over statements, so that one theory stands on both sides of a cut; for comparison with the
-# paper's tables only. With `published=True` a second part has all of the source's ways: facts before
-# rules, its prompts, the question's rows pooled before a statement's tokens, only the first premise of a
-# step labelled a leaf, and a baseline that is asked without demonstrations. Columns say which labels,
-# pooling and prompts a row has.
+# Folds are cut over statements, so one theory can be on both sides of a cut; use this only for
+# comparison with the paper's tables. With `published=True` a second part follows the source in
+# everything: facts before rules, its prompts, the question's rows pooled before a statement's
+# tokens, only the first premise of a step labelled as a leaf, and a baseline without
+# demonstrations. Columns name the labels, pooling and prompts of each row.
 
 # %%
 source = []

@@ -15,16 +15,17 @@
 # %% [markdown]
 # # The recall dial: does a language model reason, or does it recall?
 #
-# "Every cat is a feline. No feline is feathered. Max is a cat." Is Max feathered? Knowledge of cats gives
-# the answer without the theory. Here every tree is told three times: in a **true** world, in an
-# **invented** one whose nouns nobody knows, and in a **false** one, the true one's nouns in a wrong order,
-# where what is known of the thing is the opposite of what follows. Frames, names, property, question,
-# answer and order are the same, so what the text shows is equal in all three, and differences are
-# paired tree by tree.
+# "Every cat is a feline. No feline is feathered. Max is a cat." Is Max feathered? Anybody who
+# knows cats can answer without the theory. Here every tree is told three times: in a **true**
+# world, in an **invented** one with made-up nouns, and in a **false** one, where the true nouns
+# are exchanged so that general knowledge suggests the opposite of what follows. Sentence
+# frames, names, property, question, answer and order are the same. So the text reveals equally
+# much in all three, and differences are paired tree by tree.
 #
-# A model that reasons does as well in all worlds: its slope is flat. One that recalls falls from the true
-# to the invented world, and below chance in the false one. Demonstrations are told in the
-# invented world in every arm. With `data`, PrOntoQA's own questions are asked instead, by depth.
+# A model that reasons does equally well in all worlds. A model that recalls does worse in the
+# invented world than in the true one, and worse than chance in the false one. Demonstrations
+# are always from the invented world. With `data`, PrOntoQA's own questions are asked instead,
+# by depth.
 #
 # **Cost.** Quick profile: about six minutes on two CPU cores with SmolLM2 (135 M parameters).
 
@@ -72,7 +73,8 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 # %% [markdown]
 # ## The trees
 #
-# One tree of each depth in each world, its statements in the order in which the model reads them.
+# One tree of each depth in each world, with its statements in the order in which the model
+# reads them.
 
 # %%
 sets = language.chosen_sets(task, "test", examples, [shots])
@@ -81,7 +83,7 @@ report.show(tables.preview(sets))
 # %% [markdown]
 # ## Answers
 #
-# Accuracy of the same prompts whose attention is probed.
+# Accuracy on the same prompts whose attention is probed.
 
 # %%
 subjects = language.asked_subjects(run.parameters, task)
@@ -94,10 +96,11 @@ report.show(answers)
 # %% [markdown]
 # ## From world to world
 #
-# Accuracy, scores of attention over the random twins (S_P1, S_P2) and gains over text and twins. The text
-# names the useful fact, and up to depth 2 it tells all heights, so there G has no gain; *rules alone*
-# leaves the facts out, and which rules are useful the text does not tell. The table has each set
-# and one less another (*minus*), tree by tree.
+# Accuracy, scores of attention relative to the random twins (S_P1, S_P2), and gains over text
+# and twins. The text names the useful fact, and up to depth 2 it reveals all heights, so there
+# is no gain in G there. *Rules alone* leaves the facts out; which rules are useful is not
+# visible in the text. The table has each set, and the differences between sets (*minus*), tree
+# by tree.
 
 # %%
 found = run.table("dial", dial(readings, procedure))

@@ -15,14 +15,15 @@
 # %% [markdown]
 # # Science questions: is the explanation in the attention of a language model?
 #
-# A question with options, facts and conclusions in a random order, and a gold tree that says which of
-# them lead to the answer and which conclusion follows from which facts. Two kNN classifiers read the
-# attention of the question's tokens on each statement: is it useful (V), and how high does it stand (G)?
+# The model reads a question with options, and facts and conclusions in random order. A gold
+# tree says which of them lead to the answer and which conclusion follows from which facts. Two
+# kNN classifiers read the attention from the question's tokens to each statement: is it useful
+# (V), and how high in the tree is it (G)?
 #
-# The questions come from `mplib/data/science.jsonl`, written for this project in the format of STREET;
-# they are **not** ARC. With `questions` the page reads STREET's annotated ARC (the paper's source),
-# EntailmentBank, or questions of your own. As conclusions repeat words of the question, the **text**
-# baseline is what a score must beat.
+# The questions come from `mplib/data/science.jsonl` and were written for this project in the
+# format of STREET; they are **not** ARC. The parameter `questions` takes STREET's annotated ARC
+# (the paper's data), EntailmentBank, or your own questions instead. Because conclusions repeat
+# words of the question, a score must beat the **text** baseline.
 #
 # **Cost.** Quick profile: a minute and a half on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B: one
 # GPU.
@@ -83,7 +84,7 @@ procedure = language.Procedure.of(template, run.parameters)
 # %% [markdown]
 # ## The questions
 #
-# One question of each depth, its statements in the order in which the model reads them.
+# One question of each depth, with its statements in the order in which the model reads them.
 
 # %%
 sets = language.chosen_sets(task, "test", examples, [shots, *shot_counts])
@@ -92,7 +93,7 @@ report.show(tables.preview(sets))
 # %% [markdown]
 # ## Answers
 #
-# Accuracy of the same prompts whose attention is probed, among the letters of the options.
+# Accuracy on the same prompts whose attention is probed, among the letters of the options.
 
 # %%
 subjects = language.asked_subjects(run.parameters, task)
@@ -107,9 +108,10 @@ report.show(answers)
 # %% [markdown]
 # ## What attention adds to the text
 #
-# The *gain* is the F1 of text and attention together, less that of text and the random twins' attention
-# together: noise gains nothing. By a logistic regression on scaled features, which is fit for features
-# of unlike kinds, and by the paper's kNN, which is not.
+# The *gain* is the F1 of text and attention together, minus the F1 of text and the random
+# twins' attention together, so noise gains nothing. It is measured by a logistic regression on
+# scaled features, which suits features of different kinds, and by the paper's kNN, which does
+# not.
 
 # %%
 f1, scores, gains = tables.probe_tables(readings, procedure)
@@ -120,8 +122,8 @@ report.show(report.gains_overview(report.gained(gains)))
 # %% [markdown]
 # ## Model beside model
 #
-# The same questions, folds, halves and twins: what one model's accuracy, scores and gains are more than
-# another's, paired question by question.
+# All models get the same questions, folds, halves and twins. The table shows by how much a
+# model's accuracy, scores and gains exceed another model's, paired question by question.
 
 # %%
 apart = run.table("contrasts", contrasts(readings, procedure))
@@ -131,8 +133,9 @@ if len(subjects) > 1:
 # %% [markdown]
 # ## Scores over the random twin
 #
-# S_P1 normalises V, S_P2 normalises G (Eqs 1 and 2), attention alone. Intervals are over questions,
-# those of a model's own making included: folds are cut and classifiers fitted anew in random halves.
+# S_P1 normalises V and S_P2 normalises G (Eqs 1 and 2), for attention alone. Intervals are over
+# questions and include the fitting: folds are cut and classifiers fitted again in random
+# halves.
 
 # %%
 run.table("f1", f1)
@@ -140,8 +143,8 @@ run.table("scores", scores, summary="scores")
 run.figure("scores", figures.score_points(tables.by_set(scores)))
 
 # %% [markdown]
-# The F1s behind the scores: the model, its twins, the text, text and attention
-# together, and labels dealt anew within each question.
+# The F1s behind the scores: the model, its twins, the text, text and attention together, and
+# labels shuffled within each question.
 
 # %%
 report.show(tables.f1_overview(f1))
@@ -149,11 +152,12 @@ report.show(tables.f1_overview(f1))
 # %% [markdown]
 # ## Whole trees
 #
-# Both classifiers together make a tree of each example: what is called useful, each at the height that
-# is predicted for it. *Exact match* is the share of examples in which every statement is right, *node F1*
-# and *height accuracy* say how much of the tree there is. Edges join statements of neighbouring heights;
-# *gold heights* is what that rule could reach at best. A classifier that calls nothing useful reads
-# empty trees, of node F1 0: compare with the text, and text and attention together (*joint*) with it.
+# Together the two classifiers give a tree for each example: the statements that are called
+# useful, each at its predicted height. *Exact match* is the share of examples in which every
+# statement is right; *node F1* and *height accuracy* say how much of the tree is right. Edges
+# join statements of neighbouring heights, and *gold heights* is the best that this rule can
+# achieve. A classifier that calls nothing useful gives empty trees, with a node F1 of 0, so
+# compare with the text, and with text and attention together (*joint*).
 
 # %%
 trees, read = tables.tree_tables(readings, procedure)
@@ -161,13 +165,14 @@ report.show(run.table("trees", trees))
 run.figure("trees", figures.recovered_trees(sets[-1].examples, read[-1]))
 
 # %% [markdown]
-# The trees of the last set, those read best, in the middle, and worst.
+# The trees of the last set that are read best, at the median, and worst.
 
 # %% [markdown]
 # ## Layer by layer
 #
-# Scores from the first l layers over the twin's own first l layers (Fig 8), and V for the useful
-# statements of one height against the useless ones: are low statements found before high ones?
+# Scores from the first l layers, relative to the first l layers of the twins (Fig 8), and V for
+# the useful statements of one height against the useless ones: are low statements found before
+# high ones?
 
 # %%
 prefixes = run.table("prefix_scores", tables.prefix_table(readings, procedure))
@@ -178,7 +183,7 @@ run.figure("heights", figures.height_curves(heights))
 # %% [markdown]
 # ## Demonstrations
 #
-# Accuracy with several numbers of demonstrations (Table 5).
+# Accuracy with different numbers of demonstrations (Table 5).
 
 # %%
 by_shots = tables.shots_table(subjects[0], sets, shot_counts, shot_examples, procedure)
@@ -188,11 +193,12 @@ report.show(by_shots)
 # %% [markdown]
 # ## The published protocol
 #
-# Folds over statements, so that one question stands on both sides of a cut; for comparison with the
-# paper's tables only. With `published=True` a second part has all of the source's ways: the questions of
-# all files together, every unit a statement, its prompts, the question's rows pooled before a statement's
-# tokens, only the first premise of a step labelled a leaf, and a baseline that is asked without
-# demonstrations. Columns say which labels, pooling and prompts a row has.
+# Folds are cut over statements, so one question can be on both sides of a cut; use this only
+# for comparison with the paper's tables. With `published=True` a second part follows the source
+# in everything: the questions of all files together, every unit a statement, its prompts, the
+# question's rows pooled before a statement's tokens, only the first premise of a step labelled
+# as a leaf, and a baseline without demonstrations. Columns name the labels, pooling and prompts
+# of each row.
 
 # %%
 source = []

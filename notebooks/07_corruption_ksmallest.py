@@ -15,27 +15,29 @@
 # %% [markdown]
 # # Corruption of lists: does the tree matter to the answer?
 #
-# If a model reasons along the tree, then what is done to a useful statement should change its answer more
-# than the same done to a useless one. Every example is asked once clean and once for each corruption, and
-# the differences are paired. Then the paper's question: over random draws of examples, do accuracy and its
-# change go with the probe's scores (section 6, Table 3, Fig 10)?
+# If a model reasons along the tree, changing a useful statement should affect its answer more
+# than changing a useless one. Every example is asked once unchanged and once with each
+# corruption, and the differences are paired. Then comes the paper's question: over random draws
+# of examples, do accuracy and its change correlate with the probe's scores (section 6, Table 3,
+# Fig 10)?
 #
-# Draws share examples, so they are no independent measurements: a correlation over them is one of *these*
-# examples' draws. Its interval moves with the examples; the one that takes draws for independent is shown
-# beside. Where fewer than ten answers differ from the rest, a link is not told.
+# Draws share examples, so they are not independent measurements, and a correlation over them
+# describes draws from *these* examples. Its interval accounts for that; beside it stands the
+# interval that treats draws as independent, as the paper does. Where fewer than ten answers
+# differ from the rest, no link is reported.
 #
 # **Cost.** Quick profile: about a minute on two CPU cores, 2,048 draws included.
 
 # %% tags=["parameters"]
 k: int = 2  # the k-th smallest number is the answer; 1 or more
 m: int = 16  # numbers in a list; 2 or more
-pool: int = 512  # lists draw from this many numbers; 2 or more
+pool: int = 128  # lists draw from this many numbers; 2 or more
 repeats: bool = False  # may a number stand in a list twice?
-lists: int = 1000000  # lists drawn in finetuning; the last 1 % are the test lists;
+lists: int = 500000  # lists drawn in finetuning; the last 1 % are the test lists;
 # 3 or more
 keep_order: bool = False  # does a new number keep the old one's rank?
 corruptions: list[str] = []  # which; every one when empty
-examples: int = 512  # test lists asked; 1 or more
+examples: int = 256  # test lists asked; 1 or more
 model: str = "tiny"  # the model before finetuning
 trainable: str = "all"  # finetuning asked;
 # one of all, attention, mlp, layernorm, bias, lora
@@ -71,7 +73,8 @@ settings = ProbeSettings(neighbours, 2, folds, seed=seed)
 # %% [markdown]
 # ## Corruptions
 #
-# One number of the list is replaced by another. The first list that allows it, after each replacement.
+# One number of the list is replaced by another. Shown is the first list that allows it, after
+# each replacement.
 
 # %%
 tuned = finetuned_models(run.parameters, task)[trainable]
@@ -92,8 +95,8 @@ report.show(asked.shown)
 # %% [markdown]
 # ## What each corruption does
 #
-# Changes in accuracy and in the log-probability of the clean example's answer, with 95 % intervals over
-# lists. *New answer* counts what the answer is after the replacement.
+# Changes in accuracy and in the log-probability of the original answer, with 95 % intervals
+# over lists. *New answer* counts the answer that is right after the replacement.
 
 # %%
 effects = corruption.effects(
@@ -105,8 +108,9 @@ run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
 # %% [markdown]
 # ## Useful against useless
 #
-# Differences of these changes: a corruption that breaks the reasoning minus one that changes as much of
-# the text. Below 0, the model leans on what the tree says is useful.
+# Differences between these changes: a corruption that breaks the reasoning, minus one that
+# changes equally much text. Values below 0 mean that the model relies on what the tree marks as
+# useful.
 
 # %%
 differences = effects[effects.minus != ""]
@@ -116,8 +120,9 @@ report.show(differences)
 # %% [markdown]
 # ## Draws
 #
-# Random draws of examples; accuracy, change in accuracy and both scores of each draw. Correlations are over
-# draws of these examples: draws of examples that are new each time can correlate more.
+# Random draws of examples, with the accuracy, the change in accuracy and both scores of each
+# draw. Correlations are over draws from these examples; draws of new examples can correlate
+# more strongly.
 
 # %%
 drawn = draws.draws(
@@ -143,8 +148,9 @@ report.show(report.paper_table("table3"))
 # %% [markdown]
 # ## Change in accuracy by S_P2
 #
-# As Fig 10, for every corruption. The intervals move with the examples, not only with the draws; `q` says
-# whether a bin differs from the mean of all draws, after false discovery control over the bins.
+# As in Fig 10, for every corruption. The intervals account for the choice of examples and not
+# only for the draws; `q` says whether a bin differs from the mean of all draws, with the false
+# discovery rate controlled over the bins.
 
 # %%
 binned = robustness.all_bins(drawn, asked.corrupted, bins=bins, seed=seed)
@@ -154,10 +160,11 @@ run.figure("bins", figures.change_by_bin(binned))
 # %% [markdown]
 # ## Example by example
 #
-# Without any draws: does an example whose tree the probe reads rightly get the right answer, and does it
-# lose it by a corruption? Logistic regression, log-odds for one standard deviation; `p` by permutation of
-# whole groups, `q` after false discovery control over the table. An outcome needs ten groups of examples
-# that have it and ten that have not.
+# Without any draws: if the probe reads an example's tree correctly, is the answer more often
+# right, and is it more often lost through a corruption? Logistic regression, log-odds for one
+# standard deviation; `p` comes from permuting whole groups, and `q` controls the false
+# discovery rate over the table. An outcome is tested if at least ten groups of examples have it
+# and ten do not.
 
 # %%
 predicted = predict(asked.features, asked.heights, asked.groups, settings)

@@ -15,14 +15,16 @@
 # %% [markdown]
 # # Corruption of theories: does the proof matter to the answer?
 #
-# If a model reasons along the tree, then what is done to a useful statement should change its answer more
-# than the same done to a useless one. Every example is asked once clean and once for each corruption, and
-# the differences are paired. Then the paper's question: over random draws of examples, do accuracy and its
-# change go with the probe's scores (section 6, Table 3, Fig 10)?
+# If a model reasons along the tree, changing a useful statement should affect its answer more
+# than changing a useless one. Every example is asked once unchanged and once with each
+# corruption, and the differences are paired. Then comes the paper's question: over random draws
+# of examples, do accuracy and its change correlate with the probe's scores (section 6, Table 3,
+# Fig 10)?
 #
-# Draws share examples, so they are no independent measurements: a correlation over them is one of *these*
-# examples' draws. Its interval moves with the examples; the one that takes draws for independent is shown
-# beside. Where fewer than ten answers differ from the rest, a link is not told.
+# Draws share examples, so they are not independent measurements, and a correlation over them
+# describes draws from *these* examples. Its interval accounts for that; beside it stands the
+# interval that treats draws as independent, as the paper does. Where fewer than ten answers
+# differ from the rest, no link is reported.
 #
 # **Cost.** Quick profile: about two minutes on two CPU cores, 2,048 draws included.
 
@@ -34,12 +36,12 @@ negation: bool = False  # does "not" occur in theories? (generated ones)
 world: str = "closed"  # what is not told is false, or unknown; one of closed, open
 order: str = "random"  # of the statements; given has facts first; one of random, given
 corruptions: list[str] = []  # which; every one when empty
-examples: int = 512  # questions of each case; 1 or more
+examples: int = 64  # questions of each case; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # finetuning asked;
 # one of all, attention, mlp, layernorm, bias, lora
 checkpoint: str = "auto"  # folder of the finetuned model; auto names it after its task
-finetuned: bool = True  # ask the finetuned model; else the model itself, with shots
+finetuned: bool = False  # ask the finetuned model; else the model itself, with shots
 beside: list[str] = []  # more models on the same questions, without demonstrations;
 # draws and links are those of the last one
 shots: int = 4  # demonstrations before each question; 0 or more
@@ -56,7 +58,7 @@ neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole theories in each; 2 or more
 resamples: int = 1000  # bootstrap resamples behind each interval; 1 or more
 seed: int = 0  # of corruptions, draws, twins, folds and resamples; 0 to 4294967295
-batch_size: int = 64  # questions a forward pass; 1 or more
+batch_size: int = 16  # questions a forward pass; 1 or more
 device: str = "auto"  # auto, cpu, cuda
 
 # %% tags=["about", "remove-cell"]
@@ -80,8 +82,9 @@ settings = ProbeSettings(neighbours, 1, folds, seed=seed)
 # %% [markdown]
 # ## Corruptions
 #
-# The first example as it is, and after each corruption. *First negated* is what the paper's source does:
-# it means to hit a useless statement but always takes the one that is first in its own order, a fact.
+# The first example as it is, and after each corruption. *First negated* is what the paper's
+# source does: it is meant to change a useless statement but always takes the first one in its
+# own order, which is a fact.
 
 # %%
 subjects = language.asked_subjects(run.parameters, task)
@@ -100,8 +103,8 @@ report.show(asked.shown)
 # %% [markdown]
 # ## What each corruption does
 #
-# Changes in accuracy and in the log-probability of the clean example's answer, with 95 % intervals over
-# groups of examples.
+# Changes in accuracy and in the log-probability of the original answer, with 95 % intervals
+# over groups of examples.
 
 # %%
 drawing = {"groups": asked.groups, "resamples": resamples, "seed": seed}
@@ -115,8 +118,9 @@ run.figure("effects", figures.corruption_effects(effects[effects.minus == ""]))
 # %% [markdown]
 # ## Useful against useless
 #
-# Differences of these changes: a corruption that breaks the reasoning minus one that changes as much of
-# the text. Below 0, the model leans on what the tree says is useful.
+# Differences between these changes: a corruption that breaks the reasoning, minus one that
+# changes equally much text. Values below 0 mean that the model relies on what the tree marks as
+# useful.
 
 # %%
 differences = effects[effects.minus != ""]
@@ -126,8 +130,9 @@ report.show(report.in_words(differences, ["measure", "corruption", "minus"], "su
 # %% [markdown]
 # ## Draws
 #
-# Random draws of examples, asked of the last model; accuracy, change in accuracy and both scores of each draw. Correlations are over
-# draws of these examples: draws of examples that are new each time can correlate more.
+# Random draws of examples for the last model, with the accuracy, the change in accuracy and
+# both scores of each draw. Correlations are over draws from these examples; draws of new
+# examples can correlate more strongly.
 
 # %%
 drawn = draws.draws(
@@ -153,8 +158,9 @@ report.show(report.paper_table("table3"))
 # %% [markdown]
 # ## Change in accuracy by S_P2
 #
-# As Fig 10, for every corruption. The intervals move with the examples, not only with the draws; `q` says
-# whether a bin differs from the mean of all draws, after false discovery control over the bins.
+# As in Fig 10, for every corruption. The intervals account for the choice of examples and not
+# only for the draws; `q` says whether a bin differs from the mean of all draws, with the false
+# discovery rate controlled over the bins.
 
 # %%
 binned = robustness.all_bins(drawn, asked.corrupted, bins=bins, seed=seed)
@@ -164,10 +170,11 @@ run.figure("bins", figures.change_by_bin(binned))
 # %% [markdown]
 # ## Example by example
 #
-# Without any draws: does an example whose tree the probe reads rightly get the right answer, and does it
-# lose it by a corruption? Logistic regression, log-odds for one standard deviation; `p` by permutation of
-# whole groups, `q` after false discovery control over the table. An outcome needs ten groups of examples
-# that have it and ten that have not.
+# Without any draws: if the probe reads an example's tree correctly, is the answer more often
+# right, and is it more often lost through a corruption? Logistic regression, log-odds for one
+# standard deviation; `p` comes from permuting whole groups, and `q` controls the false
+# discovery rate over the table. An outcome is tested if at least ten groups of examples have it
+# and ten do not.
 
 # %%
 predicted = predict(asked.features, asked.heights, asked.groups, settings)

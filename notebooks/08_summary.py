@@ -15,13 +15,12 @@
 # %% [markdown]
 # # Summary: does it reason, or recall?
 #
-# All runs of a profile on one page. What a model *reasons* should show threefold: it answers right;
-# its attention adds to the text what the attention of a random twin does not;
-# and the answer is lost when a useful statement is taken away or changed, but not when a useless one
-# is.
+# All runs of a profile on one page. If a model *reasons*, three things should hold: its answers
+# are right; its attention adds to the text what a random twin's attention does not; and the
+# answer is lost when a useful statement is removed or changed, but not when a useless one is.
 #
-# Where a profile sweeps over seeds, a value is the mean over them with a t-interval; a single seed's
-# interval is over examples. Where it sweeps over a number, the values are drawn along it.
+# If a profile sweeps over seeds, values are means over seeds with t-intervals; the interval of
+# a single seed is over examples. If it sweeps over a number, values are plotted along it.
 #
 # **Cost.** Seconds: it reads tables, no model.
 
@@ -43,10 +42,11 @@ pooled = summary.pool_seeds(found)
 # %% [markdown]
 # ## Gains and scores
 #
-# The *gain*: F1 of text and attention together, less that of text and the random twins' attention
-# together. S_P1 and S_P2 are the paper's: attention alone over the twins' alone, which also rise where
-# attention repeats what the text shows. A point whose interval lies right of 0 tells of something that
-# the baseline does not have; a triangle at the edge stands for a value below -1.
+# The *gain* is the F1 of text and attention together, minus the F1 of text and the random
+# twins' attention together. S_P1 and S_P2 are the paper's scores: attention alone compared with
+# the twins' attention alone. They also rise where attention repeats what the text shows. A
+# point whose interval lies to the right of 0 shows something that the baseline lacks; a
+# triangle at the edge stands for a value below -1.
 
 # %%
 run.table("figures", pooled)
@@ -55,7 +55,7 @@ run.figure("scores", figures.summary_points(pooled))
 # %% [markdown]
 # ## Along what was swept
 #
-# Dashed: the paper's values, where it has any for lists of this length.
+# Dashed: the paper's values, where it reports any for lists of this length.
 
 # %%
 along = summary.numeric_axis(pooled)
@@ -68,8 +68,8 @@ else:
 # %% [markdown]
 # ## Every setting
 #
-# Means over seeds, or one seed's values, with their 95 % intervals. A score is *undefined* where the
-# baseline leaves nothing to be told.
+# Means over seeds, or the values of a single seed, with 95 % intervals. A score is *undefined*
+# where the baseline is already nearly perfect.
 
 # %%
 report.show(summary.by_setting(pooled))
@@ -77,7 +77,7 @@ report.show(summary.by_setting(pooled))
 # %% [markdown]
 # ## What an intervention costs
 #
-# Change in accuracy when statements are corrupted, or cut off from the last token.
+# Change in accuracy when statements are corrupted, or when attention to them is cut.
 
 # %%
 report.show(summary.by_intervention(pooled))
@@ -85,8 +85,8 @@ report.show(summary.by_intervention(pooled))
 # %% [markdown]
 # ## Runs
 #
-# What was run, for how long and on what; a failed run's notebook is kept beside its folder as
-# `….failed.ipynb`.
+# What was run, how long it took and on which machine. The notebook of a failed run is kept
+# beside its folder as `….failed.ipynb`.
 
 # %%
 # Without the times, so that equal results are equal files.

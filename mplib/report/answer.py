@@ -39,13 +39,13 @@ def _lists(results: Path) -> str:
     )  # fmt: skip
     said = {name: _said(one) for name, one in found.items()}
     return (
-        "**Trained on lists, a small model works step by step.** It finds the second smallest of "
-        f"16 numbers ({said['reached']} of answers right); its attention tells which numbers the "
-        f"answer needs, {said['useful']} in F1 beyond what the text and random models tell, and "
-        f"in what order, {said['heights']}. Given another list's attention in its second layer, "
-        f"it gives that list's answer (share {said['patched']})."
+        "**A small model trained on lists works step by step.** It finds the second smallest of 16 "
+        f"numbers (accuracy {said['reached']}). Its attention shows which numbers the answer needs "
+        f"(gain in F1 over the text and random models: {said['useful']}) and in which order "
+        f"(gain {said['heights']}). When its second layer is given the attention of another list, "
+        f"it answers for that list (share {said['patched']})."
         if found["useful"].speaks == found["heights"].speaks == "for"
-        else "**Trained on lists, a small model does not show that it works step by step**: gains "
+        else "**A small model trained on lists does not show that it works step by step**: gains "
         f"{said['useful']} and {said['heights']}."
     )
 
@@ -63,19 +63,21 @@ def _words(results: Path) -> str:
     ways = {"for": "shows more of the proof", "against": "shows less of the proof"}
     way = ways.get(found["more"].speaks, "does not show for certain that it uses the proof more")
     low, high = found["base"].estimate.low, found["base"].estimate.high
-    chance = " (no more than chance, as far as can be told)" if low <= 0.5 <= high else ""
+    chance = " (not measurably more than chance)" if low <= 0.5 <= high else ""
     return (
-        f"**A language model that learned to answer from theories {way}.** SmolLM2 with four "
-        f"demonstrations answers {said['base']} of new questions, {DEPTH} steps deep, "
-        f"rightly{chance}; finetuned, {said['able']}. Which statements the proof needs can then be "
-        f"told from its attention {said['gain']} better in F1 than from the text and random "
+        f"**A language model that learned to answer from theories {way}.** With four "
+        f"demonstrations, SmolLM2 answers {said['base']} of new questions that take {DEPTH} steps "
+        f"correctly{chance}; after finetuning, {said['able']}. Its attention then shows which "
+        f"statements the proof needs, with a gain in F1 of {said['gain']} over the text and random "
         f"models, {said['more']} more than before."
     )
 
 
 def _claims(results: Path) -> str:
     words = [one.word for one in judge(CLAIMS, results)]
-    said = {"holds": "hold", "holds partly": "partly", "does not hold": "not",
-            "undecided": "are undecided", "untested": "untested"}  # fmt: skip
+    said = {"holds": "hold", "holds partly": "hold partly", "does not hold": "do not hold",
+            "undecided": "are undecided", "untested": "are untested"}  # fmt: skip
     told = [f"{words.count(word)} {one}" for word, one in said.items() if word in words]
-    return f"**Of {len(words)} claims, the paper's and our own**: {', '.join(told)}; by one rule."
+    return (
+        f"**Of {len(words)} claims, the paper's and our own**: {', '.join(told)}, all by one rule."
+    )

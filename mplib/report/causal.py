@@ -200,7 +200,7 @@ def causal_word_sentences(
 def _needed(cut: pd.DataFrame, contrasted: pd.DataFrame) -> str:
     """How well a model answers, and whether cuts in all layers tell what it needs for that."""
     row = cut[cut.cut == "nothing"].iloc[0]
-    whole, unsure = Estimate(row.value, row.low, row.high), "no more, as far as can be told,"
+    whole, unsure = Estimate(row.value, row.low, row.high), "not measurably more"
     line = f"{row.subject} answers **{whole}** of {row.examples} questions"
     guess = f"than always giving the most frequent answer ({row.guess:.0%})"
     if not whole.low > row.guess:

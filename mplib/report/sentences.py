@@ -106,11 +106,11 @@ def gain_sentences(gains: pd.DataFrame) -> list[str]:
         if not {("logistic", "F1"), ("logistic", "bits")} <= {*by}:
             continue
         found, bits, near = map(by.get, [("logistic", "F1"), ("logistic", "bits"), ("kNN", "F1")])
-        other = f"; by the kNN {near:+.3f}" if near else ""
+        other = f"; with the kNN {near:+.3f}" if near else ""
         lines.append(
-            f"{source}: beside the text, its attention tells {told[target]} "
-            f"{found:better than|no better, as far as can be told, than|worse than} its twins' "
-            f"does: gain in F1 {found:**+.3f}, in bits a statement {bits:+.3f}{other}."
+            f"{source}: beyond the text, its attention shows {told[target]} "
+            f"{found:better than|not measurably better than|worse than} its twins' "
+            f"does: gain in F1 {found:**+.3f}, in bits per statement {bits:+.3f}{other}."
         )
     return lines
 
@@ -121,13 +121,13 @@ def probe_sentences(found: "Comparison") -> list[str]:
     lines = gain_sentences(found.gains) + _say(
         near[near.kind == "model"],
         "{source}: {score} over the {over} is ",
-        "{found:**.2f}: its attention tells {found:more than|no more, as far as can be told, than|"
-        "less than} the {over} does.",
+        "{found:**.2f}: its attention shows {found:more than|not measurably more than|less than} "
+        "the {over}'s does.",
     )
     twins = near[near.kind == "twin"].value.dropna()
     if len(twins):
         span = f"{twins.min():.2f} and {twins.max():.2f}"
-        lines.append(f"The random twins' own scores, each over the others, lie between {span}.")
+        lines.append(f"The random twins' own scores, each against the others, are between {span}.")
     text = found.f1[(found.f1.kind == "text") & ~found.f1.target.str.contains("bits")]
     form = "From the {source} alone ({classifier}): F1 {found:.2f} for {target}."
     return lines + _say(text.rename(columns={"f1": "value"}), form)
@@ -155,8 +155,9 @@ def ruler_sentences(answers: pd.DataFrame, rates: pd.DataFrame) -> list[str]:
     above, of = (blind.above * blind.seeds).sum(), blind.seeds.sum()
     return [
         *lines,
-        f"Without a tree to be found, {above:.0f} of {of} gains lie above 0 ({above / of:.1%}); "
-        f"95 % intervals promise 2.5 %. Every recaller of the {blind.seeds.max()} knows "
+        f"Where there is no tree to find, {above:.0f} of {of} gains are above 0 "
+        f"({above / of:.1%}); 95 % intervals promise 2.5 %. Each of the {blind.seeds.max()} "
+        "recallers knows "
         f"{blind.by_heart.min():.0%} or more of its lists by heart.",
     ]
 
@@ -185,9 +186,9 @@ def layer_sentences(found: "LayerSelection | None") -> list[str]:
     examples = f"{found.table.examples.iloc[0]} development prompts"
     if not found.meaningful:
         return [
-            f"The whole model answers {found.clean} of {examples}: no more, as far as can be "
-            f"told, than the {found.guess * 100:.1f} % of always giving the most frequent answer, "
-            "so which layers it needs cannot be found this way. All are probed."
+            f"The whole model answers {found.clean} of {examples}: not measurably more than the "
+            f"{found.guess * 100:.1f} % of always giving the most frequent answer, so which "
+            "layers it needs cannot be found this way. All are probed."
         ]
     return [
         f"{len(found.kept)} of {len(found.table)} layers keep their attention ("
@@ -210,9 +211,9 @@ def tree_sentences(trees: pd.DataFrame) -> list[str]:
         about = {"where": ", ".join(["Whole trees", *key]), "shares": shares}
         lines += _say(
             adds[adds["minus"] == "text"].assign(**about),
-            "{where}: every statement is right in these shares of the examples: {shares}. Text and "
-            "attention together place {found:more|no more, as far as can be told,|fewer} of the "
-            "tree's statements at their height than the text alone ({found:**+.2f}).",
+            "{where}: shares of examples with every statement right: {shares}. Text and "
+            "attention together place {found:more|not measurably more|fewer} of the "
+            "tree's statements at the right height than the text alone ({found:**+.2f}).",
         )
     return lines
 
@@ -305,7 +306,7 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
             several = {way: f"{way} in {n}" if sets > 1 else way for way, n in ways.items() if n}
             if said := " and ".join(several.values()):
                 told.append(f"{measure} is {said}")
-        told.append("no other difference can be told" if told else "no difference can be told")
+        told.append("no other difference is certain" if told else "no difference is certain")
         of_sets = f" of {sets} sets" if sets > 1 else ""
         lines.append(f"**{last} against {minus}**, the same questions{of_sets}: {'; '.join(told)}.")
         for name, of in part.groupby("set", sort=False):
@@ -398,7 +399,7 @@ def recall_sentences(table: pd.DataFrame) -> list[str]:
     return _say(right, "{subject}, {set}: accuracy {found:.2f}.") + _say(
         apart.assign(also=_also(apart)),
         "{subject}, {set} minus {minus}: {measure} ",
-        "{found:**+.2f}, {found:higher|no difference that can be told|lower}{also}.",
+        "{found:**+.2f}, {found:higher|no certain difference|lower}{also}.",
         "not defined.",
     )
 
@@ -427,8 +428,8 @@ def corruption_sentences(
     return lines + _say(
         drawn.assign(also=_also(drawn)),
         "Correlation of {first} and {second}",
-        " over {over}: {found:**+.2f}; taking draws for independent, as the paper does, one would "
-        "say [{naive_low:+.2f}, {naive_high:+.2f}]{also}.",
+        " over {over}: {found:**+.2f}; treating draws as independent, as the paper does, would "
+        "give [{naive_low:+.2f}, {naive_high:+.2f}]{also}.",
         ": {note}.",
     )
 
@@ -462,10 +463,10 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
     finished = int((made.state == "finished").sum())
     lines = [f"{finished} of {len(made)} runs are finished; they took {made.seconds.sum():.0f} s."]
     told = {
-        "gain V": "adds to the text on which statements are useful",
-        "gain G": "adds to the text on their heights",
-        "S_P1": "tells which statements are useful",
-        "S_P2": "tells their heights",
+        "gain V": "adds to the text about which statements are useful",
+        "gain G": "adds to the text about their heights",
+        "S_P1": "shows which statements are useful",
+        "S_P2": "shows their heights",
     }
     scores = pooled[pooled.quantity.isin(told)].dropna(subset=["value", "low"])
     for quantity, does in told.items():
@@ -476,7 +477,7 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
                 f"{found.value.median():.2f} in the median setting."
             )
     if undefined := pooled[pooled.quantity.str.startswith("S_P")].value.isna().sum():
-        lines.append(f"Scores that the twins leave too little room for, not defined: {undefined}.")
+        lines.append(f"Scores not defined, because the twins leave too little room: {undefined}.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
     kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")
     return lines + _say(

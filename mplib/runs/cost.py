@@ -56,22 +56,23 @@ def _row(name: str, runs: int, due: int, costs: Iterable[Cost]) -> dict[str, Any
     once = {name: cost for each in first for name, cost in each.items()}.values()
     return {
         "notebook": name, "runs": runs, "to do": due,
-        "time": _time(sum(seconds) + sum(time for time, _ in once)),
+        "time": duration(sum(seconds) + sum(time for time, _ in once), "about "),
         "memory": _bytes(max(memory, default=0)),
         "disk": _bytes(sum(disk) + sum(size for _, size in once)),
     }  # fmt: skip
 
 
-def _time(seconds: float) -> str:
-    """Two digits of a time.
+def duration(seconds: float, about: str = "") -> str:
+    """Two digits of a time, nothing where there is none.
 
-    >>> _time(5400)
+    >>> duration(5400, "about ")
     'about 1.5 h'
     """
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"about {seconds / size:.2g} {unit}"
-    return f"about {seconds:.2g} s" if seconds else ""
+        # What would be told as 60 seconds is a minute.
+        if seconds >= 0.995 * size:
+            return f"{about}{seconds / size:.2g} {unit}"
+    return f"{about}{seconds:.2g} s" if seconds else ""
 
 
 def _bytes(size: float) -> str:

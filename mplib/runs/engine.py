@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +19,14 @@ from mplib.files import ROOT, exclusive, home
 from mplib.runs import cost
 from mplib.runs.gpus import visible
 from mplib.runs.profiles import Job, Profile
+from mplib.runs.progress import Progress
+
+POLL_SECONDS = 0.5
+"""How often what is watched is looked at."""
+
+
+TAIL = 6000
+"""Characters of the engine's own messages that are shown where it fails."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +128,26 @@ def due(profile: Profile) -> list[Job]:
     return found
 
 
-def call(command: list[str], lock: int, failure: str, stdout: int | None = None) -> None:
+def call(
+    command: list[str],
+    lock: int,
+    failure: str,
+    *,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    watch: Callable[[], None] = lambda: None,
+) -> None:
     """Runs a command that holds the build's lock for as long as it lives.
 
     Ctrl-C ends it with all that it started: whatever is killed is taken up again.
+
+    Args:
+        command: the command line.
+        lock: file descriptor of the build's lock.
+        failure: what is said where it fails.
+        stdout: where its output goes; to the terminal if None.
+        stderr: the same of its messages.
+        watch: called again and again while it runs, and once more when it has ended.
 
     Raises:
         NotebookFailed: it did, with the given message.
@@ -129,10 +155,14 @@ def call(command: list[str], lock: int, failure: str, stdout: int | None = None)
     # Ctrl-C is this process's alone, or each of them would tell of it. Blocked and not ignored, so
     # that none is lost which comes while they start.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    process = subprocess.Popen(command, pass_fds=[lock], stdout=stdout)
+    process = subprocess.Popen(command, pass_fds=[lock], stdout=stdout, stderr=stderr)
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        status = process.wait()
+        while process.poll() is None:
+            watch()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+        watch()
     except BaseException:
         import psutil
 
@@ -141,7 +171,7 @@ def call(command: list[str], lock: int, failure: str, stdout: int | None = None)
                 each.kill()
         process.wait()
         raise
-    if status:
+    if process.returncode:
         raise NotebookFailed(failure)
 
 
@@ -169,8 +199,12 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
         return
     # Snakemake compares times alone; an edited notebook or data file, or one cut short, is ours.
     command += ["--forcerun", *(job.name for job in found)]
+    # How many runs a batch system takes at once, and when, is not known.
+    estimate = None if engine.cluster else engine.estimate
+    progress = Progress.of(found, estimate, engine.at_once(profile), _reason)
     try:
-        call(command, lock, "Snakemake failed: the messages above say why")
+        with tempfile.TemporaryFile() as log:
+            _watched(command, lock, log.fileno(), progress)
     except NotebookFailed as error:
         others = [job for job in profile.jobs if not job.gathers]
         lacking = [job for job in others if not job.is_finished]
@@ -188,6 +222,24 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
             f"{len(lacking)} of {len(profile.jobs)} runs are missing; the others are in place. "
             f"The same command tries these again:\n{lines}"
         ) from error
+
+
+def _watched(command: list[str], lock: int, log: int, progress: Progress) -> None:
+    """Lets Snakemake work unheard; what it said is shown where it fails.
+
+    Its messages go to a file: a pipe would end with this process, and with it the runs.
+
+    Raises:
+        NotebookFailed: it did.
+    """
+    failure = "Snakemake failed: the messages above say why"
+    try:
+        call(command, lock, failure, stdout=log, stderr=log, watch=progress.look)
+    except NotebookFailed:
+        size = os.fstat(log).st_size
+        said = os.pread(log, TAIL, max(size - TAIL, 0)).decode(errors="replace")
+        print(said, end="", file=sys.stderr, flush=True)
+        raise
 
 
 def _reason(job: Job) -> str:

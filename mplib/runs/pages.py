@@ -27,7 +27,7 @@ from mplib.runs.page import page
 from mplib.runs.profiles import Job, Profile
 from mplib.runs.record import KEYS
 
-PAGES = ("[0-9]*.ipynb", "*.md", "_toc.yml")
+PAGES = ("[0-9]*.ipynb", "*.md", "*.svg", "_toc.yml")
 """What is written into ``book/pages/``; the contents tell that the book is this tool's."""
 
 
@@ -60,6 +60,7 @@ def build_book(
     """
     with exclusive(home() / "runs" / ".lock", wait=False) as lock:
         run_all(profile, engine, lock)
+        print("building the pages, about 1 min", file=sys.stderr, flush=True)
         return _render(_collect(profile.jobs, extra or {}), strict, lock)
 
 

@@ -92,6 +92,11 @@ class Job:
         return self.folder / "executed.ipynb"
 
     @property
+    def running(self) -> Path:
+        """Where the notebook lies while it runs."""
+        return self.folder.with_name(f".{self.folder.name}.ipynb")
+
+    @property
     def failed(self) -> Path:
         """Where the notebook lies, up to its error, if it failed."""
         return self.folder.with_name(f"{self.folder.name}.failed.ipynb")

@@ -92,13 +92,12 @@ def execute(name: str, given: Mapping[str, Any], *, force: bool = False) -> Path
 
 def _execute(job: Job) -> None:
     """One strict papermill run; the executed notebook is put beside the finished results."""
-    notebook, values, folder, failed = job.notebook, job.parameters, job.folder, job.failed
-    running = folder.with_name(f".{folder.name}.ipynb")
+    notebook, values, running, failed = job.notebook, job.parameters, job.running, job.failed
     discard(failed.parent, [glob.escape(failed.name)])
     began = time.time()
     # Only what differs from the parameters cell, so that a page shows it once.
     changed = {n: v for n, v in values.items() if v != notebook.parameters[n].default}
-    _say(f"{notebook.name}: {folder.name} started")
+    _say(f"{notebook.name} ({job.folder.name}) started")
     try:
         with temporary_folder(SOCKETS) as sockets:
             _papermill(job, changed, running, sockets)
@@ -121,7 +120,7 @@ def _execute(job: Job) -> None:
     except OSError as error:
         raise unwritable(running, error) from error
     replace(running, job.executed)
-    _say(f"{notebook.name}: {folder.name} finished in {time.time() - began:.0f} s")
+    _say(f"{notebook.name} ({job.folder.name}) finished in {time.time() - began:.0f} s")
 
 
 def _papermill(job: Job, changed: Mapping[str, Any], running: Path, sockets: Path) -> None:

@@ -21,7 +21,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_the_answer_follows_the_tables(results: Path) -> None:
     lists, _, claims = answer(results).splitlines()
-    assert lists.startswith("- **Trained on lists, a small model works step by step.**")
+    assert lists.startswith("- **A small model trained on lists works step by step.**")
     assert claims.startswith("- **Of ") and "by one rule" in claims
     for path in results.rglob("gains.csv"):
         pd.read_csv(path).assign(low=-1.0).to_csv(path, index=False)

@@ -44,7 +44,7 @@ def test_maps():
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.1, 0.3, "more"), (-0.1, 0.3, "no more, as far as can be told,"), (-0.3, -0.1, "fewer")],
+    [(0.1, 0.3, "more"), (-0.1, 0.3, "not measurably more"), (-0.3, -0.1, "fewer")],
 )
 def test_whole_trees(low, high, verdict):
     trees = rows(
@@ -56,9 +56,9 @@ def test_whole_trees(low, high, verdict):
         ("height accuracy", "joint", "text", 0.2, low, high),
     )
     said = (
-        "every statement is right in these shares of the examples: model 0.41 [0.37, 0.45], text "
+        "shares of examples with every statement right: model 0.41 [0.37, 0.45], text "
         f"0.08 [0.05, 0.10]. Text and attention together place {verdict} of the tree's statements "
-        f"at their height than the text alone (**+0.20** [{low:+.2f}, {high:+.2f}])."
+        f"at the right height than the text alone (**+0.20** [{low:+.2f}, {high:+.2f}])."
     )
     assert sentences.tree_sentences(trees) == [f"Whole trees: {said}"]
     of_sets = pd.concat([trees.assign(set=name, subject="4-shot") for name in ("d1", "d2")])
@@ -71,7 +71,7 @@ def test_whole_trees(low, high, verdict):
     ("low", "high", "verdict"),
     [
         (0.1, 0.3, "more than"), (-0.3, -0.1, "less than"),
-        (-0.1, 0.1, "no more, as far as can be told, than"), (0, 0.2, "no more, as far as"),
+        (-0.1, 0.1, "not measurably more than"), (0, 0.2, "not measurably more than"),
     ],
 )  # fmt: skip
 def test_a_score_tells_more_only_where_its_interval_lies_above_zero(low, high, verdict):
@@ -93,11 +93,11 @@ def test_a_score_tells_more_only_where_its_interval_lies_above_zero(low, high, v
     first, *rest = sentences.probe_sentences(Comparison(f1, scores, gains()[:0]))
     assert first.startswith(
         f"tuned: S_P1 over the random twin is **0.20** [{low:.2f}, {high:.2f}]: its attention "
-        f"tells {verdict}"
+        f"shows {verdict}"
     )
     assert rest == [
         "tuned: S_P2 over the random twin is not defined here.",
-        "The random twins' own scores, each over the others, lie between -0.01 and 0.02.",
+        "The random twins' own scores, each against the others, are between -0.01 and 0.02.",
         "From the text alone (logistic): F1 0.85 [0.84, 0.86] for V.",
     ]
 
@@ -121,18 +121,18 @@ def gains(low: float = 0.1, high: float = 0.3) -> pd.DataFrame:
     ("low", "high", "verdict"),
     [
         (0.1, 0.3, "better than"), (-0.3, -0.1, "worse than"),
-        (-0.1, 0.1, "no better, as far as can be told, than"),
-        (0, 0.2, "no better, as far as can be told, than"),
+        (-0.1, 0.1, "not measurably better than"),
+        (0, 0.2, "not measurably better than"),
     ],
 )  # fmt: skip
 def test_a_gain_is_told_by_the_classifier_that_is_fit_for_it(low, high, verdict):
     told = (
-        f"tuned: beside the text, its attention tells which statements are useful {verdict} its "
-        f"twins' does: gain in F1 **+0.200** [{low:+.3f}, {high:+.3f}], in bits a statement +0.050 "
-        "[+0.040, +0.060]"
+        f"tuned: beyond the text, its attention shows which statements are useful {verdict} its "
+        f"twins' does: gain in F1 **+0.200** [{low:+.3f}, {high:+.3f}], in bits per statement "
+        "+0.050 [+0.040, +0.060]"
     )
     table = gains(low, high)
-    both = f"{told}; by the kNN +0.150 [-0.100, +0.400]."
+    both = f"{told}; with the kNN +0.150 [-0.100, +0.400]."
     assert sentences.gain_sentences(table) == [both]
     assert sentences.gain_sentences(table[table.classifier == "logistic"]) == [f"{told}."]
     assert sentences.gain_sentences(table[table.classifier == "kNN"]) == []
@@ -143,8 +143,8 @@ def test_every_model_and_both_targets_are_told_of():
     said = sentences.probe_sentences(found)
     for name, better in (("tuned", True), ("before", False)):
         for target, of in (("V", "which statements are useful"), ("G", "their heights")):
-            (line,) = [x for x in said if x.startswith(f"{name}: beside") and f"tells {of}" in x]
-            assert (f"tells {of} better than its twins' does" in line) == better
+            (line,) = [x for x in said if x.startswith(f"{name}: beyond") and f"shows {of}" in x]
+            assert (f"shows {of} better than its twins' does" in line) == better
             row = gained(found.gains).set_index(["source", "target"]).loc[name, target]
             assert f"gain in F1 **{row.value:+.3f}** [{row.low:+.3f}, {row.high:+.3f}]" in line
 
@@ -163,8 +163,8 @@ def test_layers():
     ]
     found = LayerSelection((1, 2), trials, found.clean, 0.5, 0.05)
     assert sentences.layer_sentences(found) == [
-        "The whole model answers 52.0 % [42.0, 62.0] of 100 development prompts: no more, as far "
-        "as can be told, than the 50.0 % of always giving the most frequent answer, so which "
+        "The whole model answers 52.0 % [42.0, 62.0] of 100 development prompts: not "
+        "measurably more than the 50.0 % of always giving the most frequent answer, so which "
         "layers it needs cannot be found this way. All are probed."
     ]
     assert sentences.layer_sentences(None) == []
@@ -218,8 +218,7 @@ def test_recall():
     assert sentences.recall_sentences(table) == [
         "4-shot, d1, true: accuracy 0.75 [0.60, 0.85].",
         "4-shot, d1, true minus d1, false: accuracy **+0.50** [+0.30, +0.70], higher (rare).",
-        "4-shot, d1, true minus d1, false: gain V **+0.00** [-0.10, +0.10], no difference that can "
-        "be told.",
+        "4-shot, d1, true minus d1, false: gain V **+0.00** [-0.10, +0.10], no certain difference.",
     ]
 
 
@@ -237,13 +236,13 @@ def test_contrasts_tell_what_the_last_model_has_more_than_each_other():
     )
     assert sentences.contrast_sentences(table) == [
         "**b against a**, the same questions of 2 sets: accuracy is higher in 1; gain V is lower "
-        "in 1; no other difference can be told.",
+        "in 1; no other difference is certain.",
         "d1: accuracy +0.40 [+0.30, +0.50]; gain V -0.10 [-0.20, -0.05].",
         "d2: accuracy +0.10 [-0.10, +0.30].",
     ]
     assert sentences.contrast_sentences(table[:1]) == []
     (line, *_) = sentences.contrast_sentences(table.assign(low=-1.0, high=1.0))
-    assert line.endswith("the same questions of 2 sets: no difference can be told.")
+    assert line.endswith("the same questions of 2 sets: no difference is certain.")
 
 
 def test_of_one_set_no_sets_are_counted():
@@ -506,9 +505,9 @@ def test_corruption():
         "Change in accuracy by *useless replaced*: **+0.000** [-0.042, +0.042], 64 examples (0 of "
         "64 groups differ from the rest: interval of rare events).",
         "Correlation of accuracy and S_P1 over draws of these 256 examples: **+0.14** [-0.01, "
-        "+0.20]; taking draws for independent, as the paper does, one would say [+0.10, +0.19].",
-        "Correlation of S_P1 and S_P2 over draws of these 256 examples: **+0.20**; taking draws "
-        "for independent, as the paper does, one would say [+0.10, +0.30] (no interval: accuracy "
+        "+0.20]; treating draws as independent, as the paper does, would give [+0.10, +0.19].",
+        "Correlation of S_P1 and S_P2 over draws of these 256 examples: **+0.20**; treating draws "
+        "as independent, as the paper does, would give [+0.10, +0.30] (no interval: accuracy "
         "differs in 3 of 256 groups from the rest; 10 are needed).",
         "Correlation of accuracy and S_P2: undefined: accuracy is the same in every draw.",
     ]
@@ -553,11 +552,11 @@ def test_summary():
     made = rows("state seconds", ("finished", 3.0), ("failed", np.nan))
     assert sentences.summary_sentences(pooled, made) == [
         "1 of 2 runs are finished; they took 3 s.",
-        "gain V: attention adds to the text on which statements are useful more than the random "
+        "gain V: attention adds to the text about which statements are useful more than the random "
         "twins' in 1 of 2 settings (interval above 0), 0.15 in the median setting.",
-        "S_P1: attention tells which statements are useful more than the random twins' in 1 of 2 "
+        "S_P1: attention shows which statements are useful more than the random twins' in 1 of 2 "
         "settings (interval above 0), 0.10 in the median setting.",
-        "Scores that the twins leave too little room for, not defined: 1.",
+        "Scores not defined, because the twins leave too little room: 1.",
         "Of all interventions on useful statements, *useful replaced* (theories) changes accuracy "
         "most: -0.400 [-0.500, -0.300].",
     ]
@@ -597,6 +596,6 @@ def test_the_ruler():
         "5%; S_P1 over the random twin above 0 in 15%, below in 0%.",
         "shortcut, arranged, 20 seeds: gain G above 0 in 100%, below in 0%.",
         "noise, 10 seeds: gain G above 0 in 0%, below in 0%.",
-        "Without a tree to be found, 3 of 50 gains lie above 0 (6.0%); 95 % intervals promise "
-        "2.5 %. Every recaller of the 20 knows 99% or more of its lists by heart.",
+        "Where there is no tree to find, 3 of 50 gains are above 0 (6.0%); 95 % intervals promise "
+        "2.5 %. Each of the 20 recallers knows 99% or more of its lists by heart.",
     ]

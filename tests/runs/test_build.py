@@ -106,8 +106,8 @@ def test_a_second_build_runs_no_notebook(built: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "started" not in done.stderr
     assert not stale.exists()
-    assert len([*stale.parent.glob("*.html")]) == len(before) + 3, (
-        "and the pages of speed, families and verdicts"
+    assert len([*stale.parent.glob("*.html")]) == len(before) + 5, (
+        "and the pages of speed, families, verdicts, worked examples and contributing"
     )
     # What the tool did not build is not removed with what it did.
     kept = html.with_name("html.kept")

@@ -128,7 +128,7 @@ def test_a_packaged_model_is_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_twice_the_work_costs_twice_the_time_beyond_the_start() -> None:
     one, two, fast = (
-        estimate(job(steps=n, evaluations=1, lists=3), lambda kind, speed=speed: speed)
+        estimate(job(steps=n, evaluations=1, lists=3, film=False), lambda kind, speed=speed: speed)
         for n, speed in ((1000, 1e10), (2000, 1e10), (1000, 2e10))
     )
     assert one and two and fast

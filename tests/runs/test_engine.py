@@ -52,7 +52,7 @@ notebooks:
 
 def finished(text: str) -> list[str]:
     """The runs that a log says were finished."""
-    return re.findall(r"^(\S+: \S+) finished in", text, re.MULTILINE)
+    return re.findall(r"^(0\S+(?: \(\S+\))?) finished in", text, re.MULTILINE)
 
 
 def test_a_failed_run_and_a_killed_engine_stop_no_other(
@@ -67,7 +67,12 @@ def test_a_failed_run_and_a_killed_engine_stop_no_other(
     assert "InputError: k=5 of m=4: " in told[1]
     assert Path(told[1].partition("; see ")[2]).is_file()
     assert "not run, since what it needs is missing" in told[2]
-    assert len(finished(done.stderr)) == 2, "one finetuning and the summary"
+    assert len({*finished(done.stderr)}) == 2, "one finetuning and the summary"
+    said = done.stderr.index("RuleException")
+    assert said < done.stderr.index("mplib: 2 of 4"), "the engine's own messages, where it failed"
+    assert re.search(
+        r"^01_finetune \(\S+\) FAILED .* of 4.* left\n  InputError: k=5", done.stderr, re.M
+    )
     (made,) = tmp_path.glob("runs/08_summary/*/runs.csv")
     assert sorted(pd.read_csv(made).state) == ["failed", "finished", "missing"]
     # Mended, the same command runs what is missing or was cut short, and the summary anew; also
@@ -90,6 +95,7 @@ def test_a_failed_run_and_a_killed_engine_stop_no_other(
         subprocess.run(line, env=environment, cwd=ROOT, stdout=file, stderr=file, check=True)
     runs = finished(log.read_text())
     assert len(runs) == len(set(runs)) == 4
+    assert "rule" not in log.read_text() and " of 4" in log.read_text()
     monkeypatch.setenv("MPLIB_HOME", str(tmp_path))
     assert main(["sweep", "--profile", str(profile), "--dry-run"]) == 0
     assert capsys.readouterr().out == ""

@@ -42,6 +42,7 @@ class _Row:
     example: Example
     read: np.ndarray
     short: bool
+    whole: bool = False
 
     @cached_property
     def gold(self) -> np.ndarray:
@@ -53,8 +54,9 @@ class _Row:
 
     @cached_property
     def columns(self) -> list[int]:
-        """Statements that stand in either tree."""
-        return [place for place, mark in enumerate(self.marks) if mark != "left out"]
+        """Statements that stand in either tree; all where the whole problem is drawn."""
+        marks = enumerate(self.marks)
+        return [place for place, mark in marks if self.whole or mark != "left out"]
 
     @cached_property
     def levels(self) -> dict[int, int]:
@@ -129,6 +131,21 @@ def recovered_trees(
     handles = [_handle(mark) for mark in LOOKS if mark != "left out"]
     handles.append(Line2D([], [], ls="--", color="C3", label="wrong edge"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def gold_tree(example: Example) -> Figure:
+    """The gold tree of one example, useless statements below it; all are written beside it."""
+    short = max(map(len, example.statements)) <= SHORT
+    row = _Row("", example, example.tree.labels(), short, whole=True)
+    width = max(2.8, 0.34 * len(row.columns))
+    beside = 2.4 if short else 4.6
+    figure, (left, right) = panels(2, (width + beside, row.height))
+    grid: Any = left.get_gridspec()
+    grid.set_width_ratios([width, beside])
+    _gold_tree(left, row)
+    left.set_title("")
+    _text(right, row)
     return figure
 
 
