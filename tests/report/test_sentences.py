@@ -249,7 +249,7 @@ def test_of_one_set_no_sets_are_counted():
     columns = "set depth among measure subject minus value low high"
     one = ("all questions", 2, "", "accuracy", "b", "a", 0.3, 0.1, 0.5)
     assert sentences.contrast_sentences(rows(columns, one)) == [
-        "**b against a**, the same questions: accuracy is higher; no other difference can be told.",
+        "**b against a**, the same questions: accuracy is higher; no other difference is certain.",
         "all questions: accuracy +0.30 [+0.10, +0.50].",
     ]
 
