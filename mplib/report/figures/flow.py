@@ -62,7 +62,7 @@ def attention_flow(flows: Sequence[Flow]) -> Figure:
 
 
 def attention_flow_page(flows: Sequence[Flow]) -> HTML:
-    """Flows as one page inside the page: choose list and layer, hide weak edges, point at a token.
+    """Flows as one page inside the page: choose list and layer, hide weak edges, hold a token.
 
     Everything it needs is in it, so that it works offline and from a file; weights are rounded to
     255 steps of the largest. It runs in a sandbox and all text is escaped.
@@ -83,5 +83,5 @@ def attention_flow_page(flows: Sequence[Flow]) -> HTML:
     layers = max(flow.weights.shape[0] for flow in flows)
     return HTML(
         f'<div><iframe title="Attention flow" sandbox="allow-scripts" srcdoc="{escape(page)}" '
-        f'style="width:100%;height:{170 + 62 * layers}px;border:0"></iframe></div>'
+        f'style="width:100%;height:{200 + 60 * layers}px;border:0"></iframe></div>'
     )
