@@ -221,8 +221,8 @@ def _shut_menus(page: Page) -> list[str]:
         button = page.locator(f".{name}-toggle:visible")
         if button.count():
             try:
-                button.click(timeout=1000)
-                page.locator("dialog[open] a:visible").first.click(trial=True, timeout=1000)
+                button.click(timeout=5000)
+                page.locator("dialog[open] a:visible").first.click(trial=True, timeout=5000)
                 page.keyboard.press("Escape")
             except Error as error:
                 found.append(f"the {name} one: {error.message.splitlines()[0]}")
