@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -24,7 +25,8 @@ def page(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
-    notebook.cells = [*_opening(cells), *cells[1:]]
+    cells = [*_opening(cells), *cells[1:]]
+    notebook.cells = [part for cell in cells for part in _single(cell)]
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
@@ -42,13 +44,30 @@ def _opening(cells: list[NotebookNode]) -> Iterator[NotebookNode]:
     if lines := re.findall(r"^- .*(?:\n  .*)*", summary, re.MULTILINE):
         more = ['- <a href="#summary">and more</a>'] if len(lines) > FIRST else []
         yield new_markdown_cell("\n".join([*lines[:FIRST], *more]), id="found")
-    figures = [output for output in outputs if "image/png" in output.get("data", ())]
-    if figures:
-        tags = {"tags": ["remove-input"]}
-        source = "# The first figure of this page."
-        yield new_code_cell(source, metadata=tags, outputs=figures[:1], id="first-figure")
+    if figures := [output for output in outputs if _is_figure(output)]:
+        yield _shown("# The first figure of this page.", figures[:1], "first-figure")
     if rest.strip():
         yield new_markdown_cell(rest.strip(), id="question")
+
+
+def _single(cell: NotebookNode) -> Iterator[NotebookNode]:
+    """The cell, cut before each figure but its first: the builder knows one alt text a cell."""
+    outputs = cell.get("outputs", [])
+    starts = [i for i, output in enumerate(outputs) if _is_figure(output)][1:]
+    if starts:
+        cell.outputs = outputs[: starts[0]]
+    yield cell
+    for start, end in pairwise([*starts, len(outputs)] if starts else []):
+        yield _shown("# A further figure.", outputs[start:end], f"{cell.id[:50]}-{start}")
+
+
+def _shown(source: str, outputs: list[NotebookNode], name: str) -> NotebookNode:
+    """A cell of which the page shows the outputs alone."""
+    return new_code_cell(source, metadata={"tags": ["remove-input"]}, outputs=outputs, id=name)
+
+
+def _is_figure(output: NotebookNode) -> bool:
+    return "image/png" in output.get("data", ())
 
 
 def _parameters(cells: list[NotebookNode]) -> list[NotebookNode]:

@@ -1,20 +1,39 @@
-"""An extension of the book's builder: formulas that need no script, and no page loads Thebe.
+"""An extension of the book's builder: what the theme leaves undone on every page.
 
-Browsers draw MathML themselves, so formulas stand in pages that are read offline. Thebe's script is
-used by no page, is loaded twice, and stops with an error on every one.
+Browsers draw MathML themselves, so formulas need no script. Thebe's script, which no page uses, is
+loaded twice and stops with an error; icons come a second time as a script of 1.5 MB; some roles and
+names say something else than what is seen.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
+MENDED = (
+    # The style sheet has the icons as fonts, a tenth of the size.
+    (r"<script[^>]*/fontawesome\.js[^>]*></script>", ""),
+    # Spoken names are what stands there.
+    (r'(<summary) aria-label="Toggle hidden content"', r"\1"),
+    (r'(search-button-field[^>]*) title="Search" aria-label="Search"', r"\1"),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Further pages">'),
+    (r'<i (class="theme-switch )', r'<i aria-hidden="true" \1'),
+    # A list has items.
+    (r'role="doc-biblioentry"', 'role="listitem"'),
+    # A figure that is wider than the page scrolls by itself, with the keyboard too.
+    (r'(?<=\n)(<img [^>]*src="[^"]*_images/[^>]*>)', r'<div class="output figure">\1</div>'),
+)
+"""Patterns in pages and what replaces them."""
+
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
-    app.connect("html-page-context", _without_thebe, priority=900)
+    app.connect("html-page-context", _context, priority=900)
+    app.connect("build-finished", _finished)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -28,7 +47,18 @@ def _formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def _without_thebe(
+def mended(page: str) -> str:
+    """A page without what is wrong with all of them.
+
+    >>> mended('<summary aria-label="Toggle hidden content">')
+    '<summary>'
+    """
+    for pattern, replacement in MENDED:
+        page = re.sub(pattern, replacement, page)
+    return page
+
+
+def _context(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object
 ) -> None:
     def is_thebe(script: Any) -> bool:
@@ -37,3 +67,10 @@ def _without_thebe(
 
     scripts = context.get("script_files", [])
     context["script_files"] = [script for script in scripts if not is_thebe(script)]
+    if page == app.config.root_doc:
+        context["docstitle"] = ""  # the book's name is this page's
+
+
+def _finished(app: Sphinx, failure: Exception | None) -> None:
+    for path in Path(app.outdir).rglob("*.html"):
+        path.write_text(mended(path.read_text("utf-8")), "utf-8")

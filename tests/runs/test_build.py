@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import browser
 import nbformat
 import psutil
 import pytest
@@ -67,6 +69,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "h {x} #1"
 
 
+def html(built: Path) -> Path:
+    return built / "book" / "_build" / "html"
+
+
 def test_trainings_are_kept_apart_and_no_commit_is_known_without_git(built: Path) -> None:
     weights = [path.read_bytes() for path in built.glob("checkpoints/**/model.safetensors")]
     assert len(weights) == len({*weights}) == 3
@@ -81,26 +87,66 @@ def test_every_notebook_has_a_page_with_results(built: Path) -> None:
         outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
         assert any("image/png" in output.get("data", {}) for output in outputs)
         assert not [o for o in outputs if o.output_type in ("error", "stream")], notebook.name
-        html = (built / "book" / "_build" / "html" / "pages" / f"{notebook.name}.html").read_text()
-        assert 'id="summary"' in html
+        assert 'id="summary"' in (html(built) / "pages" / f"{notebook.name}.html").read_text()
 
 
 def test_pages_fetch_no_picture_from_elsewhere(built: Path) -> None:
-    for page in (built / "book" / "_build" / "html").rglob("*.html"):
+    for page in html(built).rglob("*.html"):
         text = page.read_text()
         assert 'src="http' not in text.replace('src="https://unpkg.com/thebe', ""), page.name
         assert '<link rel="stylesheet" type="text/css" href="http' not in text
 
 
+def test_every_run_has_a_page(built: Path) -> None:
+    made = [path.stem.split("-")[0] for path in (html(built) / "pages").glob("[0-9]*.html")]
+    jobs = Profile.read(str(built.parent / PROFILE)).jobs
+    assert sorted(made) == sorted(job.notebook.name for job in jobs)
+
+
+@pytest.fixture(scope="module")
+def faults(built: Path) -> browser.Faults:
+    """What a browser finds wrong with the smoke book."""
+    with browser.browser() as chromium:
+        return browser.look(html(built), chromium)
+
+
+@pytest.mark.parametrize("kind", browser.KINDS)
+def test_a_browser_finds_nothing_wrong(faults: browser.Faults, kind: str) -> None:
+    assert not faults[kind], "\n" + "\n".join(faults[kind])
+
+
+def test_the_flow_of_attention_answers_clicks_and_arrow_keys(built: Path) -> None:
+    path = next(x for x in html(built).rglob("*.html") if "Attention flow" in x.read_text())
+    with browser.browser() as chromium:
+        page = chromium.new_page()
+        page.goto(path.as_uri())
+        flow = page.frame_locator('iframe[title="Attention flow"]')
+        told = flow.locator("p")
+        dot = flow.locator('circle[aria-label^="Position 2"][aria-label$="after layer 1"]')
+        hint = told.inner_text()
+        dot.click()
+        page.mouse.move(0, 0)
+        assert dot.get_attribute("aria-pressed") == "true"
+        assert re.match(r"Position 2\b.* after layer 1 looks at ", told.inner_text())
+        for key, place in (("Right", 3), ("Left", 2), ("Left", 1), ("Left", 1)):
+            page.keyboard.press(f"Arrow{key}")
+            assert re.match(rf"Position {place}\b.* after layer 1", told.inner_text())
+        page.keyboard.press("ArrowDown")
+        assert re.fullmatch(r"Position 1( \(\w+\))?", told.inner_text())
+        page.keyboard.press("Escape")
+        assert dot.get_attribute("aria-pressed") == "false"
+        assert told.inner_text() == hint
+
+
 def test_a_second_build_runs_no_notebook(built: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
-    html = built / "book" / "_build" / "html"
-    stale, mine = html / "pages" / "of_another_profile.html", html / "mine.html"
+    book = html(built)
+    stale, mine = book / "pages" / "of_another_profile.html", book / "mine.html"
     stale.touch()
     mine.write_text("a reader's own")
-    seal = html.with_name("built.json")
+    seal = book.with_name("built.json")
     files = json.loads(seal.read_text())["files"]
-    seal.write_text(json.dumps({"files": files | {str(stale.relative_to(html.parent)): 0}}))
+    seal.write_text(json.dumps({"files": files | {str(stale.relative_to(book.parent)): 0}}))
     line, environment = command("book", "--profile", PROFILE, home=built)
     done = subprocess.run(line, env=environment, cwd=built.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -110,7 +156,7 @@ def test_a_second_build_runs_no_notebook(built: Path) -> None:
         "and the pages of speed, families, verdicts, worked examples and contributing"
     )
     # What the tool did not build is not removed with what it did.
-    kept = html.with_name("html.kept")
+    kept = book.with_name("html.kept")
     assert [p for p in kept.rglob("*") if p.is_file()] == [kept / "mine.html"]
     assert before == {p: p.stat().st_mtime_ns for p in built.glob("runs/*/*/executed.ipynb")}
 

@@ -54,6 +54,22 @@ def test_a_page_opens_with_what_was_found() -> None:
     assert "papermill" not in found.metadata | parameters.metadata
 
 
+def test_each_figure_of_a_cell_keeps_its_own_alt_text() -> None:
+    pictures = [
+        new_output("display_data", {"image/png": "aGk="}, metadata={"image/png": {"alt": alt}})
+        for alt in ("First.", "Second.")
+    ]
+    said = new_output("display_data", {"text/plain": "between"})
+    drawn = new_code_cell("draw()", outputs=[said, pictures[0], said, pictures[1], said])
+    found = page(new_notebook(cells=[new_markdown_cell("# Does it?"), drawn]))
+    nbformat.validate(found)
+    _, first, second = (cell for cell in found.cells if cell.cell_type == "code")
+    assert (first.source, first.outputs) == ("draw()", [said, pictures[0], said])
+    assert second.outputs == [pictures[1], said] and "remove-input" in second.metadata["tags"]
+    alts = [cell.metadata["mystnb"]["image"]["alt"] for cell in (first, second)]
+    assert alts == ["First.", "Second."]
+
+
 def test_a_page_of_a_run_that_found_little() -> None:
     bare = executed("nothing")
     bare.cells = [cell for cell in bare.cells if cell.source not in ("draw()", "say()")]

@@ -60,7 +60,7 @@ def attention_flow(flows: Sequence[Flow]) -> Figure:
 
 
 def attention_flow_page(flows: Sequence[Flow]) -> HTML:
-    """Flows as one page inside the page: choose list and layer, hide weak edges, point at a token.
+    """Flows as one page inside the page: choose list and layer, hide weak edges, hold a token.
 
     Weights are rounded to 255 steps of the largest; see ``view``.
     """
@@ -75,4 +75,4 @@ def attention_flow_page(flows: Sequence[Flow]) -> HTML:
             "weights": base64.b64encode(steps.tobytes()).decode(),
         })  # fmt: skip
     layers = max(flow.weights.shape[0] for flow in flows)
-    return view("attention_flow", "Attention flow", data, 170 + 62 * layers)
+    return view("attention_flow", "Attention flow", data, 200 + 60 * layers)
