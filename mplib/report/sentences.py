@@ -257,12 +257,12 @@ def own_sentences(answers: pd.DataFrame, gains: pd.DataFrame) -> list[str]:
         over = _Found(*(end - row["guess"] for end in (right.value, right.low, right.high)))
         adds = _say(
             told[told.subject == row["subject"]],
-            "{what} {found:better|no better, as far as can be told,|worse} than its random twins' "
+            "{what} {found:better|not measurably better|worse} than its random twins' "
             "does (gain in F1 {found:**+.3f})",
         )
         lines.append(
             f"**{row['subject']}** answers {right:.2f} of {row['examples']} questions rightly, "
-            f"{over:more than|no more, as far as can be told, than|less than} the "
+            f"{over:more than|not measurably more than|less than} the "
             f"{row['guess']:.2f} of always giving the most frequent answer. Beside the text, its "
             f"attention tells {', and '.join(adds)}."
         )

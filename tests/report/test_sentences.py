@@ -269,9 +269,9 @@ def test_ones_own_models_are_told_of_in_a_sentence_each():
         "**a** answers 0.50 [0.40, 0.60] of 64 questions rightly, more than the 0.30 of always "
         "giving the most frequent answer. Beside the text, its attention tells which statements "
         "are useful better than its random twins' does (gain in F1 **+0.100** [+0.050, +0.150]), "
-        "and heights no better, as far as can be told, than its random twins' does (gain in F1 "
+        "and heights not measurably better than its random twins' does (gain in F1 "
         "**+0.000** [-0.100, +0.100]).",
-        "**b** answers 0.25 [0.10, 0.40] of 64 questions rightly, no more, as far as can be told, "
+        "**b** answers 0.25 [0.10, 0.40] of 64 questions rightly, not measurably more "
         "than the 0.30 of always giving the most frequent answer. Beside the text, its attention "
         "tells which statements are useful worse than its random twins' does (gain in F1 "
         "**-0.100** [-0.200, -0.050]).",
