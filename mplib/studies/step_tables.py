@@ -235,8 +235,9 @@ def needs_of(
 
     Returns:
         A row for each step that has units to choose among: its ``group``, ``step``, whether an
-        annotator found it ``faulty`` (None where nobody looked), and for the units wanted
-        (``FOLLOWS`` or ``LOOKS``) and each of ``CUTS`` the change in nats a token.
+        annotator found it ``faulty`` and the answer is ``correct`` (None where nobody looked), and
+        for the units wanted (``FOLLOWS`` or ``LOOKS``) and each of ``CUTS`` the change in nats a
+        token.
     """
     rows, names = [], (FOLLOWS if wanted is None else LOOKS, *CUTS)
     with backend(model):
@@ -252,6 +253,7 @@ def needs_of(
                 if gold[step].any() and (before[step] & ~gold[step]).any():
                     about = {"problem": number, "group": chain.group or chain.name, "step": step}
                     about["faulty"] = chain.errs[step] if chain.errs else None
+                    about["correct"] = chain.correct
                     rows.append(about | dict(zip(names, said[1:] - said[0], strict=True)))
     if not rows:
         raise InputError("no step has units to choose among: give longer problems, or other ones")
