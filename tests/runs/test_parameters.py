@@ -26,7 +26,7 @@ NOTEBOOKS = Notebook.all()
 ALL = [(n, p) for n in NOTEBOOKS for p in n.parameters.values()]
 OPEN = {
     "task", "data", "cases", "model", "checkpoint", "layers", "device", "questions", "profile",
-    "train_questions", "corruptions", "lora_targets", "beside", "lexicon",
+    "train_questions", "corruptions", "lora_targets", "beside", "lexicon", "models",
 }  # fmt: skip
 """Texts whose choices hang on files, on models or on what is registered."""
 
