@@ -155,8 +155,8 @@ def read_units(
     Returns:
         For each chain an array (steps, units, layers); 0 on units that come later.
     """
-    found = []
-    with backend(model) as known, tqdm(total=len(written), desc=title, disable=not title) as bar:
+    found, hidden = [], None if title else True  # None leaves it to TQDM_DISABLE
+    with backend(model) as known, tqdm(total=len(written), desc=title, disable=hidden) as bar:
         for told, several in groupby(written, key=lambda one: one.told):
             same, cache = [*several], None
             if len(same) > 1 and known.prefix:

@@ -24,7 +24,10 @@ MENDED = (
     # A list has items.
     (r'role="doc-biblioentry"', 'role="listitem"'),
     # A figure that is wider than the page scrolls by itself, with the keyboard too.
-    (r'(?<=\n)(<img [^>]*src="[^"]*_images/[^>]*>)', r'<div class="output figure">\1</div>'),
+    (
+        r'(?<=\n)(<img [^>]*src="[^"]*_images/[^>]*>)',
+        r'<div class="output figure" tabindex="0">\1</div>',
+    ),
 )
 """Patterns in pages and what replaces them."""
 
