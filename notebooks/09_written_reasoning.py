@@ -106,7 +106,8 @@ if not generate:
     report.show(report.gains_overview(report.gained(gains)))
     chances = tables.read_edges(read, settings)
     graphs = tables.graph_table(read, chances, resamples, seed)
-    report.show(run.table("graphs", graphs))
+    told = report.contrasted(run.table("graphs", graphs), "source")
+    report.show(report.in_words(told, ["source"], "measure"))
     said = sentences.written_sentences(model, ranked, gains, graphs)
 
 # %% [markdown]

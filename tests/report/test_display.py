@@ -1,0 +1,17 @@
+"""Tables on a page: all that a cell shows is seen, not the last alone."""
+
+import numpy as np
+import pandas as pd
+from IPython.utils.capture import capture_output
+
+from mplib import report
+
+
+def test_every_table_of_a_cell_is_seen():
+    with capture_output() as seen:
+        report.show(pd.DataFrame({"a": [0.12345], "b": [np.nan]}))
+        report.show(pd.DataFrame({"a": []}))
+        report.show(pd.DataFrame({"c": ["<b>"]}))
+    first, second = (output.data["text/html"] for output in seen.outputs)
+    assert "0.123" in first and "<th>b</th>" not in first
+    assert "&lt;b&gt;" in second
