@@ -384,7 +384,7 @@ def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
     )
     lines += _say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
     apart = faults[faults["steps of"] == "sound less faulty"] if len(faults) else faults
-    return lines + _say(apart, "Sound steps less faulty ones, {quantity}: {found:+.2f}.")
+    return lines + _say(apart, "Sound steps less faulty ones, {quantity}: ", "{found:+.2f}.")
 
 
 def recall_sentences(table: pd.DataFrame) -> list[str]:

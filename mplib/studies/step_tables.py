@@ -15,6 +15,7 @@ from mplib.models.units import log_probabilities
 from mplib.probe.knn import ProbeSettings, enough_groups
 from mplib.stats import (
     CHANGE,
+    FEWEST_EVENTS,
     SHARE,
     example_weights,
     group_numbers,
@@ -278,7 +279,8 @@ def fault_table(read: Read, needs: pd.DataFrame, resamples: int, seed: int) -> p
     Returns:
         A row for each quantity (average precision by attention, and what the cuts cost) and kind
         of step (sound, faulty, and sound less faulty): the mean with its 95 % interval over groups,
-        and ``steps``. Empty where nobody looked for errors.
+        and ``steps``; no figure, but a ``note``, where too few problems have a fault. Empty where
+        nobody looked for errors.
     """
     about = [(i, j) for i, chain in enumerate(read.chains) for j in range(len(chain.errs))]
     if not about:
@@ -306,6 +308,9 @@ def fault_table(read: Read, needs: pd.DataFrame, resamples: int, seed: int) -> p
         weights = example_weights(len(own), own.group.to_numpy(), resamples, seed)
         values, bad = own[quantity].to_numpy(), own.faulty.to_numpy()
         kinds = {"sound": ~bad, "faulty": bad}
+        faulty = own.group[bad].nunique()
+        few = f"{bad.sum()} faulty steps in {faulty} problems are too few to tell"
+        few = few if faulty < FEWEST_EVENTS else ""
         means = {}
         for kind, of in kinds.items():
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -313,8 +318,11 @@ def fault_table(read: Read, needs: pd.DataFrame, resamples: int, seed: int) -> p
         means["sound less faulty"] = means["sound"] - means["faulty"]
         for kind, found in means.items():
             steps = int(kinds[kind].sum()) if kind in kinds else len(own)
+            told = percentile_interval(found).columns()
+            if few and kind != "sound":
+                told = dict.fromkeys(told, np.nan)
             about_row = {"quantity": quantity, "steps of": kind, "steps": steps}
-            rows.append(about_row | percentile_interval(found).columns())
+            rows.append(about_row | told | {"note": few})
     return pd.DataFrame(rows)
 
 
@@ -343,9 +351,12 @@ def traces(
         chain, one = read.chains[number], read.written[number]
         units, steps = len(chain.units), len(chain.steps)
         alone = np.vstack([np.zeros((1, units), bool), np.eye(units, dtype=bool)])
+        cuts = [alone[: 1 + chain.first + step] for step in range(steps)]
+        needed = np.zeros((steps, units), dtype=bool)
         with backend(model):
-            said = np.array([*log_probabilities(model, one, [alone] * steps)])
-        edges = {"needed": (said[:, :1] - said[:, 1:] >= LOSS) & chain.before}
+            for step, said in enumerate(log_probabilities(model, one, cuts)):
+                needed[step, : len(said) - 1] = said[0] - said[1:] >= LOSS
+        edges = {"needed": needed}
         if chances:
             likely = chances["text and model"][ends[number] - steps : ends[number], :units] > 0.5
             edges = {"gold": chain.edges, "read": likely, **edges}

@@ -211,17 +211,20 @@ def test_others_are_as_near_and_as_much():
 def test_faulty_steps_stand_beside_sound_ones():
     chains = [
         Chain(str(i), ("bak", "bek", "bik"), ("ban", "ben"), ((0,), (1,)), errs=(False, True))
-        for i in range(6)
+        for i in range(12)
     ]
     right = np.zeros((2, 5, 1))
     right[0, 0] = right[1, 2] = 1  # the sound step looks where it should, the faulty one beside
-    read = read_by_hand([right] * 6, chains)
+    read = read_by_hand([right] * 12, chains)
     losses = tables.needs_of(read, planted_edges().model)
     table = tables.fault_table(read, losses, 100, 0).set_index(["quantity", "steps of"])
     assert table.value["average precision", "sound"] == 1
     assert table.value["average precision", "faulty"] < 0.6
     assert table.low["average precision", "sound less faulty"] > 0.4
-    assert table.steps["average precision", "faulty"] == 6
+    assert table.steps["average precision", "faulty"] == 12
+    few = tables.fault_table(read_by_hand([right] * 6, chains[:6]), losses, 100, 0)
+    assert few[few["steps of"] != "sound"].value.isna().all()
+    assert few.note.iloc[0] == "6 faulty steps in 6 problems are too few to tell"
     plain = [Chain("c", ("bak", "bek"), ("ban",), ((0,),))]
     assert tables.fault_table(read_by_hand([right[:1, :3]], plain), losses, 10, 0).empty
 
