@@ -25,8 +25,8 @@ MENDED = (
     (r'role="doc-biblioentry"', 'role="listitem"'),
     # A figure that is wider than the page scrolls by itself, with the keyboard too.
     (
-        r'(?<=\n)(<img [^>]*src="[^"]*_images/[^>]*>)',
-        r'<div class="output figure" tabindex="0">\1</div>',
+        r'(\n|</div>)(<img [^>]*src="[^"]*_images/[^>]*>)',
+        r'\1<div class="output figure" tabindex="0">\2</div>',
     ),
 )
 """Patterns in pages and what replaces them."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mplib
 from mplib.files import ROOT
+from mplib.runs.theme import mended
 
 
 def test_formulas_are_mathml(tmp_path: Path) -> None:
@@ -28,3 +29,11 @@ def test_the_reference_has_every_name_of_the_face() -> None:
     page = (ROOT / "book" / "api.md").read_text()
     for name, place in mplib.NAMES.items():
         assert place.partition(":")[0] in page, name
+
+
+def test_a_figure_below_a_table_of_its_cell_scrolls_too() -> None:
+    figure = '<img alt="x" src="../_images/x.png" />'
+    for before in ("\n", "</table></div>"):
+        page = mended(before + figure)
+        assert page == f'{before}<div class="output figure" tabindex="0">{figure}</div>'
+    assert mended(f"<p>{figure}</p>") == f"<p>{figure}</p>"
