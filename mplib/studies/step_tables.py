@@ -157,7 +157,7 @@ def read_edges(read: Read, settings: ProbeSettings) -> dict[str, np.ndarray]:
         values = np.concatenate(several, axis=-1)[there]
         told = cross_val_predict(
             HistGradientBoostingClassifier(max_iter=60, random_state=settings.seed), values,
-            read.gold[there] == 0, groups=np.nonzero(there)[0] * 0 + groups[np.nonzero(there)[0]],
+            read.gold[there] == 0, groups=groups[np.nonzero(there)[0]],
             cv=folds, method="predict_proba",
         )  # fmt: skip
         found[name] = np.full(there.shape, np.nan)
@@ -376,8 +376,10 @@ def side_by_side(
 
     Returns:
         ``precision`` (all layers together), ``gains``, ``graphs`` and ``needs`` with a column
-        ``subject``; none where there are fewer than two groups of chains.
+        ``subject``; none where fewer than two groups of chains have units to choose among.
     """
+    # The others have nothing to tell apart: every step follows from all that is before it.
+    chains = [chain for chain in chains if (chain.before & ~chain.edges)[chain.edges.any(1)].any()]
     groups = len({chain.group or chain.name for chain in chains})
     if groups < 2:
         return {}

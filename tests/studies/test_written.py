@@ -281,6 +281,8 @@ def test_models_stand_side_by_side_in_sentences():
     assert "recency**" in second and "not measurably better than" in second
     assert "does not measurably need" in first  # its attention hands nothing on
     assert tables.side_by_side(subjects, linked(1), ProbeSettings()) == {}
+    plain = [Chain(str(i), ("bak", "bek"), ("ban",), ((0, 1),)) for i in range(6)]
+    assert tables.side_by_side(subjects, plain, ProbeSettings()) == {}
     assert steps_sentences() == []
 
 
