@@ -41,7 +41,8 @@ beside: list[str] = []  # more models on the same questions, without demonstrati
 # the model itself among them is asked that way too
 shots: int = 0  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
-dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
+# one of auto, float32, bfloat16, float16
 windows: int = 5  # into how many equal blocks the layers are divided; all layers
 # together are a window more; 1 or more
 renormalise: bool = True  # does what is left after a cut sum to one again?

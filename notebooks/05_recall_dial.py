@@ -42,7 +42,8 @@ beside: list[str] = []  # more models on the same questions, without demonstrati
 shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 layers: str = "all"  # layers probed: all, or such as 1-10,12
-dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
+# one of auto, float32, bfloat16, float16
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole trees in each; 2 or more

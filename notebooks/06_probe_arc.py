@@ -49,7 +49,8 @@ shot_counts: list[int] = [0, 2, 4, 8]  # demonstrations whose accuracy is compar
 shot_examples: int = 64  # questions of each set asked for that; 1 or more
 layers: str = "all"  # layers probed: all, such as 1-10,12, or published (those of
 # the paper's LLaMA-7B)
-dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
+# one of auto, float32, bfloat16, float16
 partial_attention: bool = False  # read a hybrid model in part, its attention alone
 published: bool = False  # ask, read and label as the paper's source does, too
 twins: int = 3  # random twins, a seed each; 1 or more

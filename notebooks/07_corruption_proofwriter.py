@@ -48,7 +48,8 @@ shots: int = 4  # demonstrations before each question; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 layers: str = "all"  # layers probed: all, selected (greedy, on dev), such as 1-10,12,
 # or published (those of the paper's LLaMA-7B)
-dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
+# one of auto, float32, bfloat16, float16
 draw_count: int = 2048  # random draws of examples; 1 or more
 draw_sizes: list[int] = [64, 128]  # least and most examples of a draw; 2 values;
 # 1 or more

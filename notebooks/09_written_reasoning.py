@@ -33,8 +33,10 @@ model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
 generate: int = 0  # tokens that the model writes itself in place of the given steps;
 # nobody says what these follow from; 0 or more
 chat: bool = False  # is a problem put as a user's turn, in the model's own template?
+layers: str = "all"  # whose attention is read: all, or such as 1-10,12
 rows: str = "mean"  # a step's tokens that look; one of mean, last
-dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
+# one of auto, float32, bfloat16, float16
 twins: int = 3  # random twins, a seed each; 1 or more
 neighbours: int = 8  # of the kNN classifiers; 1 or more
 folds: int = 5  # of the cross-validation, whole problems in each; 2 or more
@@ -66,7 +68,13 @@ run = start_run("09_written_reasoning", globals())
 # %%
 found = load(data, examples, seed)
 loaded = load_model(model, device=device, dtype=dtype, seed=seed)
-how = {"twins": twins, "rows": rows, "chat": chat, "generate": generate}
+how = {
+    "twins": twins,
+    "layers": layers,
+    "rows": rows,
+    "chat": chat,
+    "generate": generate,
+}
 read = steps.read_chains(loaded, found.chains, name=model, seed=seed, **how)
 report.show(steps.preview(read.chains))
 report.show(steps.counts(read.chains, found.refused))
@@ -120,7 +128,7 @@ if not generate:
 losses = run.table("steps", tables.needs_of(read, loaded.model, wanted))
 needs = run.table("needs", tables.needs_table(losses, resamples, seed))
 run.figure("needs", figures.needs_points(needs))
-faults = run.table("faults", tables.fault_table(read, losses, resamples, seed))
+faults = run.table("faults", tables.fault_table(losses, resamples, seed))
 report.show(faults)
 
 # %% [markdown]

@@ -25,8 +25,8 @@
 # `python -m mplib check FILE` says what it holds. As it stands, the page asks this project's science questions.
 #
 # **Cost.** Quick profile: under a minute on two CPU cores with SmolLM2 (135 M parameters). 64 questions of
-# EntailmentBank, three times as long as ours: three to four minutes; `-p dtype bfloat16` halves the reading on CPUs
-# that have it.
+# EntailmentBank, three times as long as ours: three to four minutes, half of that on CPUs that compute in
+# bfloat16.
 
 # %% tags=["parameters"]
 data: str = "science"  # ours, or a file: your own, STREET (or its folder),
@@ -36,7 +36,8 @@ models: list[str] = ["smollm2-135m"]  # presets, packaged models, folders or Hub
 shots: int = 0  # demonstrations before each question, held out of the file; 0 or more
 
 examples: int = 64  # questions, at most, drawn by the seed; 2 or more
-dtype: str = "float32"  # of the weights; one of float32, bfloat16, float16
+dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
+# one of auto, float32, bfloat16, float16
 seed: int = 0  # of the draw, demonstrations, twins, folds and halves; 0 to 4294967295
 device: str = "auto"  # auto, cpu, cuda, map
 

@@ -81,6 +81,7 @@ class Session:
             its first row among ``rows``; nothing if None.
         rows: the queries whose attention is wanted, shape (batch, rows); all if None.
         at_once: how many rows are computed at a time, what is kept of them added up; all if None.
+            A part may lack the keys behind its last row.
         last_layer: where the pass may end.
         real: True where a head's output is wanted, shape (batch, queries, 1, 1); nowhere if None.
         sdpa: whether the family knows the fast kernel.
@@ -146,8 +147,12 @@ def _attention(
         kept = []
         for number, rows in enumerate(parts):
             seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
+            # No values are needed; of parts, where causality is plain, no keys behind the last row.
+            is_part = mask is None and rows is not None and size is not None
+            keys = int(rows.max()) + 1 if is_part else key.shape[2]
+            given = key[:, :, :keys], value[:, :, :keys, :1], seen[..., :keys]
             # The family's own weights, for the wanted rows only.
-            _, weights = eager(module, _gather_rows(query, rows), key, value, seen, **kwargs)
+            _, weights = eager(module, _gather_rows(query, rows), *given, **kwargs)
             if cut is not None:
                 # Also where renormalised: a row without any edge left is a softmax of constants.
                 weights = weights.masked_fill(_gather_rows(cut | (mask == lowest), rows), 0)

@@ -22,6 +22,7 @@ from mplib.models.attention import layer_count
 from mplib.models.facts import backend, inherit, rope_limit
 from mplib.models.fewshot import Asked, Problems, few_shot
 from mplib.models.prompts import number_tokens
+from mplib.models.trained import weights_dtype
 from mplib.models.weights import check_tokenizer, check_weights
 
 Shape = Callable[..., PretrainedConfig]
@@ -155,7 +156,7 @@ def load_model(
     *,
     vocabulary: int | Sequence[str] | None = None,
     seed: int = 0,
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32",
     device: str = "auto",
     revision: str | None = None,
     partial_attention: bool = False,
@@ -170,7 +171,7 @@ def load_model(
             itself on its own base.
         vocabulary: of a preset: how many numbers (512 if None), or which words.
         seed: seed of a preset's random weights.
-        dtype: precision of the weights.
+        dtype: precision of the weights, see ``mplib.models.trained.weights_dtype``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, or ``map`` to spread the model over GPUs.
         revision: a Hub revision, so that a study stays the same when the Hub changes.
         partial_attention: whether a model that mixes tokens outside its attention too is read all
@@ -193,8 +194,7 @@ def load_model(
         merged = merge_adapter(base.model, found[1]).eval()
         return replace(base, name=name, model=merged, pretrained=True)
     target = None if device == "map" else pick_device(device)
-    if not isinstance(kind := getattr(torch, dtype, None), torch.dtype):
-        raise InputError(f"dtype={dtype!r}: use float32, bfloat16 or float16")
+    kind = weights_dtype(dtype, target or pick_device())
     if name in PRESETS:
         if isinstance(vocabulary, int | None):
             tokenizer: transformers.PreTrainedTokenizerBase = number_tokenizer(vocabulary or 512)

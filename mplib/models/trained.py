@@ -1,4 +1,4 @@
-"""What of a model a finetuning trains, and in which precision."""
+"""What of a model a finetuning trains, and the precision of models that are read or trained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,12 +22,38 @@ def autocasts(model: PreTrainedModel, precision: str) -> bool:
     """Whether a model is trained in bfloat16: see ``Training.precision``."""
     if precision != "auto":
         return precision == "bfloat16"
-    if model.device.type == "cuda":
+    large = sum(each.numel() for each in model.parameters()) >= SLOW
+    return has_bfloat16(model.device) and (large or model.device.type == "cuda")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself; on others it is the slower one."""
+    if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     # Earlier versions of torch have no public way to ask.
     has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    native = has.get("avx512_bf16") or has.get("amx_bf16")
-    return bool(native) and sum(each.numel() for each in model.parameters()) >= SLOW
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def weights_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The precision that a parameter ``dtype`` names.
+
+    Args:
+        dtype: ``float32``, ``bfloat16``, ``float16``; ``auto`` is bfloat16 where the device
+            computes in it, else float32.
+        device: that the model runs on.
+
+    Raises:
+        InputError: any other name.
+
+    >>> weights_dtype("float32", torch.device("cpu"))
+    torch.float32
+    """
+    if dtype == "auto":
+        dtype = "bfloat16" if has_bfloat16(device) else "float32"
+    if not isinstance(found := getattr(torch, dtype, None), torch.dtype):
+        raise InputError(f"dtype={dtype!r}: use auto, float32, bfloat16 or float16")
+    return found
 
 
 def select(model: PreTrainedModel, training: Mapping[str, Any]) -> tuple[PreTrainedModel, Any]:

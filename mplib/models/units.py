@@ -183,7 +183,7 @@ def _read(
 
     def reduce(weights: Tensor, start: int) -> Tensor:
         part = by_step[:, start : start + weights.shape[2]]
-        return (part @ (weights.mean(dim=1) @ by_unit))[0]
+        return (part @ (weights.mean(dim=1) @ by_unit[: weights.shape[-1]]))[0]
 
     places = torch.tensor([place - done for own in looks for place in own], device=device)[None]
     session = Session(reduce=reduce, rows=places, at_once=ROWS, last_layer=last)

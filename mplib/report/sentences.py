@@ -383,8 +383,12 @@ def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
         "looking there, its own tokens change by {found:+.2f} nats a token, beyond {minus}.",
     )
     lines += _say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
-    apart = faults[faults["steps of"] == "sound less faulty"] if len(faults) else faults
-    return lines + _say(apart, "Sound steps less faulty ones, {quantity}: ", "{found:+.2f}.")
+    if len(faults):
+        apart = faults[faults["steps of"].str.contains(" less ")]
+        few = "too few problems have a step of either kind to tell."
+        named = apart.rename(columns={"steps of": "kinds"})
+        lines += _say(named, "Steps {kinds}, {quantity}: ", "{found:+.2f}.", few)
+    return lines
 
 
 def recall_sentences(table: pd.DataFrame) -> list[str]:

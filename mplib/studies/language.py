@@ -21,7 +21,7 @@ from mplib.probe.knn import ProbeSettings
 from mplib.studies.checkpoints import finetuned_models
 from mplib.studies.layers import (
     LayerSelection,
-    parse_layers,
+    named_layers,
     published_layers,
     select_layers,
     write_layers,
@@ -309,17 +309,10 @@ def choose_layers(
         Where the model answers no better than chance, the selection says nothing and all layers
         are probed.
     """
-    readable = tuple(number + 1 for number in subject.loaded.attention_layers)
-    count = subject.loaded.layers
     if layers == "published":
-        layers = write_layers(published_layers(procedure.template, count))
-    chosen = readable if layers == "all" else parse_layers(layers, count)
-    if chosen is not None:
-        if others := {*chosen} - {*readable}:
-            layer = f"layers={layers!r}: layer {min(others)} of {subject.loaded.name}"
-            known = write_layers(readable)
-            raise InputError(f"{layer} has no attention that is read; choose among {known}")
-        kept = chosen if len(chosen) < len(readable) else None
+        layers = write_layers(published_layers(procedure.template, subject.loaded.layers))
+    if (chosen := named_layers(subject.loaded, layers)) is not None:
+        kept = chosen if len(chosen) < len(subject.loaded.attention_layers) else None
         return replace(procedure, layers=kept), pd.DataFrame({"layer": chosen}), None
     if not dev:
         lacks = "layers='selected' needs development examples, which this task does not have"

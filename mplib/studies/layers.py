@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from mplib.errors import InputError
 from mplib.models.attention import Intervention
 from mplib.models.inference import all_answers
+from mplib.models.loading import LoadedModel
 from mplib.models.passes import LayersKept, head_shape
 from mplib.models.prompts import Prompts
 from mplib.probe.knn import DEFAULT, ProbeSettings
@@ -181,6 +182,25 @@ def parse_layers(text: str, total: int) -> tuple[int, ...] | None:
             raise InputError(f"{no}; write 'all', 'selected', or such as '1-10,12'")
         found |= {*range(first, last + 1)}
     return tuple(sorted(found))
+
+
+def named_layers(loaded: LoadedModel, text: str) -> tuple[int, ...] | None:
+    """The layers that ``parse_layers`` reads, all of which have attention that is read.
+
+    Args:
+        loaded: the model.
+        text: as for ``parse_layers``.
+
+    Raises:
+        InputError: the text names no layer of it, or one without attention (a hybrid's).
+    """
+    readable = tuple(number + 1 for number in loaded.attention_layers)
+    chosen = readable if text == "all" else parse_layers(text, loaded.layers)
+    if others := {*(chosen or ())} - {*readable}:
+        layer = f"layers={text!r}: layer {min(others)} of {loaded.name}"
+        known = write_layers(readable)
+        raise InputError(f"{layer} has no attention that is read; choose among {known}")
+    return chosen
 
 
 def write_layers(layers: tuple[int, ...]) -> str:

@@ -42,8 +42,8 @@ def rankings(read: Read) -> Sources:
     for name, several in (("model", [read.model]), ("twins", read.twins)):
         all_of = [read.stacked(values) for values in several]
         sources[name, 0] = [values.mean(axis=-1) for values in all_of]
-        for n in range(all_of[0].shape[-1]):
-            sources[name, n + 1] = [values[..., n] for values in all_of]
+        for n, layer in enumerate(read.layers):
+            sources[name, layer] = [values[..., n] for values in all_of]
     text = {"recency": -read.text[..., 0], "shared words": read.text[..., 4]}
     return sources | {(name, 0): [values] for name, values in text.items()}
 
@@ -176,7 +176,7 @@ def graph_table(
         of the depths, the model's over the twin's (Eq 2).
     """
     measured = {name: _graphs(read, values > 0.5) for name, values in chances.items()}
-    names = np.array([chain.group or chain.name for chain in read.chains])
+    names = np.array([chain.group for chain in read.chains])
     weights = example_weights(len(names), names, resamples, seed)
     pairs = [("text and model", "text"), ("text and model", "text and twin"), ("model", "twin")]
     rows = []
@@ -235,12 +235,13 @@ def needs_of(
             from.
 
     Returns:
-        A row for each step that has units to choose among: its ``group``, ``step``, whether an
-        annotator found it ``faulty`` and the answer is ``correct`` (None where nobody looked), and
-        for the units wanted (``FOLLOWS`` or ``LOOKS``) and each of ``CUTS`` the change in nats a
-        token.
+        A row for each step that has units to choose among: its ``problem``, ``group`` and ``step``,
+        whether it is ``sound`` and the problem's answer ``right`` (None where nobody looked), the
+        ``average precision`` of its ranking by mean attention (NaN without gold edges), and for
+        the units wanted (``FOLLOWS`` or ``LOOKS``) and each of ``CUTS`` the change in nats a token.
     """
     rows, names = [], (FOLLOWS if wanted is None else LOOKS, *CUTS)
+    precision = iter(average_precision(read.gold, rankings(read)["model", 0][0]))
     with backend(model):
         for number, (chain, one) in enumerate(zip(read.chains, read.written, strict=True)):
             tokens = np.array([end - start for start, end in one.spans])
@@ -251,10 +252,12 @@ def needs_of(
                 for own, there, of in zip(gold, before, mass, strict=True)
             ]
             for step, said in enumerate(log_probabilities(model, one, cuts)):
+                about = {
+                    "problem": number, "group": chain.group, "step": step,
+                    "sound": not chain.errs[step] if chain.errs else None, "right": chain.correct,
+                    "average precision": next(precision),
+                }  # fmt: skip
                 if gold[step].any() and (before[step] & ~gold[step]).any():
-                    about = {"problem": number, "group": chain.group or chain.name, "step": step}
-                    about["faulty"] = chain.errs[step] if chain.errs else None
-                    about["correct"] = chain.correct
                     rows.append(about | dict(zip(names, said[1:] - said[0], strict=True)))
     if not rows:
         raise InputError("no step has units to choose among: give longer problems, or other ones")
@@ -273,57 +276,55 @@ def needs_table(steps: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(steps=len(steps))
 
 
-def fault_table(read: Read, needs: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
-    """Sound steps beside those in which an annotator found an error.
+KINDS = {"sound": ("sound", "faulty"), "right": ("of right answers", "of wrong answers")}
+"""Columns of ``needs_of`` that divide the steps, and what the two parts are called."""
+
+QUANTITIES = ("average precision", "cut, beyond others as far away")
+
+
+def fault_table(steps: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
+    """Sound steps beside faulty ones, and steps that end in a right answer beside the others.
+
+    Args:
+        steps: of ``needs_of``.
+        resamples: of the groups, behind each interval.
+        seed: of the resamples.
 
     Returns:
         A row for each quantity (average precision by attention, and what the cuts cost) and kind
-        of step (sound, faulty, and sound less faulty): the mean with its 95 % interval over groups,
-        and ``steps``; no figure, but a ``note``, where too few problems have a fault. Empty where
-        nobody looked for errors.
+        of step: the mean with its 95 % interval over groups, how many ``steps`` in how many
+        ``problems``; no figure where fewer than ``FEWEST_EVENTS`` problems have such a step. Empty
+        where nobody looked.
     """
-    about = [(i, j) for i, chain in enumerate(read.chains) for j in range(len(chain.errs))]
-    if not about:
+    if FOLLOWS not in steps:
         return pd.DataFrame()
-    number, step = np.array(about).T
-    errs = np.concatenate([chain.errs for chain in read.chains if chain.errs]).astype(bool)
-    precision = average_precision(read.gold, rankings(read)["model", 0][0])
-    marked = np.concatenate([[bool(chain.errs)] * len(chain.steps) for chain in read.chains])
-    table = pd.DataFrame(
-        {
-            "problem": number,
-            "step": step,
-            "faulty": errs,
-            "group": read.groups[marked],
-            "average precision": precision[marked],
-        }
-    )
-    table = table.merge(
-        needs[["problem", "step", FOLLOWS, *CUTS]], how="left", on=["problem", "step"]
-    )
-    table["cut, beyond others as far away"] = table[FOLLOWS] - table[CUTS[0]]
-    rows = []
-    for quantity in ("average precision", "cut, beyond others as far away"):
-        own = table[table[quantity].notna()]
-        weights = example_weights(len(own), own.group.to_numpy(), resamples, seed)
-        values, bad = own[quantity].to_numpy(), own.faulty.to_numpy()
-        kinds = {"sound": ~bad, "faulty": bad}
-        faulty = own.group[bad].nunique()
-        few = f"{bad.sum()} faulty steps in {faulty} problems are too few to tell"
-        few = few if faulty < FEWEST_EVENTS else ""
-        means = {}
-        for kind, of in kinds.items():
-            with np.errstate(invalid="ignore", divide="ignore"):
-                means[kind] = weights[:, of] @ values[of] / weights[:, of].sum(axis=1)
-        means["sound less faulty"] = means["sound"] - means["faulty"]
-        for kind, found in means.items():
-            steps = int(kinds[kind].sum()) if kind in kinds else len(own)
-            told = percentile_interval(found).columns()
-            if few and kind != "sound":
-                told = dict.fromkeys(told, np.nan)
-            about_row = {"quantity": quantity, "steps of": kind, "steps": steps}
-            rows.append(about_row | told | {"note": few})
+    steps, rows = steps.assign(**{QUANTITIES[1]: steps[FOLLOWS] - steps[CUTS[0]]}), []
+    for by, (yes, no) in KINDS.items():
+        if (known := steps[steps[by].notna()]).empty:
+            continue
+        good = known[by].to_numpy(dtype=bool)
+        kinds = {yes: good, no: ~good}
+        problems = {kind: known.group[of].nunique() for kind, of in kinds.items()}
+        weights = example_weights(len(known), known.group.to_numpy(), resamples, seed)
+        for quantity in QUANTITIES:
+            values = known[quantity].to_numpy()
+            means = {kind: _mean(values, weights, of) for kind, of in kinds.items()}
+            few = {kind: count < FEWEST_EVENTS for kind, count in problems.items()}
+            both = f"{yes} less {no}"
+            means[both], few[both] = means[yes] - means[no], any(few.values())
+            for kind, found in means.items():
+                own = known[kinds.get(kind, np.ones(len(known), bool))]
+                about = {"quantity": quantity, "steps of": kind, "steps": len(own),
+                         "problems": own.group.nunique()}  # fmt: skip
+                untold = dict.fromkeys(("value", "low", "high"), np.nan)
+                told = untold if few[kind] else percentile_interval(found).columns()
+                rows.append(about | told)
     return pd.DataFrame(rows)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray, of: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return weights[:, of] @ values[of] / weights[:, of].sum(axis=1)
 
 
 LOSS = 0.1
@@ -380,7 +381,7 @@ def side_by_side(
     """
     # The others have nothing to tell apart: every step follows from all that is before it.
     chains = [chain for chain in chains if (chain.before & ~chain.edges)[chain.edges.any(1)].any()]
-    groups = len({chain.group or chain.name for chain in chains})
+    groups = len({chain.group for chain in chains})
     if groups < 2:
         return {}
     fitting = replace(settings, folds=min(settings.folds, groups))

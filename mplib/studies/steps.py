@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from mplib.errors import InputError
 from mplib.models.facts import embedding
@@ -23,6 +24,7 @@ from mplib.models.prompts import tokenize
 from mplib.models.units import Rows, Written, placed, problem, read_units, write
 from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import Comparison, compare
+from mplib.studies.layers import named_layers
 from mplib.tasks.steps import Chain
 from mplib.tasks.trees import PADDING, USELESS
 from mplib.tasks.words import words
@@ -43,6 +45,7 @@ class Read:
         written: as the model reads them.
         model: attention of each step on each unit.
         twins: the same of each random twin.
+        layers: whose attention it is, counted from 1.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Read:
     written: Sequence[Written]
     model: Values
     twins: Sequence[Values]
+    layers: tuple[int, ...]
 
     @cached_property
     def gold(self) -> np.ndarray:
@@ -66,8 +70,9 @@ class Read:
     @property
     def groups(self) -> np.ndarray:
         """The group of each step: that of its chain."""
-        names = [chain.group or chain.name for chain in self.chains]
-        return np.repeat(names, [len(chain.steps) for chain in self.chains])
+        return np.repeat(
+            [chain.group for chain in self.chains], [len(chain.steps) for chain in self.chains]
+        )
 
     def stacked(self, values: Values) -> np.ndarray:
         """All steps below one another, (steps, units, features); NaN on what is not before."""
@@ -82,7 +87,7 @@ class Read:
 
 def read_chains(
     loaded: LoadedModel, chains: Sequence[Chain], *, name: str = "model", twins: int = 3,
-    rows: Rows = "mean", chat: bool = False, generate: int = 0, seed: int = 0,
+    layers: str = "all", rows: Rows = "mean", chat: bool = False, generate: int = 0, seed: int = 0,
 ) -> Read:  # fmt: skip
     """Reads the attention of written steps, of a model and of its random twins.
 
@@ -91,14 +96,17 @@ def read_chains(
         chains: problems with their steps.
         name: of the model.
         twins: how many random twins.
+        layers: whose attention is kept, as for ``mplib.studies.layers.parse_layers``.
         rows: which of a step's tokens look.
         chat: whether a problem is put as a user's turn, in the tokenizer's own template.
         generate: tokens that the model writes itself, at most, in place of the given steps.
         seed: of the twins.
 
     Raises:
-        InputError: a chain is too long, or the model writes no step.
+        InputError: a chain is too long, the model writes no step, or lacks a layer.
     """
+    if (kept_layers := named_layers(loaded, layers)) is None:
+        raise InputError("layers='selected' needs answers: write 'all' or such as '1-10,12'")
     if generate:
         both = [write_on(loaded, chain, generate, chat) for chain in tqdm(chains, desc="writing")]
         if not (kept := [one for one in both if one is not None]):
@@ -109,9 +117,14 @@ def read_chains(
             write(loaded.tokenizer, chain.units, chain.first, loaded.positions, chat)
             for chain in chains
         ]
-    model = read_units(loaded.model, written, rows, "steps")
-    beside = [read_units(twin, written, rows) for twin in random_twins(loaded.model, twins, seed)]
-    return Read(name, chains, written, model, beside)
+    own = [loaded.attention_layers.index(number - 1) for number in kept_layers]
+
+    def attention(model: PreTrainedModel, title: str | None = None) -> Values:
+        return [values[..., own] for values in read_units(model, written, rows, title)]
+
+    model = attention(loaded.model, "steps")
+    beside = [attention(twin) for twin in random_twins(loaded.model, twins, seed)]
+    return Read(name, chains, written, model, beside, kept_layers)
 
 
 ENDS = re.compile(r"(?<=[.!?])\s+|\n+")

@@ -10,6 +10,7 @@ from conftest import FAMILIES, build
 from mplib.errors import InputError
 from mplib.files import home
 from mplib.models.loading import PACKAGED, PRESETS, load_model, number_tokenizer, random_twin
+from mplib.models.trained import has_bfloat16
 
 
 @pytest.fixture
@@ -68,6 +69,9 @@ def test_relative_folders_count_from_home(saved):
 def test_the_dtype_is_the_one_asked_for(saved):
     assert load_model(str(saved[0]), dtype="bfloat16").model.dtype == torch.bfloat16
     assert load_model("nano", dtype="bfloat16").model.dtype == torch.bfloat16
+    native = has_bfloat16(torch.device("cpu"))
+    loaded = load_model("nano", dtype="auto", device="cpu")
+    assert loaded.model.dtype == (torch.bfloat16 if native else torch.float32)
     with pytest.raises(InputError, match="dtype='nn'"):
         load_model("nano", dtype="nn")
 

@@ -65,7 +65,7 @@ Faults = dict[str, list[str]]
 
 KINDS = (
     "theme", "console", "request", "overflow", "cut", "image", "alt", "first", "small", "contrast",
-    "menu", "axe", "weight", "link",
+    "menu", "view", "axe", "weight", "link",
 )  # fmt: skip
 """What can be wrong with a page."""
 
@@ -161,6 +161,8 @@ def _seen(page: Page, seen: dict[str, Any], width: int, scheme: str) -> Faults:
         ]
     if width == NARROW and scheme == "light":
         faults["menu"] = _shut_menus(page)
+    if scheme == "light":
+        faults["view"] = _dead_views(page)
     return faults
 
 
@@ -226,6 +228,25 @@ def _shut_menus(page: Page) -> list[str]:
                 page.keyboard.press("Escape")
             except Error as error:
                 found.append(f"the {name} one: {error.message.splitlines()[0]}")
+    return found
+
+
+def _dead_views(page: Page) -> list[str]:
+    """Views inside a page that say nothing new after a click, or after arrow keys."""
+    found = []
+    for frame in page.frames[1:]:
+        told = frame.locator("[aria-live]")
+        part = frame.locator("[role=button], [role=option]:not([aria-disabled=true])").first
+        try:
+            before = told.inner_text(timeout=2000)
+            part.click(timeout=2000)
+            clicked = told.inner_text()
+            for key in ("ArrowRight", "ArrowDown"):
+                page.keyboard.press(key)
+            said = {"a click": before != clicked, "arrow keys": clicked != told.inner_text()}
+            found += [f"{frame.title()}: {by} does nothing" for by, new in said.items() if not new]
+        except Error as error:
+            found.append(f"{frame.title()}: {error.message.splitlines()[0]}")
     return found
 
 

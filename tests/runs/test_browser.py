@@ -37,6 +37,11 @@ FAULTS = {
     "small": {"body": FIGURE.format("dark", "A line.", "100%")},
     "contrast": {"body": FIGURE.format("faint", "A line.", "none")},
     "menu": {"opens": ""},
+    "view": {
+        "body": """<iframe title="A view" srcdoc="<html lang='en'><title>A view</title>
+<main><h1>A view</h1><button role='button'>1</button><p aria-live='polite'>All.</p></main></html>
+"></iframe>"""
+    },
     "axe": {"body": "<button></button>"},
     "weight": {"body": '<img src="heavy.png" alt="A heavy picture." style="display:none">'},
     "link": {"body": '<a href="good.html#nowhere">Nowhere</a> <a href="gone.html">Gone</a>'},

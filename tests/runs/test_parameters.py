@@ -33,7 +33,8 @@ OPEN = {
 CLOSED = {
     "trainable": TRAINABLE, "trainables": TRAINABLE, "style": STYLES, "world": WORLDS,
     "template": (*TEMPLATES,), "order": ("random", "given"), "ablation": ("zero", "mean"),
-    "dtype": ("float32", "bfloat16", "float16"), "precision": ("auto", "float32", "bfloat16"),
+    "dtype": ("auto", "float32", "bfloat16", "float16"),
+    "precision": ("auto", "float32", "bfloat16"),
 }  # fmt: skip
 
 OUT_OF_RANGE = [
@@ -74,8 +75,10 @@ def test_every_parameter_states_its_range(notebook: Notebook, parameter: Paramet
     assert parameter.check(parameter.default) == parameter.default
     free = parameter.element == "bool" or parameter.name in OPEN
     assert (parameter.range is None) == free
-    if names := CLOSED.get(parameter.name):
-        assert parameter.range and {*parameter.range["names"].split(", ")} == {*names}
+    if names := {*CLOSED.get(parameter.name, ())}:
+        if (notebook.name, parameter.name) == ("01_finetune", "dtype"):
+            names -= {"auto"}  # on a GPU a training would lose its small steps without a word
+        assert parameter.range and {*parameter.range["names"].split(", ")} == names
 
 
 @pytest.mark.parametrize(("name", "parameter", "value"), OUT_OF_RANGE)

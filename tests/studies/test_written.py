@@ -1,5 +1,7 @@
 """Written reasoning: tables by hand, and two models whose attention is known because we made it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -143,7 +145,7 @@ def test_a_model_that_looks_at_the_premises_is_seen():
 def read_by_hand(values: list[np.ndarray], chains: list[Chain]) -> Read:
     model = loaded(planted_edges().model)
     read = read_chains(model, chains, twins=1)
-    return Read("by hand", chains, read.written, values, [values])
+    return Read("by hand", chains, read.written, values, [values], (1,))
 
 
 def test_average_precision_is_that_of_scikit_learn():
@@ -188,7 +190,7 @@ def test_steps_need_what_they_look_at():
     model = planted_edges()
     read = read_chains(model, linked(6), twins=1)
     losses = tables.needs_of(read, model.model)
-    assert len(losses) == 18 and losses.faulty.isna().all()
+    assert len(losses) == 18 and losses.sound.isna().all()
     assert np.allclose(losses[[tables.FOLLOWS, *tables.CUTS]], 0, atol=1e-5)
     with torch.no_grad():  # now what is looked at is handed on: the word that it means
         attention = model.model.transformer.h[0].attn
@@ -198,6 +200,16 @@ def test_steps_need_what_they_look_at():
     losses = tables.needs_of(read, model.model)
     table = tables.needs_table(losses, 200, 0).set_index(["cut", "minus"])
     assert abs(table.value[tables.FOLLOWS, ""]) > 5 * abs(table.value[tables.CUTS[0], ""])
+
+
+def test_layers_that_are_asked_for_keep_their_numbers(smollm):
+    chains = linked(3)
+    both = [read_chains(smollm, chains, twins=1, layers=layers) for layers in ("all", "2")]
+    np.testing.assert_array_equal(both[1].model[0], both[0].model[0][..., 1:2])
+    assert {layer for _, layer in tables.rankings(both[1])} == {0, 2}
+    for layers in ("selected", "99"):
+        with pytest.raises(InputError, match="layers="):
+            read_chains(smollm, chains, twins=1, layers=layers)
 
 
 def test_others_are_as_near_and_as_much():
@@ -210,23 +222,31 @@ def test_others_are_as_near_and_as_much():
 
 def test_faulty_steps_stand_beside_sound_ones():
     chains = [
-        Chain(str(i), ("bak", "bek", "bik"), ("ban", "ben"), ((0,), (1,)), errs=(False, True))
+        Chain(str(i), ("bak", "bek", "bik"), ("ban", "ben"), ((0,), (1,)), errs=(False, True),
+              correct=i < 10)
         for i in range(12)
-    ]
+    ]  # fmt: skip
     right = np.zeros((2, 5, 1))
     right[0, 0] = right[1, 2] = 1  # the sound step looks where it should, the faulty one beside
-    read = read_by_hand([right] * 12, chains)
-    losses = tables.needs_of(read, planted_edges().model)
-    table = tables.fault_table(read, losses, 100, 0).set_index(["quantity", "steps of"])
+    model = planted_edges().model
+
+    def table_of(chains):
+        read = read_by_hand([right] * len(chains), chains)
+        return tables.fault_table(tables.needs_of(read, model), 100, 0)
+
+    table = table_of(chains).set_index(["quantity", "steps of"])
     assert table.value["average precision", "sound"] == 1
     assert table.value["average precision", "faulty"] < 0.6
     assert table.low["average precision", "sound less faulty"] > 0.4
     assert table.steps["average precision", "faulty"] == 12
-    few = tables.fault_table(read_by_hand([right] * 6, chains[:6]), losses, 100, 0)
-    assert few[few["steps of"] != "sound"].value.isna().all()
-    assert few.note.iloc[0] == "6 faulty steps in 6 problems are too few to tell"
-    plain = [Chain("c", ("bak", "bek"), ("ban",), ((0,),))]
-    assert tables.fault_table(read_by_hand([right[:1, :3]], plain), losses, 10, 0).empty
+    # Right answers there are enough of, wrong ones not.
+    of = table.loc["average precision"]
+    assert of.value["of right answers"] == pytest.approx(of.value[["sound", "faulty"]].mean())
+    assert np.isnan(of.value["of wrong answers"]) and of.problems["of wrong answers"] == 2
+    assert np.isnan(of.value["of right answers less of wrong answers"])
+    few = table_of(chains[:6])
+    assert few.value.isna().all()
+    assert table_of([replace(chain, errs=(), correct=None) for chain in chains]).empty
 
 
 def test_text_knows_distance_words_and_numbers():

@@ -26,7 +26,8 @@ class Chain:
         question: what is asked; empty where it is among the statements.
         errs: for each step whether an annotator found an error in it; empty where nobody looked.
         correct: whether the last step's answer is right, where that is known.
-        group: chains of one group (one problem, say) never stand in two folds of a probe.
+        group: chains of one group (one problem, say) never stand in two folds of a probe; each is
+            its own where none is given.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Chain:
         Raises:
             InputError: there is not, or one does not.
         """
+        object.__setattr__(self, "group", self.group or self.name)
         if not self.steps:
             raise InputError("no steps: a chain needs one or more")
         if empty := [number for number, text in enumerate(self.units) if not text.strip()]:

@@ -52,7 +52,6 @@ def street(record: Record) -> Chain:
     name = str(record.get("id") or asked)
     return Chain(
         name, tuple(texts[n] for n in shown), tuple(texts[n] for n in steps), premises, question,
-        group=name,
     )  # fmt: skip
 
 
@@ -66,7 +65,7 @@ def entailment_bank(record: Record) -> Chain:
     premises = tuple(tuple(place[p] for p in question.steps[name]) for name in steps)
     texts = [tuple(question.units[name] for name in names) for names in (told, steps)]
     name = question.name
-    return Chain(name, texts[0], texts[1], premises, question.text, group=name)
+    return Chain(name, texts[0], texts[1], premises, question.text)
 
 
 def prontoqa(record: Record) -> Chain:
@@ -81,7 +80,7 @@ def prontoqa(record: Record) -> Chain:
     came = [told.index(proof[0]), *range(first, first + len(steps) - 1)]
     rules = [told.index(rule) for rule in proof[1::2]]
     premises = tuple(zip(came, rules, strict=True))
-    return Chain(example.group, told, steps, premises, example.question, group=example.group)
+    return Chain(example.group, told, steps, premises, example.question)
 
 
 def perl(record: Record) -> Chain:
@@ -110,7 +109,7 @@ def perl(record: Record) -> Chain:
     errs = tuple(number in faulty for number in range(1, len(steps) + 1))
     own = tuple(step.strip() for step in steps)
     correct = field(record, "is_correct", bool)
-    return Chain(asked, (asked,), own, premises, "", errs, correct, group=asked)
+    return Chain(asked, (asked,), own, premises, "", errs, correct)
 
 
 def proofwriter(record: Record) -> Iterator[Chain]:
@@ -180,4 +179,4 @@ def own(record: Record) -> Chain:
         follows.append(tuple(dict.fromkeys(units)))
     question = field(record, "question", str)
     name = str(record.get("group") or re.sub(r"\s+", " ", " ".join([*told, question])))
-    return Chain(name, tuple(told), tuple(written), tuple(follows), question, group=name)
+    return Chain(name, tuple(told), tuple(written), tuple(follows), question)
