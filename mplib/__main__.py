@@ -137,7 +137,8 @@ def _run_profile(arguments: argparse.Namespace) -> None:
 
         extra = {
             "verdicts.md": verdicts.verdicts_page(), "speed.md": readme.speed_page(),
-            "families.md": families.families_page(), "answer.md": answer.answer() + "\n",
+            "families.md": families.families_page(),
+            "answer.md": f"{answer.answer()}\n\n{answer.example()}",
             "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(), **worked.worked_page(),
         }  # fmt: skip
         print(pages.build_book(profile, settings, strict=arguments.strict, extra=extra))

@@ -151,7 +151,10 @@ report.show(run.table("trees", trees.table))
 run.figure("trees", figures.recovered_trees(listed, trees.read["model"]))
 
 # %% [markdown]
-# The lists whose trees are read best, at the median, and worst.
+# The lists whose trees are read best, at the median, and worst. Below, choose a list and a number.
+
+# %%
+run.view("trees", figures.trees_page(listed, trees.read["model"]))
 
 # %% [markdown]
 # ## Layer by layer

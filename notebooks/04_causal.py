@@ -150,7 +150,7 @@ run.figure("flow", figures.attention_flow(flows))
 # early positions stand out, because every later token can see them.
 
 # %%
-figures.attention_flow_page(flows)
+run.view("flow", figures.attention_flow_page(flows))
 
 # %% [markdown]
 # ## The tree's own edges cut

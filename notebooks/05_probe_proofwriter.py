@@ -163,7 +163,6 @@ run.figure("contrasts", figures.contrast_points(apart))
 # halves.
 
 # %%
-run.table("f1", f1)
 run.table("scores", scores, summary="scores")
 run.figure("scores", figures.score_points(tables.by_set(scores)))
 
@@ -172,7 +171,7 @@ run.figure("scores", figures.score_points(tables.by_set(scores)))
 # labels shuffled within each question.
 
 # %%
-report.show(tables.f1_overview(f1))
+report.show(tables.f1_overview(run.table("f1", f1)))
 
 # %% [markdown]
 # ## Among rules alone
@@ -203,7 +202,11 @@ report.show(run.table("trees", trees))
 run.figure("trees", figures.recovered_trees(sets[-1].examples, read[-1]))
 
 # %% [markdown]
-# The trees of the last set that are read best, at the median, and worst.
+# The trees of the last set that are read best, at the median, and worst. Below, choose a question and
+# a statement.
+
+# %%
+run.view("trees", figures.trees_page(sets[-1].examples, read[-1]))
 
 # %% [markdown]
 # ## Layer by layer

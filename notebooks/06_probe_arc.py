@@ -166,7 +166,11 @@ report.show(run.table("trees", trees))
 run.figure("trees", figures.recovered_trees(sets[-1].examples, read[-1]))
 
 # %% [markdown]
-# The trees of the last set that are read best, at the median, and worst.
+# The trees of the last set that are read best, at the median, and worst. Below, choose a question and
+# a statement.
+
+# %%
+run.view("trees", figures.trees_page(sets[-1].examples, read[-1]))
 
 # %% [markdown]
 # ## Layer by layer

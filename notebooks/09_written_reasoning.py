@@ -140,7 +140,7 @@ report.show(faults)
 # %%
 drawn = tables.traces(read, loaded.model, chances)
 run.figure("trace", figures.arcs(drawn[0]))
-figures.written_page(drawn)
+run.view("written", figures.written_page(drawn))
 
 # %% [markdown]
 # ## Summary

@@ -132,6 +132,7 @@ run.table("trees", trees)
 run.figure("trees", figures.recovered_trees(asked.examples, read[0]))
 told = report.contrasted(trees, "source")
 report.show(report.in_words(told, ["subject", "source"], "measure"))
+run.view("trees", figures.trees_page(asked.examples, read[0]))
 
 # %% [markdown]
 # ## Its written reasoning

@@ -14,12 +14,13 @@ import mplib
 
 PACKAGE = Path(mplib.__file__).parent
 ROOT = PACKAGE.parent
-FOUNDATION = {"errors", "files", "stats"}
+FOUNDATION = {"errors", "files", "machine", "stats"}
 """Files at the root that every room may import."""
 
 ARROWS = {
     "errors": set(),
     "files": {"errors"},
+    "machine": set(),
     "stats": {"errors"},
     "tasks": FOUNDATION,
     "models": FOUNDATION,

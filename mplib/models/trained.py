@@ -7,6 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
+from mplib.machine import has_bfloat16
 from mplib.models.adapters import add_adapter
 
 PARTS = {"attention": "attention", "mlp": "mlp", "layernorm": "norm"}
@@ -24,15 +25,6 @@ def autocasts(model: PreTrainedModel, precision: str) -> bool:
         return precision == "bfloat16"
     large = sum(each.numel() for each in model.parameters()) >= SLOW
     return has_bfloat16(model.device) and (large or model.device.type == "cuda")
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16 itself; on others it is the slower one."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    # Earlier versions of torch have no public way to ask.
-    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def weights_dtype(dtype: str, device: torch.device) -> torch.dtype:

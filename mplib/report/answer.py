@@ -1,11 +1,13 @@
 """The book's question, answered from ``results/``: the first page says it, and the README."""
 
+import json
 from pathlib import Path
 
 from mplib.files import ROOT
 from mplib.report import readings as the
 from mplib.report.claims import CLAIMS
 from mplib.report.evidence import PROFILES, Evidence, Found, Reading, find, kept
+from mplib.report.figures.view import View
 from mplib.report.verdicts import judge
 
 DEPTH = 3
@@ -20,6 +22,20 @@ def answer(results: Path | None = None) -> str:
     """
     results = results or ROOT / "results"
     return "\n".join(f"- {line}" for line in (_lists(results), _words(results), _claims(results)))
+
+
+def example(results: Path | None = None) -> str:
+    """Gold and read trees of theories in words, to play with; empty where none are kept."""
+    for manifest in sorted(((results or ROOT / "results") / "quick").rglob("manifest.json")):
+        trees = manifest.parent / "trees.html"
+        if trees.is_file() and json.loads(manifest.read_text()).get("task") == "proofwriter":
+            shown = View(trees.read_text(), "Gold and read trees", 560).data
+            return (
+                "Below, the proof of a question beside the tree that the probe reads from the "
+                "attention of the model that learned to answer. Choose a question and a statement."
+                f"\n\n``````{{raw}} html\n{shown}\n``````\n"
+            )
+    return ""
 
 
 def _found(results: Path, **asked: Reading) -> dict[str, Found]:

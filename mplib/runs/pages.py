@@ -160,9 +160,10 @@ def keep(profile: Profile) -> list[Path]:
     try:
         for name in {job.notebook.name for job in jobs}:
             for old in [*(folder / name).glob(f"*_{KEYS}"), folder / name]:
-                discard(old, ["manifest.json", "*.csv", "*.png"])
+                discard(old, ["manifest.json", "*.csv", "*.png", "*.html"])
         for job in jobs:
-            target, pictures = folder / job.notebook.name, [*job.folder.glob("figures/*.png")]
+            target, shown = folder / job.notebook.name, job.folder / "figures"
+            pictures = [*shown.glob("*.png"), *shown.glob("*.html")]
             if sum(other.notebook == job.notebook for other in jobs) > 1:
                 target, pictures = target / job.folder.name, []
             for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:

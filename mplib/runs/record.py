@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # the runner starts many a run and draws nothing itself
     import pandas as pd
     from matplotlib.figure import Figure
 
-UNFINISHED = ("*.csv", "figures/*.png", "figures/*.pdf", "manifest.json", ".*.[0-9]*")
+UNFINISHED = (
+    "*.csv", "figures/*.png", "figures/*.pdf", "figures/*.html", "manifest.json", ".*.[0-9]*",
+)  # fmt: skip
 """What a run writes before it is finished; nothing else is removed when it is begun anew."""
 
 
@@ -109,6 +111,18 @@ class Run:
             raise unwritable(self.partial / "figures" / name, error) from error
         display(figure, metadata={"image/png": {"alt": described(name, figure)}})
         plt.close(figure)
+
+    def view(self, name: str, view: Any) -> None:
+        """Shows an interactive view in the page and saves it as a page of its own.
+
+        Args:
+            name: of the file, without its suffix.
+            view: something that IPython displays, its text as HTML in ``page``.
+        """
+        from IPython.display import display
+
+        write_atomically(self.partial / "figures" / f"{name}.html", view.page)
+        display(view)
 
     def finish(self) -> None:
         """Writes the manifest, puts all results in place and says where they are.
@@ -236,9 +250,6 @@ def provenance() -> dict[str, Any]:
         commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # there is no git, or it cannot be started
         commit = ""
-    # A notebook that has not loaded torch has used no GPU.
-    torch = sys.modules.get("torch")
-    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
     return {
         "versions": {
             "Python": platform.python_version(),
@@ -247,8 +258,22 @@ def provenance() -> dict[str, Any]:
         },
         "commit": commit or "unknown",
         "code": code_hash(),
-        "device": gpu or f"{os.cpu_count()} CPU cores",
+        "device": _device(),
     }
+
+
+def _device() -> str:
+    """The GPU's name, or how many cores there are; and whether it computes in bfloat16."""
+    name = f"{os.cpu_count()} CPU cores"
+    if "torch" not in sys.modules:  # a notebook that has not loaded it has used neither
+        return name
+    import torch
+
+    from mplib.machine import has_bfloat16
+
+    if on_gpu := torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    return f"{name}, bfloat16" if has_bfloat16(torch.device("cuda" if on_gpu else "cpu")) else name
 
 
 def code_hash() -> str:

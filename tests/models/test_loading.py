@@ -9,8 +9,8 @@ from conftest import FAMILIES, build
 
 from mplib.errors import InputError
 from mplib.files import home
+from mplib.machine import has_bfloat16
 from mplib.models.loading import PACKAGED, PRESETS, load_model, number_tokenizer, random_twin
-from mplib.models.trained import has_bfloat16
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mplib.files import ROOT
-from mplib.report.answer import answer
+from mplib.report.answer import answer, example
 
 
 @pytest.fixture
@@ -52,3 +52,14 @@ def test_what_is_said_of_words_goes_by_the_interval(
 def test_without_results_nothing_is_claimed(tmp_path: Path) -> None:
     lists, words, claims = answer(tmp_path).splitlines()
     assert "not measured" in lists and "was not asked yet" in words and "untested" in claims
+
+
+def test_the_first_page_shows_kept_trees_and_nothing_where_there_are_none(tmp_path: Path) -> None:
+    assert example(tmp_path) == ""
+    for task, text in (("ksmallest", "lists"), ("proofwriter", "<p>theories</p>")):
+        folder = tmp_path / "quick" / task
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"task": task}))
+        assert example(tmp_path) == ""
+        (folder / "trees.html").write_text(text)
+    assert 'srcdoc="&lt;p&gt;theories' in example(tmp_path)

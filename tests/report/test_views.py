@@ -9,7 +9,9 @@ import numpy as np
 
 from mplib.report import figures
 from mplib.report.figures import Flow
+from mplib.tasks.examples import Example
 from mplib.tasks.steps import Trace
+from mplib.tasks.trees import PADDING, USELESS, ReasoningTree
 
 
 def drawn(found) -> list[dict]:
@@ -49,6 +51,22 @@ def test_written_reasoning_is_whole_offline_and_escaped():
     assert page.count("</script>") == 1 and evil not in page and "http" not in page
     given = json.loads(re.search(r"const traces = (\[.*?\]), \$ =", page)[1])
     assert given[0]["units"][0] == evil and given[0]["edges"] == {"gold": [[0]], "needed": [[]]}
+
+
+def test_trees_are_whole_offline_and_escaped():
+    evil = '</script><script>alert("x")</script>'
+    tree = ReasoningTree.from_edges([(0, 1)], 3)
+    example = Example((evil, "b", "c"), "Is it?", "True", tree)
+    read = np.array([[0, 1, USELESS, PADDING], [0, USELESS, 0, PADDING]] * 2)
+    html = figures.trees_page([example] * 4, read, most=4)
+    page = unescape(re.search(r'srcdoc="([^"]*)"', html.data)[1])
+    assert page.count("</script>") == 1 and evil not in page
+    given = json.loads(re.search(r"const examples = (\[.*?\]), \$ =", page)[1])
+    assert len(given) == 4 and given[0]["name"].startswith("best")
+    assert given[0]["units"] == [evil, "b", "c"] and given[0]["goldEdges"] == [[0, 1]]
+    assert given[0]["gold"] == given[0]["read"] == [0, 1, -1]
+    worst = next(one for one in given if one["name"].startswith("worst"))
+    assert worst["marks"] == ["right", "missed", "extra"] and worst["readEdges"] == []
 
 
 def test_arcs_tell_right_from_extra_and_missed():

@@ -63,6 +63,9 @@ SCRIPT = """async () => {
 
 Faults = dict[str, list[str]]
 
+PART = "[role=button], [role=option]:not([aria-disabled=true], [aria-selected=true])"
+"""What in a view can be clicked and is not what it tells of already."""
+
 KINDS = (
     "theme", "console", "request", "overflow", "cut", "image", "alt", "first", "small", "contrast",
     "menu", "view", "axe", "weight", "link",
@@ -236,14 +239,16 @@ def _dead_views(page: Page) -> list[str]:
     found = []
     for frame in page.frames[1:]:
         told = frame.locator("[aria-live]")
-        part = frame.locator("[role=button], [role=option]:not([aria-disabled=true])").first
+        part = frame.locator(PART).first
         try:
             before = told.inner_text(timeout=2000)
             part.click(timeout=2000)
             clicked = told.inner_text()
-            for key in ("ArrowRight", "ArrowDown"):
+            after = []
+            for key in ("ArrowRight", "ArrowDown", "ArrowUp"):
                 page.keyboard.press(key)
-            said = {"a click": before != clicked, "arrow keys": clicked != told.inner_text()}
+                after.append(told.inner_text())
+            said = {"a click": before != clicked, "arrow keys": {*after} != {clicked}}
             found += [f"{frame.title()}: {by} does nothing" for by, new in said.items() if not new]
         except Error as error:
             found.append(f"{frame.title()}: {error.message.splitlines()[0]}")

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -36,12 +37,16 @@ def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
     run = record.start_run(NOTEBOOK.name, scope)
     run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}), summary="scores")
     run.figure("plot", plt.figure())
+    run.view("view", SimpleNamespace(page="<p>view</p>"))
     assert not run.folder.exists()
     run.finish()
     table = pd.read_csv(run.folder / "scores.csv")
     assert table.value[0] == 0.1 + 0.2
     assert table.k[0] == 3
-    assert {p.name for p in (run.folder / "figures").iterdir()} == {"plot.png", "plot.pdf"}
+    assert {p.name for p in (run.folder / "figures").iterdir()} == {
+        "plot.png", "plot.pdf", "view.html",
+    }  # fmt: skip
+    assert (run.folder / "figures" / "view.html").read_text() == "<p>view</p>"
     manifest = json.loads((run.folder / "manifest.json").read_text())
     assert manifest["parameters"]["k"] == 3
     assert manifest["tables"] == ["scores.csv"]

@@ -41,4 +41,4 @@ from mplib.report.figures.steps import (
     precision_curves,
     written_page,
 )
-from mplib.report.figures.trees import gold_tree, recovered_trees
+from mplib.report.figures.trees import gold_tree, recovered_trees, trees_page

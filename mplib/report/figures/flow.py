@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import seaborn as sns
-from IPython.display import HTML
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from mplib.report.figures.style import panels
-from mplib.report.figures.view import view
+from mplib.report.figures.view import View, view
 
 EDGES_AT_FIRST = 150
 """About how many edges of a flow the page shows before anything is chosen."""
@@ -59,7 +58,7 @@ def attention_flow(flows: Sequence[Flow]) -> Figure:
     return figure
 
 
-def attention_flow_page(flows: Sequence[Flow]) -> HTML:
+def attention_flow_page(flows: Sequence[Flow]) -> View:
     """Flows as one page inside the page: choose list and layer, hide weak edges, hold a token.
 
     Weights are rounded to 255 steps of the largest; see ``view``.

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import seaborn.objects as so
-from IPython.display import HTML
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Arc
 from matplotlib.ticker import MaxNLocator
 
 from mplib.report.figures.style import curves, draw, panels, rows
-from mplib.report.figures.view import view
+from mplib.report.figures.view import View, view
 from mplib.tasks.steps import Trace
 
 
@@ -98,7 +97,7 @@ def arcs(trace: Trace) -> Figure:
     return figure
 
 
-def written_page(traces: Sequence[Trace]) -> HTML:
+def written_page(traces: Sequence[Trace]) -> View:
     """Problems as a page to play with: choose a step to see what it follows from, read and needed.
 
     By mouse, touch or arrow keys; see ``view``.

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from mplib.errors import InputError
 from mplib.probe.recovered import edges_by_height, marks, measures
 from mplib.report.figures.style import panels
+from mplib.report.figures.view import View, view
 from mplib.tasks.examples import Example
 from mplib.tasks.trees import USELESS
 
@@ -132,6 +133,35 @@ def recovered_trees(
     handles.append(Line2D([], [], ls="--", color="C3", label="wrong edge"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
+
+
+def trees_page(examples: Sequence[Example], read: np.ndarray, most: int = 12) -> View:
+    """Gold and read trees side by side, as a page to play with: choose an example and a statement.
+
+    By mouse, touch or arrow keys; see ``view``. ``recovered_trees`` is the same on paper.
+
+    Args:
+        examples: the examples, with their gold trees.
+        read: read heights, shape (examples, statements).
+        most: how many examples: the one read best, the median, the worst, then the first ones.
+    """
+    names = _best_to_worst(examples, read)
+    more = [i for i in range(len(examples)) if i not in names][: most - len(names)]
+    data = []
+    for i in [*names, *more]:
+        example, gold = examples[i], examples[i].tree.labels()
+        own, has_steps = read[i, : len(gold)], bool(example.tree.edges)
+        data.append({
+            "name": names.get(i, f"example {i}"), "question": example.question,
+            "answer": str(example.answer), "units": [*example.statements],
+            "gold": np.maximum(gold, USELESS).tolist(), "read": np.maximum(own, USELESS).tolist(),
+            "marks": marks(gold, own).tolist(), "goldEdges": sorted(example.tree.edges),
+            "readEdges": sorted(edges_by_height(own)) if has_steps else [],
+        })  # fmt: skip
+    levels = max(len({*one["gold"], *one["read"]}) for one in data)
+    short = all(len(text) <= SHORT for one in data for text in one["units"])
+    lines = 3 if short else max(sum(1 + len(x) // 80 for x in one["units"]) for one in data)
+    return view("recovered_trees", "Gold and read trees", data, 170 + 48 * levels + 30 * lines)
 
 
 def gold_tree(example: Example) -> Figure:

@@ -8,7 +8,19 @@ from typing import Any
 from IPython.display import HTML
 
 
-def view(name: str, title: str, data: Any, height: int) -> HTML:
+class View(HTML):
+    """A page inside the page; ``page`` is its text, which works as a file of its own too."""
+
+    def __init__(self, page: str, title: str, height: int) -> None:
+        """Puts the page into a sandbox, in which it can run its script and nothing else."""
+        self.page = page
+        super().__init__(
+            f'<div><iframe title="{escape(title)}" sandbox="allow-scripts" '
+            f'srcdoc="{escape(page)}" style="width:100%;height:{height}px;border:0"></iframe></div>'
+        )
+
+
+def view(name: str, title: str, data: Any, height: int) -> View:
     """A view of ``mplib/data``, with the word ``DATA`` in it replaced.
 
     Everything it needs is in it. It runs in a sandbox and all text is escaped.
@@ -21,8 +33,4 @@ def view(name: str, title: str, data: Any, height: int) -> HTML:
     """
     page = (files("mplib") / "data" / f"{name}.html").read_text("utf-8")
     # No "<" survives, so that no text can end the script.
-    page = page.replace("DATA", json.dumps(data).replace("<", "\\u003c"))
-    return HTML(
-        f'<div><iframe title="{escape(title)}" sandbox="allow-scripts" srcdoc="{escape(page)}" '
-        f'style="width:100%;height:{height}px;border:0"></iframe></div>'
-    )
+    return View(page.replace("DATA", json.dumps(data).replace("<", "\\u003c")), title, height)
