@@ -46,6 +46,7 @@ about = study_about("ksmallest", globals(), reads=2)
 
 # %%
 from mplib import KSmallest, attention_features, figures, load_model, report, start_run
+from mplib.models.attention import Reduction
 from mplib.models.inference import full_attention, order_statements
 from mplib.report.sentences import map_sentences
 from mplib.studies.checkpoints import finetuned_models
@@ -109,6 +110,15 @@ run.figure(
 shown = next(iter(tuned.values()))
 heads = full_attention(shown.model, prompts[:1])[0]
 run.figure("heads", figures.head_thumbnails(heads, [str(n) for n in numbers[0]]))
+
+# %% [markdown]
+# The last token's attention in six test lists. The squares say how many percent of it each head
+# spends on the numbers of the tree; choose one to see where.
+
+# %%
+by_head = Reduction(heads="keep")
+looks = attention_features(shown.model, prompts[:6], reduction=by_head)
+run.view("looks", figures.heads_page(task.as_examples(numbers[:6]), looks))
 
 # %% [markdown]
 # ## Summary

@@ -69,6 +69,18 @@ def test_trees_are_whole_offline_and_escaped():
     assert worst["marks"] == ["right", "missed", "extra"] and worst["readEdges"] == []
 
 
+def test_heads_of_examples_of_any_length_are_shown():
+    tree = ReasoningTree.from_edges([(0, 1)], 3)
+    examples = [Example((text, "b", "c"), "Is it?", "True", tree) for text in ("</script>", "a")]
+    attention = np.random.default_rng(0).random((2, 4, 2, 3))
+    attention[:, 3] = np.nan  # of padding
+    page = figures.heads_page(examples, attention).page
+    given = json.loads(re.search(r"const examples = (\[.*?\]), \$ =", page)[1])
+    assert page.count("</script>") == 1 and given[0]["gold"] == [0, 1, -1]
+    found = np.array([one["weights"] for one in given])
+    np.testing.assert_allclose(found, np.moveaxis(attention[:, :3], 1, -1), atol=6e-4)
+
+
 def test_arcs_tell_right_from_extra_and_missed():
     gold = np.array([[True, True, False]])
     read = np.array([[True, False, False]])

@@ -11,7 +11,12 @@ plot of seaborn's objects, mostly made by ``style.curves`` or ``style.rows`` and
 ['training loss', 'development accuracy']
 """
 
-from mplib.report.figures.attention import attention_maps, entropy_maps, head_thumbnails
+from mplib.report.figures.attention import (
+    attention_maps,
+    entropy_maps,
+    head_thumbnails,
+    heads_page,
+)
 from mplib.report.figures.causal import (
     knock_out_effects,
     patching_rates,

@@ -9,6 +9,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from mplib.report.figures.style import panels
+from mplib.report.figures.view import View, view
+from mplib.tasks.examples import Example
 
 Values: TypeAlias = np.ndarray | pd.DataFrame
 """What a panel shows, shape (rows, layers)."""
@@ -80,3 +82,24 @@ def head_thumbnails(attention: np.ndarray, tokens: Sequence[str]) -> Figure:
             axis.set_ylabel(f"layer {layer + 1}", fontsize="small")
     figure.supxlabel("keys: " + " ".join(tokens), fontsize="small")
     return figure
+
+
+def heads_page(examples: Sequence[Example], attention: np.ndarray) -> View:
+    """Attention by layer and head as a page to play with: choose an example and a head.
+
+    Statements have the colour of their height in the gold tree; see ``view``.
+
+    Args:
+        examples: the examples, with their gold trees.
+        attention: on each statement as a whole, shape (examples, statements, layers, heads).
+    """
+    data = [
+        {
+            "name": f"example {i}", "units": [*example.statements],
+            "gold": example.tree.labels().tolist(),
+            "weights": np.moveaxis(own[: len(example.statements)], 0, -1).round(3).tolist(),
+        }
+        for i, (example, own) in enumerate(zip(examples, attention, strict=True))
+    ]  # fmt: skip
+    rows = max(len(one["units"]) for one in data), 3 + attention.shape[2]
+    return view("attention_heads", "Attention by head", data, 130 + 24 * max(rows))
