@@ -1,6 +1,7 @@
 """The book's question, answered from ``results/``: the first page says it, and the README."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from mplib.files import ROOT
@@ -32,7 +33,8 @@ def example(results: Path | None = None) -> str:
             shown = View(trees.read_text(), "Gold and read trees", 560).data
             return (
                 "Below, the proof of a question beside the tree that the probe reads from the "
-                "attention of the model that learned to answer. Choose a question and a statement."
+                "attention of the model that learned to answer: the one read best, the median, the "
+                "worst and others. Choose a question and a statement."
                 f"\n\n``````{{raw}} html\n{shown}\n``````\n"
             )
     return ""
@@ -43,9 +45,14 @@ def _found(results: Path, **asked: Reading) -> dict[str, Found]:
     return {name: find(Evidence(name, reading), sources) for name, reading in asked.items()}
 
 
-def _said(one: Found, form: str = ".2f") -> str:
-    """A figure with its interval, or that there is none."""
-    return f"{one.estimate:{form}}" if one.asked else "not measured"
+def _said(one: Found, share: bool = False) -> str:
+    """A figure with its interval, or that there is none; that of a share ends at 0 and 1."""
+    if not one.asked:
+        return "not measured"
+    found = one.estimate
+    if share:
+        found = replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    return f"{found:.2f}"
 
 
 def _lists(results: Path) -> str:
@@ -53,7 +60,7 @@ def _lists(results: Path) -> str:
         results, reached=the.reached(), useful=the.gain("V"), heights=the.gain("G"),
         patched=the.patched("donor's answer"),
     )  # fmt: skip
-    said = {name: _said(one) for name, one in found.items()}
+    said = {name: _said(one, name in ("reached", "patched")) for name, one in found.items()}
     return (
         "**A small model trained on lists works step by step.** It finds the second smallest of 16 "
         f"numbers (accuracy {said['reached']}). Its attention shows which numbers the answer needs "

@@ -330,10 +330,10 @@ def written_sentences(
     return [
         *_say(
             gained(gains),
-            f"**Beside the text, {name}'s attention tells what a step follows from "
-            "{found:better than|not measurably better than|worse than} random models'** do: gain "
-            "{found:+.3f} in F1, p {p:.2g}. The text has distance, place, length, shared words "
-            "and numbers.",
+            f"**Beside the text, {name}'s attention is "
+            "{found:better|not measurably better|worse} at telling what a step follows from than "
+            "random models' attention is**: gain {found:+.3f} in F1, p {p:.2g}. The text has "
+            "distance, place, length, shared words and numbers.",
         ),
         *_say(beyond, "The edges of whole graphs, read by boosted trees: {found:+.3f} in F1 beyond "
               "text and random model."),
@@ -360,9 +360,9 @@ def steps_sentences(**written: pd.DataFrame) -> list[str]:
         gain = _Found(row["value"], row["low"], row["high"])
         needs = _Found(*(row[f"{end}_needs"] for end in ("value", "low", "high")))
         lines.append(
-            f"**Written reasoning, {row['subject']}**: beside the text, its attention tells what a "
-            f"step follows from {gain:better than|not measurably better than|worse than} random "
-            f"models' does (gain in F1 {gain:**+.3f}); a step "
+            f"**Written reasoning, {row['subject']}**: beside the text, its attention is "
+            f"{gain:better|not measurably better|worse} at telling what a step follows from than "
+            f"random models' is (gain in F1 {gain:**+.3f}); a step "
             f"{needs:does better without|does not measurably need|needs} what it follows from "
             f"({needs:+.2f} nats a token beyond others as far away)."
         )

@@ -297,8 +297,8 @@ def test_models_stand_side_by_side_in_sentences():
         ("precision", "gains", "graphs", "needs"), 2
     )
     first, second = steps_sentences(**written)
-    assert "edges**: beside the text" in first and "better than random" in first
-    assert "recency**" in second and "not measurably better than" in second
+    assert "edges**: beside the text" in first and "is better at telling" in first
+    assert "recency**" in second and "not measurably better at" in second
     assert "does not measurably need" in first  # its attention hands nothing on
     assert tables.side_by_side(subjects, linked(1), ProbeSettings()) == {}
     plain = [Chain(str(i), ("bak", "bek"), ("ban",), ((0, 1),)) for i in range(6)]
