@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from mplib.files import resolve
 from mplib.models.adapters import adapted
-from mplib.models.loading import PACKAGED, PRESETS, packaged_file, unpacked_folder
+from mplib.models.loading import PACKAGED, PRESETS, packaged_file, pick_device, unpacked_folder
 from mplib.models.trained import autocasts, select, weights_dtype
 
 START_SECONDS = 15.0
@@ -142,8 +142,7 @@ def estimate(
         return None
     read = work.get("read", 0) + shape.layers * work.get("read_by_layer", 0)
     attended = 4 * shape.layers * shape.width * work.get("keys", 0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    each = weights_dtype(parameters.get("dtype", "float32"), device).itemsize
+    each = weights_dtype(parameters.get("dtype", "float32"), pick_device()).itemsize
     # Forward, back to the inputs, and back to the weights that train.
     passes = 2 + min(1.0, shape.trained / shape.inner)
     token = 2 * shape.inner + ATTENTION * attended

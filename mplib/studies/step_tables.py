@@ -241,7 +241,7 @@ def needs_of(
         the units wanted (``FOLLOWS`` or ``LOOKS``) and each of ``CUTS`` the change in nats a token.
     """
     rows, names = [], (FOLLOWS if wanted is None else LOOKS, *CUTS)
-    precision = iter(average_precision(read.gold, rankings(read)["model", 0][0]))
+    precision = iter(average_precision(read.gold, read.stacked(read.model).mean(axis=-1)))
     with backend(model):
         for number, (chain, one) in enumerate(zip(read.chains, read.written, strict=True)):
             tokens = np.array([end - start for start, end in one.spans])
