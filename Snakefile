@@ -42,6 +42,8 @@ for job in PROFILE.jobs:
             notebook=job.notebook.name,
             threads=THREADS,
         threads: THREADS
+        # What others wait for goes first.
+        priority: int(bool(job.makes))
         resources:
             # Not gpu=0, which some executors refuse.
             **({"gpu": PROFILE.gpus} if job.computes and PROFILE.gpus else {}),

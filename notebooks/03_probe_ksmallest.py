@@ -169,6 +169,10 @@ run.figure("prefixes", figures.prefix_curves(prefixes))
 
 # %% [markdown]
 # Where a curve is flat, the further layers add nothing that a nearest-neighbour search can use.
+# Below, choose a curve and a layer.
+
+# %%
+run.view("layers", figures.curves_page(prefixes, "source", ["score"], "Up to layer"))
 
 # %% [markdown]
 # ## The published protocol

@@ -67,7 +67,6 @@ about = study_about("proofwriter", globals(), reads)
 from mplib import ProofWriter, figures, report, start_run
 from mplib.report.causal import causal_word_sentences
 from mplib.studies import knockout, language, patching
-from mplib.studies.language_tables import preview
 
 run = start_run("04_causal_proofwriter", globals())
 task = ProofWriter(data, tuple(cases), style, negation, world, order, seed)
@@ -81,7 +80,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 # %%
 questions = language.joined_sets(task, "test", examples, [shots])
 subjects = language.asked_subjects(run.parameters, task)
-report.show(preview(language.chosen_sets(task, "test", 1)))
+report.cards(language.chosen_sets(task, "test", 1))
 
 # %% [markdown]
 # ## The proof's own edges cut

@@ -92,7 +92,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 
 # %%
 sets = language.chosen_sets(task, "test", examples, [shots, *shot_counts])
-report.show(tables.preview(sets))
+report.cards(sets)
 
 # %% [markdown]
 # ## The models
@@ -220,6 +220,13 @@ prefixes = run.table("prefix_scores", tables.prefix_table(readings, procedure))
 run.figure("prefixes", figures.prefix_curves(tables.by_set(prefixes)))
 heights = run.table("height_f1", tables.height_table(readings, procedure))
 run.figure("heights", figures.height_curves(heights))
+
+# %% [markdown]
+# Every figure behind the first picture: choose a score, a curve and a layer.
+
+# %%
+shown = figures.curves_page(prefixes, "subject", ["score", "set"], "Up to layer")
+run.view("layers", shown)
 
 # %% [markdown]
 # ## Transfer

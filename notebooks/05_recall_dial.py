@@ -79,7 +79,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 
 # %%
 sets = language.chosen_sets(task, "test", examples, [shots])
-report.show(tables.preview(sets))
+report.cards(sets)
 
 # %% [markdown]
 # ## Answers

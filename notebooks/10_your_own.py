@@ -68,7 +68,7 @@ task = Own(data, shots=shots, seed=seed)
 # %%
 (asked,) = language.chosen_sets(task, "test", examples, [shots])
 procedure = language.Procedure.fitting(task.template, asked, seed)
-report.show(tables.preview([asked]))
+report.cards([asked])
 
 # %% [markdown]
 # ## Model beside model

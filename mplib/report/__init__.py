@@ -9,5 +9,5 @@ tables of the README and the book's page on speed. Results come in as tables; no
 """
 
 from mplib.report.columns import contrasted, gained, gains_overview, in_words
-from mplib.report.display import bullets, show
+from mplib.report.display import bullets, cards, show
 from mplib.report.paper import paper_curves, paper_figures, paper_table, paper_tables

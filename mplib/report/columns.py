@@ -42,7 +42,7 @@ def contrasted(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def in_words(
     table: pd.DataFrame, rows: list[str], column: str, form: str = ".2f", value: str = "value"
 ) -> pd.DataFrame:
-    """Figures with their intervals side by side, for a page.
+    """Figures with their intervals side by side, for a page; rows without any are left out.
 
     Args:
         table: with low and high; empty where there is no figure.
@@ -59,4 +59,5 @@ def in_words(
     wide = table.assign(said=said).pivot(index=rows, columns=column, values="said")
     order = table[rows].drop_duplicates().itertuples(index=False, name=None)
     order = [row if len(rows) > 1 else row[0] for row in order]
-    return wide.loc[order, [*table[column].unique()]].reset_index()
+    found = wide.loc[order, [*table[column].unique()]].fillna("")
+    return found[(found != "").any(axis=1)].reset_index()

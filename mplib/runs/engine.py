@@ -56,25 +56,29 @@ class Engine:
         """How many GPUs there are to use."""
         return len(visible())
 
-    @property
-    def threads(self) -> int:
-        """Threads of a notebook where its profile names none: each GPU's notebook has its share."""
-        return max(self.all_cores // max(self.gpus, 1), 1)
+    def threads(self, runs: int) -> int:
+        """Threads of each of so many runs, where their profile names none.
 
-    def at_once(self, profile: Profile) -> int:
-        """How many notebooks of a profile run side by side, where that is known beforehand."""
+        Each GPU's notebook has its share of the cores. Without a GPU two run side by side: of the
+        cores that work on one notebook some always wait for another.
+        """
+        together = 1 if self.cluster else self.gpus or min(runs, 2)
+        return max(self.all_cores // max(together, 1), 1)
+
+    def at_once(self, profile: Profile, runs: int) -> int:
+        """How many of a profile's due runs are at work together, where that is known."""
         if self.cluster:
             return 1
-        return max(self.all_cores // (profile.threads or self.threads), 1)
+        return max(min(self.all_cores // (profile.threads or self.threads(runs)), runs), 1)
 
-    def options(self) -> list[str]:
-        """Snakemake's own options.
+    def options(self, runs: int) -> list[str]:
+        """Snakemake's own options for so many runs.
 
         Raises:
             InputError: there are no settings for that batch system.
         """
         force = ["--forceall"] if self.force else []
-        threads = [f"threads={self.threads}", f"force={int(self.force)}"]
+        threads = [f"threads={self.threads(runs)}", f"force={int(self.force)}"]
         if self.cluster is None:
             limit = ["--resources", f"gpu={self.gpus}"] if self.gpus else []
             return [*threads, "--cores", str(self.all_cores), *limit, *force]
@@ -112,7 +116,9 @@ def _tell(profile: Profile, engine: Engine) -> list[Job]:
     if not found:
         print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
     elif engine.estimate:
-        table = cost.table(profile.jobs, found, engine.estimate, engine.at_once(profile))
+        table = cost.table(
+            profile.jobs, found, engine.estimate, engine.at_once(profile, len(found))
+        )
         print(tabulate(table, headers="keys", tablefmt="pipe"), file=sys.stderr, flush=True)
     return found
 
@@ -188,20 +194,20 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
     Raises:
         NotebookFailed: some failed.
     """
+    if not (found := _tell(profile, engine)):
+        return
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"),
         "--directory", str(home()), "--nolock", "--rerun-incomplete", "--keep-going",
         "--quiet", "progress", "rules", "host",
         "--rerun-triggers", "mtime", "input",
-        "--config", f"profile=name:{quote(profile.name)}", *engine.options(),
+        "--config", f"profile=name:{quote(profile.name)}", *engine.options(len(found)),
     ]  # fmt: skip
-    if not (found := _tell(profile, engine)):
-        return
     # Snakemake compares times alone; an edited notebook or data file, or one cut short, is ours.
     command += ["--forcerun", *(job.name for job in found)]
     # How many runs a batch system takes at once, and when, is not known.
     estimate = None if engine.cluster else engine.estimate
-    progress = Progress.of(found, estimate, engine.at_once(profile), _reason)
+    progress = Progress.of(found, estimate, engine.at_once(profile, len(found)), _reason)
     try:
         with tempfile.TemporaryFile() as log:
             _watched(command, lock, log.fileno(), progress)

@@ -11,12 +11,16 @@ FIRST = 3
 """Lines of the summary that a page opens with."""
 
 
-def page(notebook: NotebookNode) -> NotebookNode:
+def page(notebook: NotebookNode, links: str = "") -> NotebookNode:
     """Makes the page of an executed notebook; equal results give equal pages.
 
     Below the title stand the summary's first lines and the first figure. Code is folded. The
     parameters are one cell that has the run's values, and a line says which are not the defaults.
     What a picture says of itself goes where the book's builder looks for it.
+
+    Args:
+        notebook: as it was executed.
+        links: a line of Markdown that ends the page.
     """
     notebook.metadata.pop("papermill", None)
     cells = _parameters(notebook.cells)
@@ -26,6 +30,8 @@ def page(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
     cells = [*_opening(cells), *cells[1:]]
+    if links:
+        cells.append(new_markdown_cell(links, id="links"))
     notebook.cells = [part for cell in cells for part in _single(cell)]
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):

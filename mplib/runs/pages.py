@@ -26,6 +26,7 @@ from mplib.runs.engine import Engine, call, run_all
 from mplib.runs.page import page
 from mplib.runs.profiles import Job, Profile
 from mplib.runs.record import KEYS
+from mplib.runs.repository import address, notebook_links
 
 PAGES = ("[0-9]*.ipynb", "*.md", "*.svg", "_toc.yml")
 """What is written into ``book/pages/``; the contents tell that the book is this tool's."""
@@ -84,11 +85,13 @@ def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:
                 # The content alone: what is copied may be read-only.
                 write_atomically(book / inside, path.read_bytes())
     by_notebook: dict[str, list[str]] = {}
+    repository = address()
     for job in jobs:
         taken = by_notebook.setdefault(job.notebook.name, [])
         name = f"{job.notebook.name}-{job.folder.name}" if taken else job.notebook.name
         executed = nbformat.read(job.executed, as_version=4)
-        nbformat.write(page(executed), pages / f"{name}.ipynb")
+        links = notebook_links(job.notebook.name, repository)
+        nbformat.write(page(executed, links), pages / f"{name}.ipynb")
         taken.append(f"pages/{name}")
     lines = [f"- [](pages/{path.name})" for path in sorted(pages.glob("[0-9]*.ipynb"))]
     write_atomically(pages / "experiments.md", "\n".join(lines) + "\n")

@@ -57,9 +57,11 @@ class OwnKernel(AsyncKernelManager):
             # A page is no place for progress bars and libraries' warnings.
             "TQDM_DISABLE": "1",
             "PYTHONWARNINGS": "ignore",
-            # Threads that wait by spinning make a training five times slower on cores that others
-            # use too.
+            # Threads that spin for long make a training five times slower on cores that others use
+            # too; those that never do are woken up for each small product, a third slower. GNU's
+            # OpenMP spins for some microseconds, others not at all.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
+            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
         }
         return KernelSpec(argv=make_ipkernel_cmd(), env=environment, language="python")
 

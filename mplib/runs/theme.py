@@ -13,6 +13,8 @@ from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
+from mplib.runs.repository import BRANCH, address
+
 MENDED = (
     # The style sheet has the icons as fonts, a tenth of the size.
     (r"<script[^>]*/fontawesome\.js[^>]*></script>", ""),
@@ -35,9 +37,21 @@ MENDED = (
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))
+    # Before the theme reads its options.
+    app.connect("config-inited", _address, priority=100)
     app.connect("html-page-context", _context, priority=900)
     app.connect("build-finished", _finished)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def buttons(repository: str) -> dict[str, Any]:
+    """The theme's options that link repository and issues from every page; none without a page."""
+    shown = {"repository_url": repository, "repository_branch": BRANCH}
+    return {**shown, "use_repository_button": True, "use_issues_button": True} if repository else {}
+
+
+def _address(app: Sphinx, config: Any) -> None:
+    config.html_theme_options = {**config.html_theme_options, **buttons(address())}
 
 
 def _formula(translator: Any, node: nodes.math | nodes.math_block) -> None:

@@ -28,30 +28,6 @@ SOURCES = dict.fromkeys(("labels", "pooling", "prompts"), "the source's")
 """What the published protocol takes from the paper's source, where all of it is."""
 
 
-def preview(sets: Sequence[ExampleSet]) -> pd.DataFrame:
-    """The first example of each set: what is told and asked, and what is useful.
-
-    Where training examples are asked too, a column says how many were left out of demonstrations.
-    """
-    rows = []
-    for one in sets:
-        first = one.examples[0]
-        told = enumerate(first.statements, 1)
-        useful = sorted((height, i + 1) for i, height in first.tree.heights.items())
-        rows.append({
-            "set": one.name,
-            "examples": len(one.examples),
-            "statements": " ".join(f"({i}) {statement}" for i, statement in told),
-            "question": first.question,
-            "answer": first.answer,
-            "useful: height": ", ".join(f"({i}): {height}" for height, i in useful),
-        })  # fmt: skip
-    left_out = [one.left_out for one in sets]
-    return pd.DataFrame(rows).assign(
-        **{"asked, so not demonstrated": left_out} if any(left_out) else {}
-    )
-
-
 def accuracy_table(readings: Sequence[Readings]) -> pd.DataFrame:
     """Accuracy of each model on each set, beside what needs no reasoning.
 

@@ -18,7 +18,7 @@ def test_gains_stand_side_by_side_in_the_order_of_the_table():
     assert [*found] == ["set", "classifier", "V", "G"]
     assert [*found.set] == ["short", "short", "a long one", "a long one"]
     assert found.V[0] == "+0.500 [-1.000, +1.000]"
-    assert pd.isna(found.G[3])
+    assert found.G[3] == ""
     assert gains_overview(gained(table[table.set == "short"])).shape == (1, 3)
 
 
@@ -31,8 +31,10 @@ def test_figures_stand_in_words_and_what_is_not_defined_is_empty():
     found = in_words(table, ["set"], "of", value="share")
     assert [*found] == ["set", "x", "y"] and [*found.set] == ["b", "a"]
     assert [*found.x] == ["0.50 [0.25, 0.75]", "0.50"]
-    assert found.y[0] == "" and pd.isna(found.y[1])
+    assert [*found.y] == ["", ""]
     assert in_words(table[:0], ["set"], "of").empty
+    told = in_words(table[table.of == "y"], ["set"], "of", value="share")
+    assert told.empty, "a row without a figure says nothing"
 
 
 def test_differences_are_named_after_both():

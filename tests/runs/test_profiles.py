@@ -390,26 +390,30 @@ def test_cores_and_gpus_are_shared_out(
 ) -> None:
     monkeypatch.setattr(engine, "visible", lambda: ["a", "b"])
     shared = engine.Engine(cores=16)
-    assert shared.threads == 8
-    assert shared.options() == [
+    assert shared.threads(3) == 8
+    assert shared.options(3) == [
         "threads=8", "force=0", "--cores", "16", "--resources", "gpu=2",
     ]  # fmt: skip
-    assert shared.at_once(Profile.read(profile("notebooks: {08_summary: {}}"))) == 2
-    assert shared.at_once(Profile.read("smoke")) == 16, "its notebooks ask for one thread each"
+    one = Profile.read(profile("notebooks: {08_summary: {}}"))
+    assert shared.at_once(one, 3) == 2
+    assert shared.at_once(Profile.read("smoke"), 20) == 16, "they ask for one thread each"
     monkeypatch.setattr(engine, "visible", list)
-    assert engine.Engine(cores=3, force=True).options() == [
-        "threads=3", "force=1", "--cores", "3", "--forceall",
+    shared = engine.Engine(cores=16)
+    assert shared.threads(9) == 8, "two share the cores"
+    assert (shared.threads(1), shared.at_once(one, 1)) == (16, 1), "one alone has all"
+    assert engine.Engine(cores=3, force=True).options(2) == [
+        "threads=1", "force=1", "--cores", "3", "--forceall",
     ]  # fmt: skip
 
 
 def test_clusters_are_folders_with_settings() -> None:
-    options = engine.Engine(cores=4, cluster="slurm").options()
+    options = engine.Engine(cores=4, cluster="slurm").options(1)
     assert options[-1] == str(ROOT / "cluster" / "slurm")
     assert "--cores" not in options, (
         "cores are a notebook's there, and the profile says how many run"
     )
     with pytest.raises(InputError, match=r"unknown cluster 'slrum'.*Did you mean 'slurm'"):
-        engine.Engine(cluster="slrum").options()
+        engine.Engine(cluster="slrum").options(1)
     for path in (ROOT / "cluster").glob("*/config.yaml"):
         settings = yaml.safe_load(path.read_text())
         assert {"executor", "jobs", "default-resources"} <= set(settings)

@@ -27,6 +27,7 @@ from mplib.report.figures.corruption import change_by_bin, corruption_effects
 from mplib.report.figures.flow import Flow, attention_flow, attention_flow_page
 from mplib.report.figures.scores import (
     contrast_points,
+    curves_page,
     f1_bars,
     film_curves,
     gain_points,

@@ -1,5 +1,8 @@
 """Figures of training and of the probe's scores, of one run and of many."""
 
+import json
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -9,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mplib.report.columns import swept
 from mplib.report.figures.style import SCORE_NAMES, TARGET_NAMES, curves, draw, panels, rows
+from mplib.report.figures.view import View, view
 
 
 def training_curves(history: pd.DataFrame) -> Figure:
@@ -103,6 +107,34 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     labels = {"x": "first layers used", "y": "score over the random twin", "color": ""}
     size = 1 + 3.4 * part.score.nunique(), 1 + 2.8 * (part[sets].nunique() if sets else 1)
     return draw(plot, size, zero="y", **labels)
+
+
+def curves_page(table: pd.DataFrame, by: str, panel: Sequence[str], what: str) -> View:
+    """Curves over layers as a page to play with: choose curves and a layer, see all figures there.
+
+    By mouse, touch or arrow keys; see ``view``.
+
+    Args:
+        table: columns layers, value, low and high, and those that are named here.
+        by: column of what has a curve.
+        panel: columns of what stands together.
+        what: is said before the number of a layer, such as ``Up to layer``.
+    """
+    data = []
+    for name, part in table.replace({"score": SCORE_NAMES}).groupby([*panel], sort=False):
+        layers = sorted({*part.layers})
+        figures = {
+            str(line): own.drop_duplicates("layers").set_index("layers")[["value", "low", "high"]]
+            for line, own in part.groupby(by, sort=False)
+        }
+        data.append({
+            "name": ", ".join(map(str, name)), "layers": layers, "what": what, "lines": [
+                {"name": line, "values": json.loads(own.reindex(layers).to_json(
+                    orient="values", double_precision=4))}
+                for line, own in figures.items()
+            ],
+        })  # fmt: skip
+    return view("layer_curves", "Layer by layer", data, 470)
 
 
 def height_curves(table: pd.DataFrame) -> Figure:

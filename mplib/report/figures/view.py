@@ -21,7 +21,7 @@ class View(HTML):
 
 
 def view(name: str, title: str, data: Any, height: int) -> View:
-    """A view of ``mplib/data``, with the word ``DATA`` in it replaced.
+    """A view of ``mplib/data``, below the styles and the script that all of them share.
 
     Everything it needs is in it. It runs in a sandbox and all text is escaped.
 
@@ -31,6 +31,9 @@ def view(name: str, title: str, data: Any, height: int) -> View:
         data: what it shows, as JSON can hold it.
         height: in pixels.
     """
-    page = (files("mplib") / "data" / f"{name}.html").read_text("utf-8")
+    shared, own = (
+        (files("mplib") / "data" / f"{part}.html").read_text("utf-8") for part in ("view", name)
+    )
     # No "<" survives, so that no text can end the script.
-    return View(page.replace("DATA", json.dumps(data).replace("<", "\\u003c")), title, height)
+    given = json.dumps(data).replace("<", "\\u003c")
+    return View(shared.replace("TITLE", escape(title)).replace("DATA", given) + own, title, height)
