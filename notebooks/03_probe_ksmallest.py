@@ -172,7 +172,7 @@ run.figure("prefixes", figures.prefix_curves(prefixes))
 # Below, choose a curve and a layer.
 
 # %%
-run.view("layers", figures.curves_page(prefixes, "source", ["score"], "Up to layer"))
+run.view("layers", figures.curves_page(prefixes, "source", ["score"]))
 
 # %% [markdown]
 # ## The published protocol

@@ -67,11 +67,8 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-# Models without demonstrations have the same twins.
-reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
 # Every model is probed, and the last one from case to case.
-probes = len(beside) + len(cases) / 2
-about = study_about("proofwriter", globals(), reads, probes=probes)
+about = study_about("proofwriter", globals(), probes=len(beside) + len(cases) / 2)
 
 # %%
 from mplib import ProofWriter, figures, report, start_run
@@ -225,8 +222,7 @@ run.figure("heights", figures.height_curves(heights))
 # Every figure behind the first picture: choose a score, a curve and a layer.
 
 # %%
-shown = figures.curves_page(prefixes, "subject", ["score", "set"], "Up to layer")
-run.view("layers", shown)
+run.view("layers", figures.curves_page(prefixes))
 
 # %% [markdown]
 # ## Transfer

@@ -56,8 +56,7 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-reads = 1 + twins + len(beside) + twins * bool(beside)
-about = study_about("ontology", globals(), reads, probes=1 + len(beside))
+about = study_about("ontology", globals(), probes=1 + len(beside))
 
 # %%
 from mplib import Ontology, figures, report, start_run

@@ -65,9 +65,7 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-# Models without demonstrations have the same twins.
-reads = (1 + twins) * (1 + published) + len(beside) + twins * bool(beside)
-about = study_about("science", globals(), reads, probes=1 + len(beside))
+about = study_about("science", globals(), probes=1 + len(beside))
 
 # %%
 from mplib import Science, figures, report, start_run
@@ -189,8 +187,7 @@ run.figure("heights", figures.height_curves(heights))
 # Every figure behind the first picture: choose a score, a curve and a layer.
 
 # %%
-shown = figures.curves_page(prefixes, "subject", ["score", "set"], "Up to layer")
-run.view("layers", shown)
+run.view("layers", figures.curves_page(prefixes))
 
 # %% [markdown]
 # ## Demonstrations

@@ -164,4 +164,4 @@ def test_the_readme_shows_what_results_hold() -> None:
 
     text = (ROOT / "README.md").read_text()
     assert readme.render(text) == text, "run `python -m mplib keep` and commit README.md"
-    assert all((ROOT / path).exists() for path in re.findall(r"\]\(([\w/.]+)\)", text))
+    assert all((ROOT / path).exists() for path in re.findall(r"\]\((?!\.\./)([\w/.]+)\)", text))

@@ -31,7 +31,7 @@ TRIALS = 5
 def study_about(
     task: str,
     parameters: Mapping[str, Any],
-    reads: float,
+    reads: float | None = None,
     *,
     by_layer: float = 0,
     probes: float = 0,
@@ -41,13 +41,17 @@ def study_about(
     Args:
         task: its name in the registry.
         parameters: the notebook's.
-        reads: how often each problem is read, comparisons of demonstrations left out.
+        reads: how often each problem is read, comparisons of demonstrations left out; once by each
+            model and its twins if None, where those asked without demonstrations have the same.
         by_layer: how often more, for each layer of the model.
         probes: how often each set of problems is probed, tables of other work in proportion.
     """
     typical = task_class(task).typical(parameters)
     values = {"shots": 0, "shot_counts": [], "shot_examples": 0, "shared_shots": True,
-              "twins": 1, "halves": 10, "beside": [], **parameters}  # fmt: skip
+              "twins": 1, "halves": 10, "beside": [], "published": False, **parameters}  # fmt: skip
+    if reads is None:
+        beside, twins = len(values["beside"]), values["twins"]
+        reads = (1 + twins) * (1 + values["published"]) + beside + twins * bool(beside)
     needs = checkpoint_files(task, parameters) if "checkpoint" in parameters else []
     # Where none is named, every finetuned model that there is stands beside the first.
     tuned = sum(map(os.path.exists, needs)) if "trainables" in parameters else 0

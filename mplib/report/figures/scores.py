@@ -109,7 +109,10 @@ def prefix_curves(scores: pd.DataFrame) -> Figure:
     return draw(plot, size, zero="y", **labels)
 
 
-def curves_page(table: pd.DataFrame, by: str, panel: Sequence[str], what: str) -> View:
+def curves_page(
+    table: pd.DataFrame, by: str = "subject", panel: Sequence[str] = ("score", "set"),
+    what: str = "Up to layer",
+) -> View:  # fmt: skip
     """Curves over layers as a page to play with: choose curves and a layer, see all figures there.
 
     By mouse, touch or arrow keys; see ``view``.
@@ -118,7 +121,7 @@ def curves_page(table: pd.DataFrame, by: str, panel: Sequence[str], what: str) -
         table: columns layers, value, low and high, and those that are named here.
         by: column of what has a curve.
         panel: columns of what stands together.
-        what: is said before the number of a layer, such as ``Up to layer``.
+        what: is said before the number of a layer.
     """
     data = []
     for name, part in table.replace({"score": SCORE_NAMES}).groupby([*panel], sort=False):
