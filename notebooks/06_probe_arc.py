@@ -228,5 +228,5 @@ report.show(report.paper_figures("arc", depths))
 # %%
 lines = sentences.contrast_sentences(apart)
 lines += sentences.language_sentences(answers, scores, gains, trees)
-report.bullets(sentences.probed_sentence(procedure, subjects[0].loaded), *lines)
+report.bullets(*lines, sentences.probed_sentence(procedure, subjects[0].loaded))
 run.finish()

@@ -9,7 +9,7 @@ from mplib.report import readings as the
 from mplib.report.claims import CLAIMS
 from mplib.report.evidence import PROFILES, Evidence, Found, Reading, find, kept
 from mplib.report.figures.view import View
-from mplib.report.verdicts import judge
+from mplib.report.verdicts import counted, judge
 
 DEPTH = 3
 """Of the hidden theories that stand for all: the least at which no word tells the rules' order."""
@@ -97,10 +97,7 @@ def _words(results: Path) -> str:
 
 
 def _claims(results: Path) -> str:
-    words = [one.word for one in judge(CLAIMS, results)]
-    said = {"holds": "hold", "holds partly": "hold partly", "does not hold": "do not hold",
-            "undecided": "are undecided", "untested": "are untested"}  # fmt: skip
-    told = [f"{words.count(word)} {one}" for word, one in said.items() if word in words]
+    found = judge(CLAIMS, results)
     return (
-        f"**Of {len(words)} claims, the paper's and our own**: {', '.join(told)}, all by one rule."
+        f"**Of {len(found)} claims, the paper's and our own**: {counted(found)}, all by one rule."
     )

@@ -197,6 +197,10 @@ def find(evidence: Evidence, sources: Sequence[Tables]) -> Found:
     return Found(evidence, pooled)
 
 
+WORDS = ("holds", "holds partly", "does not hold", "undecided", "untested")
+"""The verdicts that there are."""
+
+
 def verdict(main: Sequence[str], controls: Sequence[str]) -> str:
     """The verdict on a claim, from how its evidence speaks; nothing else enters.
 

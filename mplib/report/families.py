@@ -30,14 +30,26 @@ def families_page() -> str:
         "counted from 0.",
         _markdown(table[hybrid], ["family", "layers", *tried]),
         "## Refused",
-        _markdown(table[(table.verdict == "refused") & ~hybrid], ["family", "reason"]),
+        _by_reason(table[(table.verdict == "refused") & ~hybrid]),
         "## Not tried",
         "No tiny model of these could be made.",
-        _markdown(table[table.verdict == "not built"], ["family", "reason"]),
+        _by_reason(table[table.verdict == "not built"]),
     ]
     if (broken := table[table.verdict == "broken"]).size:
         parts += ["## Broken", _markdown(broken, ["family", "layers", "reason"])]
     return "\n\n".join(parts) + "\n"
+
+
+def _by_reason(table: pd.DataFrame) -> str:
+    """Families below the reason that they share, as a list of definitions."""
+    reasons = [
+        reason.removeprefix(f"{name} ")
+        for name, reason in zip(table["class"], table.reason, strict=True)
+    ]
+    return "\n\n".join(
+        f"{reason[:1].upper()}{reason[1:]}\n: {', '.join(families)}"
+        for reason, families in table.family.groupby(reasons, sort=False)
+    )
 
 
 def _markdown(table: pd.DataFrame, columns: list[str]) -> str:

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from mplib.report.claims import CLAIMS, Claim
-from mplib.report.evidence import Found, find, kept, verdict
+from mplib.report.evidence import WORDS, Found, find, kept, verdict
 
 RULE = (
     "No verdict and no number on this page is typed by hand. A figure **speaks for** a claim "
@@ -85,7 +83,7 @@ def _bound(found: Found) -> str:
 
 
 def _breakable(name: str) -> str:
-    """Names of folders that may be broken into lines, lest a column run out of the page."""
+    """Names of folders that may be broken into lines, lest a line run out of the page."""
     return name.replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 
@@ -107,29 +105,39 @@ def judge(claims: Sequence[Claim] = CLAIMS, results: Path | None = None) -> list
 
 
 def verdicts_page(results: Path | None = None) -> str:
-    """A page of the book: every claim with its verdict, and what would settle it."""
+    """A page of the book: every claim below its verdict, and what would settle it."""
     found = judge(results=results)
-    rows = [
-        (one.claim.sentence, f"**{one.word}**", one.number, one.control, _breakable(one.origin))
-        for one in found
-    ]
-    table = pd.DataFrame(rows, columns=["claim", "verdict", "number", "control", "from"])
-    counts = pd.Series([one.word for one in found]).value_counts()
+    by_word = {word: [one for one in found if one.word == word] for word in WORDS}
     parts = [
         "# Verdicts",
         f"What became of {len(found)} claims about reasoning trees in attention, most of them the "
-        f"paper's: {', '.join(f'{n} {word}' for word, n in counts.items())}.",
-        table.replace(r"\|", r"\\|", regex=True).to_markdown(index=False),
-        "## What would settle them",
-        "\n".join(
-            f"- *{one.claim.says}* ({one.word}): {one.claim.settles}."
-            for one in found
-            if one.claim.settles
-        ),
-        "## The rule",
-        *RULE,
+        f"paper's: {counted(found)}.",
     ]
-    return "\n\n".join(parts) + "\n"
+    for word, ones in by_word.items():
+        parts += [f"## {word.capitalize()}"] * bool(ones) + [_told(one) for one in ones]
+    return "\n\n".join([*parts, "## The rule", *RULE]) + "\n"
+
+
+def counted(found: Sequence[Verdict]) -> str:
+    """How many claims have each verdict, in words."""
+    said = {
+        "holds": "hold", "holds partly": "hold partly", "does not hold": "do not hold",
+        "undecided": "are undecided", "untested": "are untested",
+    }  # fmt: skip
+    counts = {word: sum(one.word == word for one in found) for word in WORDS}
+    # One alone is told in the singular.
+    alone = {word: word if word in WORDS[:3] else f"is {word}" for word in WORDS}
+    return ", ".join(f"{n} {alone[w] if n == 1 else said[w]}" for w, n in counts.items() if n)
+
+
+def _told(one: Verdict) -> str:
+    """A claim and what speaks for it or against it, as an entry of a list of definitions."""
+    lines = {
+        "": one.number, "*Controls:* ": one.control, "*From* ": _breakable(one.origin),
+        "*More would tell:* ": one.claim.settles,
+    }  # fmt: skip
+    told = [f": {name}{text}" for name, text in lines.items() if text]
+    return "\n".join([f"**{one.claim.sentence}**", *(told or [": No figure yet."])])
 
 
 def leading(results: Path | None = None) -> str:
