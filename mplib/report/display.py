@@ -12,6 +12,9 @@ from mplib.tasks.examples import ExampleSet
 LONG = 14
 """Rows of a table above which it scrolls in a box of its own."""
 
+SENTENCE = 80
+"""Letters above which a cell is no name."""
+
 
 def show(table: pd.DataFrame) -> None:
     """Shows a table on a page: no index, each figure with its interval, nothing that says nothing.
@@ -21,9 +24,12 @@ def show(table: pd.DataFrame) -> None:
     """
     if table.empty:
         return
-    told, left_out = _figures(table.dropna(axis=1, how="all"))
-    told = told.loc[:, [not told[name].isin([""]).all() for name in told]]
-    words = told.select_dtypes(exclude="float")
+    told, figure, left_out = _figures(table.dropna(axis=1, how="all"))
+    told = told.loc[:, [not (told[name].isna() | (told[name] == "")).all() for name in told]]
+    # Words that another column has too, and what is the same in every row, say nothing.
+    texts = told.select_dtypes(exclude="number")
+    told = told.drop(columns=texts.columns[texts.T.duplicated()])
+    words = [name for name in told.select_dtypes(exclude="float") if name != figure]
     alike = [name for name in words if len(told) > 1 and told[name].nunique(dropna=False) == 1]
     if len(alike) == len(told.columns):
         alike = alike[1:]
@@ -33,7 +39,10 @@ def show(table: pd.DataFrame) -> None:
     if left_out:
         notes.append(f"{left_out} more without a figure")
     shown = told.drop(columns=alike).rename_axis(columns=None)
-    text = shown.to_html(index=False, na_rep="", float_format="{:.3f}".format, border=0)
+    # Sentences have wider columns than names.
+    kind = "sentences" if shown.map(lambda cell: len(str(cell)) > SENTENCE).any(axis=None) else ""
+    look = {"classes": kind, "float_format": "{:.3f}".format}
+    text = shown.to_html(index=False, na_rep="", border=0, **look)
     if len(told) > LONG:
         text = (
             f'<div class="long" role="region" tabindex="0" aria-label="table of {len(told)} rows" '
@@ -43,18 +52,19 @@ def show(table: pd.DataFrame) -> None:
     display(HTML(text + (f'<p class="note">{line[0].upper()}{line[1:]}.</p>' if line else "")))
 
 
-def _figures(table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The table with intervals beside their figures, and how many rows have no figure at all."""
+def _figures(table: pd.DataFrame) -> tuple[pd.DataFrame, str, int]:
+    """The table with intervals beside its figures; their column; how many rows have no figure."""
     names = [*table.columns]
     if not {"low", "high"} <= {*names} or names[0] == "low":
-        return table, 0
+        return table, "", 0
     name = "value" if "value" in names else names[names.index("low") - 1]
     known = table[table[name].notna()]
     if known.empty:
-        return table, 0
+        return table, name, 0
     each = known[[name, "low", "high"]].astype(float).to_numpy()
     said = [f"{Estimate(*row):.3f}".replace(" [nan, nan]", "") for row in each]
-    return known.assign(**{name: said}).drop(columns=["low", "high"]), len(table) - len(known)
+    told = known.assign(**{name: said}).drop(columns=["low", "high"])
+    return told, name, len(table) - len(known)
 
 
 def cards(sets: Sequence[ExampleSet]) -> None:

@@ -32,15 +32,16 @@ def test_figures_have_their_intervals_and_what_is_alike_is_said_once(seen: list[
     table = pd.DataFrame({
         "set": ["<a>", "<a>", "<a>"], "of": ["x", "y", "z"], "minus": ["", "", ""],
         "accuracy": [1.0, 1.0, nan], "low": [0.5, nan, nan], "high": [1.0, nan, nan],
-        "examples": [64, 64, 64], "guess": [0.5, 0.5, 0.5],
+        "examples": [64, 64, 64], "guess": [0.5, 0.5, 0.5], "note": [nan, nan, "few"],
     })  # fmt: skip
     report.show(table)
     text = seen[0].data
     assert "<th>minus</th>" not in text and "<th>set</th>" not in text
     assert "1.000 [0.500, 1.000]" in text and "<td>1.000</td>" in text
     assert "In every row set: &lt;a&gt;, examples: 64; 1 more without a figure." in text
+    assert "note" not in text.replace('class="note"', ""), "of a row that is not shown"
     assert text.count("<tr>") == 2, "two rows with a figure, beside the head"
-    assert [*table.columns][-1] == "guess" and len(table) == 3, "what is given stays as it is"
+    assert [*table.columns][-1] == "note" and len(table) == 3, "what is given stays as it is"
 
 
 def test_rows_that_are_alike_are_still_a_table(seen: list[HTML]):
@@ -48,6 +49,13 @@ def test_rows_that_are_alike_are_still_a_table(seen: list[HTML]):
     assert "<td>x</td>" in seen[0].data and "In every row b: 1." in seen[0].data
     report.show(pd.DataFrame({"value": [np.nan], "low": [np.nan], "high": [np.nan], "a": ["x"]}))
     assert "<td>x</td>" in seen[1].data, "what is not known is shown as such"
+
+
+def test_figures_stay_and_words_told_twice_do_not(seen: list[HTML]):
+    figures = {"accuracy": [0.5, 0.5], "low": [0.4, 0.4], "high": [0.6, 0.6]}
+    report.show(pd.DataFrame({"subject": ["a", "b"], "source": ["a", "b"], **figures}))
+    assert seen[0].data.count("<td>0.500 [0.400, 0.600]</td>") == 2
+    assert "<th>subject</th>" in seen[0].data and "<th>source</th>" not in seen[0].data
 
 
 def test_a_long_table_scrolls_and_is_whole(seen: list[HTML]):
