@@ -422,7 +422,9 @@ def corruption_sentences(
     """
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
-    changes = changes.assign(minus=minus, also=_also(changes))
+    # What a corruption does beyond one that changes equally much comes first.
+    order = (changes.minus == "").argsort(kind="stable")
+    changes = changes.assign(minus=minus, also=_also(changes)).iloc[order]
     form = "change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
     lines = []
     for subject, accuracy in reversed([*clean.items()]):

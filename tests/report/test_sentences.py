@@ -499,9 +499,9 @@ def test_corruption():
     )
     assert sentences.corruption_sentences(effects, correlations, {"": 0.98828125}) == [
         "Accuracy on the clean examples: 98.8 %.",
-        "Change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
         "Change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
         "[-0.600, -0.400], 256 examples.",
+        "Change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
         "Change in accuracy by *useless replaced*: **+0.000** [-0.042, +0.042], 64 examples (0 of "
         "64 groups differ from the rest: interval of rare events).",
         "Correlation of accuracy and S_P1 over draws of these 256 examples: **+0.14** [-0.01, "
