@@ -1,9 +1,12 @@
-"""What this machine can do."""
+"""What this machine can do, and what this process has loaded on it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+REVISIONS: dict[str, str] = {}
+"""Commits of the Hub's models that were loaded, by name; a run's manifest tells them."""
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -12,11 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import transformers
+from huggingface_hub import try_to_load_from_cache
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from mplib import files
 from mplib.errors import InputError, suggest
+from mplib.machine import REVISIONS
 from mplib.models.adapters import SHIPPED, adapted, merge_adapter
 from mplib.models.attention import layer_count
 from mplib.models.facts import backend, inherit, rope_limit
@@ -234,6 +236,10 @@ def load_model(
         model = model.to(target)
     check_weights(source, model, told)
     check_tokenizer(source, tokenizer, model)
+    if source == name and not folder.is_dir():
+        # The cache's folders are named after commits.
+        kept = try_to_load_from_cache(name, "config.json", revision=revision)
+        REVISIONS[name] = Path(str(kept)).parent.name
     model.partial_attention = partial_attention
     return LoadedModel(name, model.eval(), tokenizer, True)
 

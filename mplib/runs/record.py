@@ -244,7 +244,7 @@ def _quiet() -> None:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, commit, code and machine behind a result."""
+    """Versions, commit, code, machine and the Hub's models behind a result."""
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
@@ -259,7 +259,17 @@ def provenance() -> dict[str, Any]:
         "commit": commit or "unknown",
         "code": code_hash(),
         "device": _device(),
+        **_revisions(),
     }
+
+
+def _revisions() -> dict[str, dict[str, str]]:
+    """Commits of the models of the Hub that were loaded, if any were."""
+    if "torch" not in sys.modules:  # without it none was
+        return {}
+    from mplib.machine import REVISIONS
+
+    return {"revisions": dict(REVISIONS)} if REVISIONS else {}
 
 
 def _device() -> str:

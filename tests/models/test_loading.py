@@ -1,6 +1,10 @@
 """Models from names, folders and packages; twins; what happens when there is no model."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -189,3 +193,24 @@ def test_a_package_that_is_not_there_is_refused(name):
         pytest.skip(f"{PACKAGED[name][0]} is installed")
     with pytest.raises(InputError, match=f"needs the package {PACKAGED[name][0]}.*make env"):
         load_model(name)
+
+
+def test_a_model_of_the_hub_is_told_with_its_commit(saved, tmp_path):
+    """Out of a cache as the Hub's client leaves it, without any network."""
+    folder, _ = saved
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--owner--name"
+    shutil.copytree(folder, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    code = (
+        "from mplib import load_model\n"
+        "from mplib.runs.record import provenance\n"
+        "assert 'revisions' not in provenance()\n"
+        "load_model('owner/name', device='cpu')\n"
+        "print(provenance()['revisions'])"
+    )
+    offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, env=os.environ | offline)
+    assert done.stdout == f"{{'owner/name': '{commit}'}}\n", done.stderr
