@@ -12,13 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import transformers
-from huggingface_hub import try_to_load_from_cache
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from mplib import files
 from mplib.errors import InputError, suggest
-from mplib.machine import REVISIONS
+from mplib.machine import note_revision
 from mplib.models.adapters import SHIPPED, adapted, merge_adapter
 from mplib.models.attention import layer_count
 from mplib.models.facts import backend, inherit, rope_limit
@@ -207,17 +206,8 @@ def load_model(
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(config, dtype=kind)
         return LoadedModel(name, model.to(target or pick_device()).eval(), tokenizer, False)
-    source, folder = name, files.resolve(name)
-    if name in PACKAGED:
-        source, revision = _packaged(name), None
-    elif folder.is_dir():
-        source = str(folder)
-        if not (folder / "config.json").is_file():
-            raise InputError(
-                f"{folder} is no model: it has no config.json; name a saved model's folder"
-            )
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's")
+    source = _source(name)
+    revision = revision if source == name else None
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     part = "tokenizer"
     try:
@@ -236,12 +226,26 @@ def load_model(
         model = model.to(target)
     check_weights(source, model, told)
     check_tokenizer(source, tokenizer, model)
-    if source == name and not folder.is_dir():
-        # The cache's folders are named after commits.
-        kept = try_to_load_from_cache(name, "config.json", revision=revision)
-        REVISIONS[name] = Path(str(kept)).parent.name
+    if not Path(source).is_dir():
+        note_revision(name, revision)
     model.partial_attention = partial_attention
     return LoadedModel(name, model.eval(), tokenizer, True)
+
+
+def _source(name: str) -> str:
+    """The folder of a saved or packaged model, or the Hub id itself."""
+    if name in PACKAGED:
+        return _packaged(name)
+    folder = files.resolve(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"{folder} is no model: it has no config.json; name a saved model's folder"
+            )
+        return str(folder)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"model {name!r}: there is no folder {folder}; name a saved model's")
+    return name
 
 
 def _unreadable(name: str, source: str, error: Exception, part: str) -> InputError:
