@@ -172,12 +172,13 @@ def causal_word_sentences(
     """What cuts and patches in words say: first what was found of each model, then all windows.
 
     Args:
-        cut: of ``knockout.knock_out_words``, with its table of contrasts.
+        cut: of ``knockout.knock_out_words``, with its table of contrasts; its last model is told
+            first.
         contrasted: that table.
         patched: of ``patching.patch_theories``.
     """
     first, rest = [], []
-    for subject, table in cut.groupby("subject", sort=False):
+    for subject, table in reversed([*cut.groupby("subject", sort=False)]):
         told, swaps = table[table.cut.isin(["useful statements", MATCHED])], patched
         against = contrasted[:0]
         if len(contrasted):

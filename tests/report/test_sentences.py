@@ -467,6 +467,13 @@ def test_nothing_is_told_of_what_chance_needs_or_of_no_donors():
     assert len(rest) == 3
 
 
+def test_the_last_of_several_models_is_told_first():
+    none = pd.DataFrame(columns=["subject", "donor"])
+    both = [pd.concat([own.assign(subject="base"), own]) for own in in_words(0.8, 0.95)]
+    first, second, *_ = causal.causal_word_sentences(*both, none)
+    assert first.startswith("reasoner answers") and second.startswith("base answers")
+
+
 def test_rollout():
     table = rows(
         "layer first_token first_token_if_even bound one_token",
