@@ -170,7 +170,7 @@ run.figure("scores", figures.score_points(tables.by_set(scores)))
 # %%
 report.show(tables.f1_overview(run.table("f1", f1)))
 
-# %% [markdown]
+# %% [markdown] tags=["if-shown"]
 # ## Among rules alone
 #
 # At depth 1 the useful statement of height 0 is a fact and the other one is a rule, so G only

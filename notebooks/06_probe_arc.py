@@ -118,7 +118,7 @@ run.table("gains", gains, summary="gains")
 run.figure("gains", figures.gain_points(tables.by_set(gains)))
 report.show(report.gains_overview(report.gained(gains)))
 
-# %% [markdown]
+# %% [markdown] tags=["if-shown"]
 # ## Model beside model
 #
 # All models get the same questions, folds, halves and twins. The table shows by how much a

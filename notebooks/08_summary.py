@@ -52,7 +52,7 @@ pooled = summary.pool_seeds(found)
 run.table("figures", pooled)
 run.figure("scores", figures.summary_points(pooled))
 
-# %% [markdown]
+# %% [markdown] tags=["if-shown"]
 # ## Along what was swept
 #
 # Dashed: the paper's values, where it reports any for lists of this length.
@@ -62,8 +62,6 @@ along = summary.numeric_axis(pooled)
 if along:
     paper = summary.paper_curves(profile, along)
     run.figure("curves", figures.sweep_curves(pooled, along, paper))
-else:
-    report.bullets("This profile sweeps over no number.")
 
 # %% [markdown]
 # ## Every setting

@@ -134,7 +134,7 @@ told = report.contrasted(trees, "source")
 report.show(report.in_words(told, ["subject", "source"], "measure"))
 run.view("trees", figures.trees_page(asked.examples, read[0]))
 
-# %% [markdown]
+# %% [markdown] tags=["if-shown"]
 # ## Its written reasoning
 #
 # Where the file's questions have their reasoning written out: whether the attention of each step singles out what

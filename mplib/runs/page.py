@@ -14,6 +14,7 @@ FIRST = 3
 def page(notebook: NotebookNode, links: str = "") -> NotebookNode:
     """Makes the page of an executed notebook; equal results give equal pages.
 
+    A section whose heading has the tag ``if-shown`` is left out where its code shows nothing.
     Below the title stand the summary's first lines and the first figure. Code is folded. The
     parameters are one cell that has the run's values, and a line says which are not the defaults.
     What a picture says of itself goes where the book's builder looks for it.
@@ -23,7 +24,7 @@ def page(notebook: NotebookNode, links: str = "") -> NotebookNode:
         links: a line of Markdown that ends the page.
     """
     notebook.metadata.pop("papermill", None)
-    cells = _parameters(notebook.cells)
+    cells = _parameters([*_shown_sections(notebook.cells)])
     for cell in cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
@@ -38,6 +39,16 @@ def page(notebook: NotebookNode, links: str = "") -> NotebookNode:
             if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
                 cell.metadata["mystnb"] = {"image": {"alt": alt}}
     return notebook
+
+
+def _shown_sections(cells: list[NotebookNode]) -> Iterator[NotebookNode]:
+    """The cells without sections that may be empty and are."""
+    starts = [i for i, cell in enumerate(cells) if cell.source.startswith("## ")]
+    for start, end in pairwise([0, *starts, len(cells)]):
+        section = cells[start:end]
+        tags = section[0].metadata.get("tags", ()) if section else ()
+        if "if-shown" not in tags or any(cell.get("outputs") for cell in section):
+            yield from section
 
 
 def _opening(cells: list[NotebookNode]) -> Iterator[NotebookNode]:

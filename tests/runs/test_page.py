@@ -90,3 +90,18 @@ def test_a_figure_says_what_it_shows() -> None:
         "Figure: prefix scores. Panels: gain V; gain G. Across: layers. Told apart: kNN."
     )
     plt.close(figure)
+
+
+def test_a_section_that_may_be_empty_is_left_out_where_it_is() -> None:
+    said = new_output("display_data", {"text/plain": "there"})
+
+    def sections(tags: list[str], outputs: list[nbformat.NotebookNode]) -> list[str]:
+        cells = [
+            new_markdown_cell("# Title"), new_markdown_cell("## One", metadata={"tags": tags}),
+            new_code_cell("a()"), new_markdown_cell("More."), new_code_cell("b()", outputs=outputs),
+            new_markdown_cell("## Two"),
+        ]  # fmt: skip
+        return [cell.source for cell in page(new_notebook(cells=cells)).cells]
+
+    assert sections(["if-shown"], []) == ["# Title", "## Two"]
+    assert len(sections(["if-shown"], [said])) == len(sections([], [])) == 6
