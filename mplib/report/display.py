@@ -34,8 +34,9 @@ def show(table: pd.DataFrame) -> None:
     if len(alike) == len(told.columns):
         alike = alike[1:]
     notes = [f"{len(told)} rows"] if len(told) > LONG else []
-    if alike:
-        notes.append(f"in every row {', '.join(f'{x}: {told[x].iloc[0]}' for x in alike)}")
+    # A count that is 0 everywhere, such as a size that varies, is none.
+    if same := [f"{x}: {told[x].iloc[0]}" for x in alike if told[x].iloc[0] != 0]:
+        notes.append(f"in every row {', '.join(same)}")
     if left_out:
         notes.append(f"{left_out} more without a figure")
     shown = told.drop(columns=alike).rename_axis(columns=None)

@@ -400,7 +400,16 @@ def recall_sentences(table: pd.DataFrame) -> list[str]:
     right = table[(table.measure == "accuracy") & (table["minus"] == "")]
     apart = table[table.measure.isin(["accuracy", "gain V"]) & (table["minus"] != "")]
     apart = apart[apart["among"] != "rules alone"]
-    return _say(right, "{subject}, {set}: accuracy {found:.2f}.") + _say(
+    lines = []
+    for subject, own in table[table.measure == "accuracy"].groupby("subject", sort=False):
+        each, gaps = own[own["minus"] == ""], own[own["minus"] != ""]
+        lines.append(
+            f"**{subject}** answers above chance in {(each.low > 0.5).sum()} of {len(each)} sets, "
+            "and for certain better in the more familiar of two worlds in "
+            f"{(gaps.low > 0).sum()} of {len(gaps)} comparisons."
+        )
+    lines += _say(right, "{subject}, {set}: accuracy {found:.2f}.")
+    return lines + _say(
         apart.assign(also=_also(apart)),
         "{subject}, {set} minus {minus}: {measure} ",
         "{found:**+.2f}, {found:higher|no certain difference|lower}{also}.",

@@ -33,15 +33,16 @@ def test_figures_have_their_intervals_and_what_is_alike_is_said_once(seen: list[
         "set": ["<a>", "<a>", "<a>"], "of": ["x", "y", "z"], "minus": ["", "", ""],
         "accuracy": [1.0, 1.0, nan], "low": [0.5, nan, nan], "high": [1.0, nan, nan],
         "examples": [64, 64, 64], "guess": [0.5, 0.5, 0.5], "note": [nan, nan, "few"],
+        "size": [0, 0, 0],
     })  # fmt: skip
     report.show(table)
     text = seen[0].data
-    assert "<th>minus</th>" not in text and "<th>set</th>" not in text
+    assert "size" not in text and "<th>minus</th>" not in text and "<th>set</th>" not in text
     assert "1.000 [0.500, 1.000]" in text and "<td>1.000</td>" in text
     assert "In every row set: &lt;a&gt;, examples: 64; 1 more without a figure." in text
     assert "note" not in text.replace('class="note"', ""), "of a row that is not shown"
     assert text.count("<tr>") == 2, "two rows with a figure, beside the head"
-    assert [*table.columns][-1] == "note" and len(table) == 3, "what is given stays as it is"
+    assert [*table.columns][-1] == "size" and len(table) == 3, "what is given stays as it is"
 
 
 def test_rows_that_are_alike_are_still_a_table(seen: list[HTML]):

@@ -215,7 +215,14 @@ def test_recall():
         (*about, "rules alone", "gain V", "d1, true", "d1, false", 0.3, 0.1, 0.5, np.nan),
         (*about, all_, "S_P1", "d1, true", "d1, false", 0.3, 0.1, 0.5, np.nan),
     )
-    assert sentences.recall_sentences(table) == [
+    first, *rest = sentences.recall_sentences(table)
+    assert first == (
+        "**4-shot** answers above chance in 1 of 1 sets, and for certain better in the more "
+        "familiar of two worlds in 1 of 1 comparisons."
+    )
+    chance = sentences.recall_sentences(table.assign(low=-0.1))[0]
+    assert "above chance in 0 of 1" in chance and "worlds in 0 of 1" in chance
+    assert rest == [
         "4-shot, d1, true: accuracy 0.75 [0.60, 0.85].",
         "4-shot, d1, true minus d1, false: accuracy **+0.50** [+0.30, +0.70], higher (rare).",
         "4-shot, d1, true minus d1, false: gain V **+0.00** [-0.10, +0.10], no certain difference.",
