@@ -20,7 +20,7 @@
 # positions or to particular ranks; the last token's attention to the statements of the gold
 # tree is cut; and the output of its attention is replaced by that from another list.
 #
-# **Cost.** Three minutes on two CPU cores for a small model; some minutes on a GPU for GPT-2
+# **Cost.** A minute on two CPU cores for a small model; some minutes on a GPU for GPT-2
 # small. Most of the time goes into switching off heads in random order, several times. It
 # studies the finetuned model that `01_finetune` leaves for the same parameters.
 

@@ -27,7 +27,7 @@
 # are always from the invented world. With `data`, PrOntoQA's own questions are asked instead,
 # by depth.
 #
-# **Cost.** Quick profile: about six minutes on two CPU cores with SmolLM2 (135 M parameters).
+# **Cost.** Quick profile: about five minutes on two CPU cores with SmolLM2 (135 M parameters).
 
 # %% tags=["parameters"]
 data: str = "generated"  # generated, or a file of PrOntoQA's questions

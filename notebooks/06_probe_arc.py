@@ -25,7 +25,7 @@
 # (the paper's data), EntailmentBank, or your own questions instead. Because conclusions repeat
 # words of the question, a score must beat the **text** baseline.
 #
-# **Cost.** Quick profile: a minute and a half on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B: one
+# **Cost.** Quick profile: two minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B: one
 # GPU.
 
 # %% tags=["parameters"]

@@ -24,7 +24,7 @@
 # The file is one of your own (`mplib/tasks/custom.py` tells its fields), of STREET or of EntailmentBank;
 # `python -m mplib check FILE` says what it holds. As it stands, the page asks this project's science questions.
 #
-# **Cost.** Quick profile: under a minute on two CPU cores with SmolLM2 (135 M parameters). 64 questions of
+# **Cost.** Quick profile: two minutes on two CPU cores with SmolLM2 (135 M parameters). 64 questions of
 # EntailmentBank, three times as long as ours: three to four minutes, half of that on CPUs that compute in
 # bfloat16.
 
