@@ -475,8 +475,7 @@ def link_sentences(regressed: pd.DataFrame) -> list[str]:
 
 def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
     """What all figures of a profile say together."""
-    finished = int((made.state == "finished").sum())
-    lines = [f"{finished} of {len(made)} runs are finished; they took {made.seconds.sum():.0f} s."]
+    finished, lines = int((made.state == "finished").sum()), []
     told = {
         "gain V": "adds to the text about which statements are useful",
         "gain G": "adds to the text about their heights",
@@ -495,8 +494,10 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
         lines.append(f"Scores not defined, because the twins leave too little room: {undefined}.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
     kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")
-    return lines + _say(
+    lines += _say(
         changes.assign(kind=kind).loc[changes.groupby(kind).value.idxmin()],
         "Of all interventions on {kind} statements, ",
         "*{setting}* ({task}) changes accuracy most: {found:+.3f}.",
     )
+    took = f"they took {made.seconds.sum():.0f} s"
+    return [*lines, f"{finished} of {len(made)} runs are finished; {took}."]

@@ -565,7 +565,6 @@ def test_summary():
     )
     made = rows("state seconds", ("finished", 3.0), ("failed", np.nan))
     assert sentences.summary_sentences(pooled, made) == [
-        "1 of 2 runs are finished; they took 3 s.",
         "gain V: attention adds to the text about which statements are useful more than the random "
         "twins' in 1 of 2 settings (interval above 0), 0.15 in the median setting.",
         "S_P1: attention shows which statements are useful more than the random twins' in 1 of 2 "
@@ -573,6 +572,7 @@ def test_summary():
         "Scores not defined, because the twins leave too little room: 1.",
         "Of all interventions on useful statements, *useful replaced* (theories) changes accuracy "
         "most: -0.400 [-0.500, -0.300].",
+        "1 of 2 runs are finished; they took 3 s.",
     ]
 
 
