@@ -475,7 +475,6 @@ def link_sentences(regressed: pd.DataFrame) -> list[str]:
 
 def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
     """What all figures of a profile say together."""
-    finished, lines = int((made.state == "finished").sum()), []
     told = {
         "gain V": "adds to the text about which statements are useful",
         "gain G": "adds to the text about their heights",
@@ -483,13 +482,13 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
         "S_P2": "shows their heights",
     }
     scores = pooled[pooled.quantity.isin(told)].dropna(subset=["value", "low"])
-    for quantity, does in told.items():
-        if len(found := scores[scores.quantity == quantity]):
-            lines.append(
-                f"{quantity}: attention {does} more than the random twins' in "
-                f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
-                f"{found.value.median():.2f} in the median setting."
-            )
+    lines = [
+        f"{quantity}: attention {does} more than the random twins' in "
+        f"{(found.low > 0).sum()} of {len(found)} settings (interval above 0), "
+        f"{found.value.median():.2f} in the median setting."
+        for quantity, does in told.items()
+        if len(found := scores[scores.quantity == quantity])
+    ]
     if undefined := pooled[pooled.quantity.str.startswith("S_P")].value.isna().sum():
         lines.append(f"Scores not defined, because the twins leave too little room: {undefined}.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
@@ -499,5 +498,5 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
         "Of all interventions on {kind} statements, ",
         "*{setting}* ({task}) changes accuracy most: {found:+.3f}.",
     )
-    took = f"they took {made.seconds.sum():.0f} s"
+    finished, took = (made.state == "finished").sum(), f"they took {made.seconds.sum():.0f} s"
     return [*lines, f"{finished} of {len(made)} runs are finished; {took}."]

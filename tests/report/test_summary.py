@@ -123,7 +123,7 @@ def test_one_seed_keeps_its_interval_and_undefined_stays(profile: str) -> None:
     assert pooled.seeds.tolist() == [1, 0]
     assert pooled.value.isna().tolist() == [False, True]
     said = sentences.summary_sentences(pooled, no_runs(profile))
-    assert "too little room: 1." in said[-1]
+    assert any("too little room: 1." in line for line in said)
 
 
 def test_a_row_for_each_setting(profile: str) -> None:
