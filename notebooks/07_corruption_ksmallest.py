@@ -62,7 +62,7 @@ about = study_about("ksmallest", globals(), reads=8 + twins, probes=draw_count /
 # %%
 from mplib import KSmallest, figures, report, start_run
 from mplib.probe import ProbeSettings, draws, predict
-from mplib.report.sentences import corruption_sentences, link_sentences
+from mplib.report.corruption import corruption_sentences, link_sentences
 from mplib.studies import corruption, knockout, language, robustness
 from mplib.studies.checkpoints import finetuned_models
 

@@ -73,7 +73,7 @@ import pandas as pd
 
 from mplib import ProofWriter, figures, report, start_run
 from mplib.probe import ProbeSettings, draws, predict
-from mplib.report.sentences import corruption_sentences, link_sentences
+from mplib.report.corruption import corruption_sentences, link_sentences
 from mplib.studies import corruption, knockout, language, robustness
 
 run = start_run("07_corruption_proofwriter", globals())

@@ -33,7 +33,7 @@ class _Found(Estimate):
         return figure if np.isnan(self.low) else f"{figure} [{interval}"
 
 
-def _say(table: pd.DataFrame, start: str, known: str = "", unknown: str = "{note}.") -> list[str]:
+def say(table: pd.DataFrame, start: str, known: str = "", unknown: str = "{note}.") -> list[str]:
     """A sentence for each row of a table; forms name columns, and ``found``, a ``_Found``.
 
     Args:
@@ -118,7 +118,7 @@ def gain_sentences(gains: pd.DataFrame) -> list[str]:
 def probe_sentences(found: "Comparison") -> list[str]:
     """What a comparison of models with their baselines says."""
     near = found.scores[found.scores.classifier == "kNN"]
-    lines = gain_sentences(found.gains) + _say(
+    lines = gain_sentences(found.gains) + say(
         near[near.kind == "model"],
         "{source}: {score} over the {over} is ",
         "{found:**.2f}: its attention shows {found:more than|not measurably more than|less than} "
@@ -130,7 +130,7 @@ def probe_sentences(found: "Comparison") -> list[str]:
         lines.append(f"The random twins' own scores, each against the others, are between {span}.")
     text = found.f1[(found.f1.kind == "text") & ~found.f1.target.str.contains("bits")]
     form = "From the {source} alone ({classifier}): F1 {found:.2f} for {target}."
-    return lines + _say(text.rename(columns={"f1": "value"}), form)
+    return lines + say(text.rename(columns={"f1": "value"}), form)
 
 
 def ruler_sentences(answers: pd.DataFrame, rates: pd.DataFrame) -> list[str]:
@@ -142,14 +142,14 @@ def ruler_sentences(answers: pd.DataFrame, rates: pd.DataFrame) -> list[str]:
     """
     lines = []
     for source, part in answers.groupby("source", sort=False):
-        given = _say(part.assign(value=part.share), "the {answer} in ", "{found}")
+        given = say(part.assign(value=part.share), "the {answer} in ", "{found}")
         lines.append(f"{source} gives {', '.join(given)}.")
     gains = gained(rates)
     near = rates[(rates.classifier == "kNN") & rates.target.isin(["S_P1", "S_P2"])]
     what = [*("gain " + gains.target), *(near.target + " over the " + near.over)]
     told = pd.concat([gains, near]).assign(what=what)
     for source, part in told.groupby("source", sort=False):
-        shares = _say(part, "{what} above 0 in {above:.0%}, below in {below:.0%}")
+        shares = say(part, "{what} above 0 in {above:.0%}, below in {below:.0%}")
         lines.append(f"{source}, {part.seeds.max()} seeds: {'; '.join(shares)}.")
     blind = gains[gains.source.isin(["recaller", "shortcut", "noise"])]
     above, of = (blind.above * blind.seeds).sum(), blind.seeds.sum()
@@ -206,10 +206,10 @@ def tree_sentences(trees: pd.DataFrame) -> list[str]:
     lines, among = [], ["set", "subject"] if "set" in trees else []
     for key, part in trees.groupby(among, sort=False) if among else [((), trees)]:
         whole = part[(part.measure == "exact match") & (part["minus"] == "")]
-        shares = ", ".join(_say(whole, "{source} ", "{found:.2f}"))
+        shares = ", ".join(say(whole, "{source} ", "{found:.2f}"))
         adds = part[(part.measure == "height accuracy") & (part.source == "joint")]
         about = {"where": ", ".join(["Whole trees", *key]), "shares": shares}
-        lines += _say(
+        lines += say(
             adds[adds["minus"] == "text"].assign(**about),
             "{where}: shares of examples with every statement right: {shares}. Text and "
             "attention together place {found:more|not measurably more|fewer} of the "
@@ -225,14 +225,14 @@ def language_sentences(
     negation = ', and looking for "not" in the question {:.0%}'
     also = ["" if pd.isna(share) else negation.format(share) for share in answers.by_negation]
     form = "{set}, {subject}: accuracy {found}; a constant guess has {guess:.0%}{also}."
-    lines = _say(answers.assign(also=also, value=answers.accuracy), form)
+    lines = say(answers.assign(also=also, value=answers.accuracy), form)
     parts = ["set", "subject", "among"]
     near = scores[(scores.kind == "model") & (scores.classifier == "kNN")]
     near = near[near.score.isin(["S_P1", "S_P2"])]
     for (name, subject, among), part in gained(gains).groupby(parts, sort=False):
         of = near[(near[parts] == [name, subject, among]).all(axis=1)]
-        said = _say(part, "gain in F1 of {target} ", "{found:**+.3f} (q {q:.2g})", "undefined")
-        said += _say(of, "{score} over the {over} ", "{found:.2f}", "{note}")
+        said = say(part, "gain in F1 of {target} ", "{found:**+.3f} (q {q:.2g})", "undefined")
+        said += say(of, "{score} over the {over} ", "{found:.2f}", "{note}")
         where = "" if among == "all statements" else f", among {among}"
         lines.append(f"{name}{where}, {subject}: {'; '.join(said)}.")
     return lines + tree_sentences(trees)
@@ -255,7 +255,7 @@ def own_sentences(answers: pd.DataFrame, gains: pd.DataFrame) -> list[str]:
     for row in answers.to_dict("records"):
         right = _Found(row["accuracy"], row["low"], row["high"])
         over = _Found(*(end - row["guess"] for end in (right.value, right.low, right.high)))
-        adds = _say(
+        adds = say(
             told[told.subject == row["subject"]],
             "{what} {found:better|not measurably better|worse} than its random twins' "
             "does (gain in F1 {found:**+.3f})",
@@ -285,7 +285,7 @@ def limit_sentences(one: "ExampleSet", scores: pd.DataFrame) -> list[str]:
     lines = [said for said, holds in cases.items() if holds]
     near = scores[(scores.kind == "model") & (scores.classifier == "kNN") & scores.value.isna()]
     near = near[near.score.isin(["S_P1", "S_P2"])]
-    return lines + _say(near, "{subject}: {score} is ", unknown="{note}.")
+    return lines + say(near, "{subject}: {score} is ", unknown="{note}.")
 
 
 def contrast_sentences(table: pd.DataFrame) -> list[str]:
@@ -310,7 +310,7 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
         of_sets = f" of {sets} sets" if sets > 1 else ""
         lines.append(f"**{last} against {minus}**, the same questions{of_sets}: {'; '.join(told)}.")
         for name, of in part.groupby("set", sort=False):
-            lines.append(f"{name}: {'; '.join(_say(of, '{measure} ', '{found:+.2f}'))}.")
+            lines.append(f"{name}: {'; '.join(say(of, '{measure} ', '{found:+.2f}'))}.")
     return lines
 
 
@@ -328,14 +328,14 @@ def written_sentences(
     whole = precision[precision.layer == 0].set_index("source").precision
     beyond = graphs[(graphs.measure == "edge F1") & (graphs["minus"] == "text and twin")]
     return [
-        *_say(
+        *say(
             gained(gains),
             f"**Beside the text, {name}'s attention is "
             "{found:better|not measurably better|worse} at telling what a step follows from than "
             "random models' attention is**: gain {found:+.3f} in F1, p {p:.2g}. The text has "
             "distance, place, length, shared words and numbers.",
         ),
-        *_say(beyond, "The edges of whole graphs, read by boosted trees: {found:+.3f} in F1 beyond "
+        *say(beyond, "The edges of whole graphs, read by boosted trees: {found:+.3f} in F1 beyond "
               "text and random model."),
         "By mean attention alone, nothing fitted, average precision is "
         f"{whole['model']:.2f}; by a random model's {whole['twins']:.2f}, by recency "
@@ -377,17 +377,17 @@ def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
         faults: of its ``fault_table``.
     """
     alone, beyond = (needs[needs["minus"] == x] for x in ("", "others as far away"))
-    lines = _say(
+    lines = say(
         beyond,
         "**A step {found:does better without|does not measurably need|needs} {cut}**: kept from "
         "looking there, its own tokens change by {found:+.2f} nats a token, beyond {minus}.",
     )
-    lines += _say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
+    lines += say(alone, "Kept from looking at *{cut}*: {found:+.2f} nats a token.")
     if len(faults):
         apart = faults[faults["steps of"].str.contains(" less ")]
         few = "too few problems have a step of either kind to tell."
         named = apart.rename(columns={"steps of": "kinds"})
-        lines += _say(named, "Steps {kinds}, {quantity}: ", "{found:+.2f}.", few)
+        lines += say(named, "Steps {kinds}, {quantity}: ", "{found:+.2f}.", few)
     return lines
 
 
@@ -408,69 +408,18 @@ def recall_sentences(table: pd.DataFrame) -> list[str]:
             "and for certain better in the more familiar of two worlds in "
             f"{(gaps.low > 0).sum()} of {len(gaps)} comparisons."
         )
-    lines += _say(right, "{subject}, {set}: accuracy {found:.2f}.")
-    return lines + _say(
-        apart.assign(also=_also(apart)),
+    lines += say(right, "{subject}, {set}: accuracy {found:.2f}.")
+    return lines + say(
+        apart.assign(also=noted(apart)),
         "{subject}, {set} minus {minus}: {measure} ",
         "{found:**+.2f}, {found:higher|no certain difference|lower}{also}.",
         "not defined.",
     )
 
 
-def corruption_sentences(
-    effects: pd.DataFrame, drawn: pd.DataFrame, clean: Mapping[str, float]
-) -> list[str]:
-    """What corruptions do, and how accuracy and scores move together over draws.
-
-    Args:
-        effects: of the corruptions; no ``minus`` is an empty text; of several models, with a column
-            ``subject``.
-        drawn: correlations over draws.
-        clean: accuracy on the examples as they are, by model, of which the last comes first; an
-            empty name for one alone.
-    """
-    changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
-    minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
-    # What a corruption does beyond one that changes equally much comes first.
-    order = (changes.minus == "").argsort(kind="stable")
-    changes = changes.assign(minus=minus, also=_also(changes)).iloc[order]
-    form = "change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
-    lines = []
-    for subject, accuracy in reversed([*clean.items()]):
-        own = changes[changes.subject == subject] if subject else changes
-        said = [f"accuracy on the clean examples: {accuracy * 100:.1f} %.", *_say(own, form)]
-        lines += [f"{subject}: {x}" if subject else x[0].upper() + x[1:] for x in said]
-    return lines + _say(
-        drawn.assign(also=_also(drawn)),
-        "Correlation of {first} and {second}",
-        " over {over}: {found:**+.2f}; treating draws as independent, as the paper does, would "
-        "give [{naive_low:+.2f}, {naive_high:+.2f}]{also}.",
-        ": {note}.",
-    )
-
-
-def _also(table: pd.DataFrame) -> list[str]:
+def noted(table: pd.DataFrame) -> list[str]:
     """Each row's note, to stand in brackets at the end of a sentence; nothing without one."""
     return ["" if pd.isna(note) else f" ({note})" for note in table.note]
-
-
-def link_sentences(regressed: pd.DataFrame) -> list[str]:
-    """Which outcomes go with the probe's correctness, example by example.
-
-    Args:
-        regressed: of ``robustness.per_example``.
-    """
-    tested = regressed[regressed.p.notna()]
-    lines = [
-        f"Example by example, {len(tested)} of {len(regressed)} links to the probe's correctness "
-        f"can be tested; {(tested.q < 0.05).sum()} remain after false discovery control at 5 %."
-    ]
-    return lines + _say(
-        tested[tested.q < 0.05],
-        "*{outcome}* goes with *{measure}*: ",
-        "log-odds {found:**+.2f} for one standard deviation, p = {p:.3f}.",
-        "p = {p:.3f}; {note}.",
-    )
 
 
 def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
@@ -493,7 +442,7 @@ def summary_sentences(pooled: pd.DataFrame, made: pd.DataFrame) -> list[str]:
         lines.append(f"Scores not defined, because the twins leave too little room: {undefined}.")
     changes = pooled[pooled.quantity == "change in accuracy"].dropna(subset="value")
     kind = np.where(changes.setting.str.contains("useless"), "useless", "useful")
-    lines += _say(
+    lines += say(
         changes.assign(kind=kind).loc[changes.groupby(kind).value.idxmin()],
         "Of all interventions on {kind} statements, ",
         "*{setting}* ({task}) changes accuracy most: {found:+.3f}.",

@@ -8,7 +8,7 @@ import pytest
 from planted import comparison
 
 from mplib.probe.scores import Comparison
-from mplib.report import causal, sentences
+from mplib.report import causal, corruption, sentences
 from mplib.report.columns import gained
 from mplib.stats import Estimate
 from mplib.studies.heads import Entropies
@@ -511,7 +511,7 @@ def test_corruption():
         ("S_P1", "S_P2", over, 0.2, np.nan, np.nan, 0.1, 0.3, few),
         ("accuracy", "S_P2", over, *[np.nan] * 5, "undefined: accuracy is the same in every draw"),
     )
-    assert sentences.corruption_sentences(effects, correlations, {"": 0.98828125}) == [
+    assert corruption.corruption_sentences(effects, correlations, {"": 0.98828125}) == [
         "Accuracy on the clean examples: 98.8 %.",
         "Change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
         "[-0.600, -0.400], 256 examples.",
@@ -527,7 +527,7 @@ def test_corruption():
     ]
     beside = pd.concat(effects[:1].assign(subject=name) for name in "ab")
     beside.loc[beside.subject == "b", "value"] = -0.95
-    assert sentences.corruption_sentences(beside, correlations[:0], {"a": 0.5, "b": 1.0}) == [
+    assert corruption.corruption_sentences(beside, correlations[:0], {"a": 0.5, "b": 1.0}) == [
         "b: accuracy on the clean examples: 100.0 %.",
         "b: change in accuracy by *root replaced*: **-0.950** [-1.000, -0.800], 256 examples.",
         "a: accuracy on the clean examples: 50.0 %.",
@@ -543,7 +543,7 @@ def test_links():
         ("loses", "tree", *[np.nan] * 3, 0.002, 0.003, "no value: it tells them apart"),
         ("loses", "share", *[np.nan] * 5, "undefined: 1 groups have the outcome"),
     )
-    assert sentences.link_sentences(regressed) == [
+    assert corruption.link_sentences(regressed) == [
         "Example by example, 3 of 4 links to the probe's correctness can be tested; 2 remain after "
         "false discovery control at 5 %.",
         "*answers rightly* goes with *tree*: log-odds **+0.50** [+0.20, +0.80] for one standard "
