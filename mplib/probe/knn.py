@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from sklearn import config_context
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from mplib.errors import InputError
+from mplib.probe.logistic import out_of_fold
 from mplib.probe.neighbours import Neighbours
 from mplib.stats import group_numbers
 from mplib.tasks.trees import PADDING, USELESS
@@ -52,29 +50,14 @@ def _knn(
 ) -> Iterator[np.ndarray]:
     # A quarter of these columns holds the wanted neighbours in a half, on average.
     near = Neighbours(values, 12 * settings.neighbours, settings.metric_power)
-    for fold in folds:
-        rows = np.flatnonzero(fold >= 0)
-        yield near.votes(rows, labels, fold, settings.neighbours)
+    for label, fold in zip(labels, folds, strict=True):
+        yield near.votes(np.flatnonzero(fold >= 0), label, fold, settings.neighbours)
 
 
 def _logistic(
     values: np.ndarray, labels: np.ndarray, folds: np.ndarray, settings: ProbeSettings
 ) -> Iterator[np.ndarray]:
-    values = StandardScaler().fit_transform(values)
-    # Many small fits: threads that share one would wait for each other more than they work.
-    with threadpool_limits(1), config_context(skip_parameter_validation=True, assume_finite=True):
-        for fold in folds:
-            chances = np.zeros((len(values), int(labels.max()) + 1))
-            for number in range(fold.max() + 1):
-                train, test = (fold >= 0) & (fold != number) & (labels >= 0), fold == number
-                seen = np.unique(labels[train])
-                if len(seen) == 1:
-                    chances[test, seen[0]] = 1
-                elif test.any():
-                    model = LogisticRegression(solver="newton-cholesky")
-                    model.fit(values[train], labels[train])
-                    chances[np.ix_(test, seen)] = model.predict_proba(values[test])
-            yield chances[fold >= 0]
+    yield from out_of_fold(StandardScaler().fit_transform(values), labels, folds)
 
 
 Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray, ProbeSettings], Iterator[np.ndarray]]
@@ -82,10 +65,10 @@ Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray, ProbeSettings], Itera
 CLASSIFIERS: dict[str, Classifier] = {"kNN": _knn, "logistic": _logistic}
 """Classifiers by name: the paper's, and one that weighs features of unlike kinds and scales.
 
-Features (rows, features), labels from 0 on, negative where a row is only asked about, and the fold
-of every row in each of several trials, -1 where it takes no part, (trials, rows), in; for each
-trial, the probability of each label for the rows that take part out, from the other folds alone,
-(rows, labels).
+Features (rows, features) in, and for each of several trials (trials, rows) the labels from 0 on,
+negative where a row is only asked about, and the fold of every row, -1 where it takes no part; for
+each trial, the probability of each label for the rows that take part out, from the other folds
+alone, (rows, labels).
 """
 
 
@@ -199,7 +182,7 @@ class Trials:
 
     Attributes:
         place: examples and statements that have a label, or are asked about without one.
-        labels: theirs, shape (rows,); negative where there is none.
+        labels: theirs, shape (rows,) or (trials, rows); negative where there is none.
         folds: fold of each in every trial, -1 where it takes no part, shape (trials, rows).
     """
 
@@ -246,9 +229,10 @@ class Trials:
         self, features: np.ndarray, classifier: str, settings: ProbeSettings
     ) -> "Iterator[Told]":
         """What is told of each statement that takes part, trial by trial."""
-        found = CLASSIFIERS[classifier](features[self.place], self.labels, self.folds, settings)
-        for fold, chances in zip(self.folds, found, strict=True):
-            yield Told(self.labels[fold >= 0], chances)
+        labels = np.broadcast_to(self.labels, self.folds.shape)
+        found = CLASSIFIERS[classifier](features[self.place], labels, self.folds, settings)
+        for label, fold, chances in zip(labels, self.folds, found, strict=True):
+            yield Told(label[fold >= 0], chances)
 
     def likeliest(self, told: "Told", shape: tuple[int, ...]) -> np.ndarray:
         """The likeliest labels in a trial of all rows, ``PADDING`` elsewhere."""

@@ -130,7 +130,8 @@ def _between(
     for _ in range(settings.halves if min(map(len, own)) >= 4 else 0):
         half = np.isin(groups, [x for of in own for x in rng.permutation(of)[: len(of) // 2]])
         folds += [np.where(half, fold, -1), np.where(half, -1, fold)]
-    told = CLASSIFIERS[classifier](values, labels, np.array(folds), settings)
+    every = np.array(folds)
+    told = CLASSIFIERS[classifier](values, np.broadcast_to(labels, every.shape), every, settings)
     f1 = []
     for trial, chances in zip(folds, told, strict=True):
         scored, gold = trial[trial >= 0], labels[trial >= 0]
