@@ -40,6 +40,7 @@ examples: int = 64  # trees of each depth, the same in every world; 1 or more
 model: str = "smollm2-135m"  # preset, packaged model, folder or Hub id
 beside: list[str] = []  # more models on the same questions, without demonstrations
 shots: int = 4  # demonstrations before each question; 0 or more
+more_shots: list[int] = []  # other numbers of them, for the same model; 0 or more
 shared_shots: bool = True  # the same demonstrations for all, or drawn anew for each
 layers: str = "all"  # layers probed: all, or such as 1-10,12
 dtype: str = "auto"  # of the weights; auto is bfloat16 where the device computes in it;
@@ -56,12 +57,13 @@ device: str = "auto"  # auto, cpu, cuda, map
 # %% tags=["about", "remove-cell"]
 from mplib.studies.about import study_about
 
-about = study_about("ontology", globals(), probes=1 + len(beside))
+probes = 1 + len(more_shots) + len(beside)
+about = study_about("ontology", globals(), probes=probes)
 
 # %%
 from mplib import Ontology, figures, report, start_run
 from mplib.report.sentences import probed_sentence, recall_sentences
-from mplib.studies import language
+from mplib.studies import knockout, language
 from mplib.studies import language_tables as tables
 from mplib.studies.paired import dial
 
@@ -77,7 +79,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 # reads them.
 
 # %%
-sets = language.chosen_sets(task, "test", examples, [shots])
+sets = language.chosen_sets(task, "test", examples, [shots, *more_shots])
 report.cards(sets)
 
 # %% [markdown]
@@ -99,11 +101,15 @@ report.show(answers)
 # Accuracy, scores of attention relative to the random twins (S_P1, S_P2), and gains over text
 # and twins. The text names the useful fact, and up to depth 2 it reveals all heights, so there
 # is no gain in G there. *Rules alone* leaves the facts out; which rules are useful is not
-# visible in the text. The table has each set, and the differences between sets (*minus*), tree
-# by tree.
+# visible in the text. *Need* is what the answers lose when the question's tokens cannot look at
+# the useful statements in any layer: accuracy with useless statements cut that get about as much
+# attention, minus accuracy with the useful ones cut. The table has each set, and the differences
+# between sets (*minus*), tree by tree.
 
 # %%
-found = run.table("dial", dial(readings, procedure))
+pairs = [(subject, one) for subject in subjects for one in sets]
+needs = [knockout.needed(*pair, procedure) for pair in pairs]
+found = run.table("dial", dial(readings, procedure, needs))
 run.figure("dial", figures.recall_slopes(found))
 named = found.replace({"among": {"": "all statements"}})
 rows = ["subject", "set", "minus", "among"]

@@ -82,6 +82,8 @@ class Session:
         rows: the queries whose attention is wanted, shape (batch, rows); all if None.
         at_once: how many rows are computed at a time, what is kept of them added up; all if None.
             A part may lack the keys behind its last row.
+        tail: whether ``rows`` are the last queries without a gap, which are then computed once, for
+            what is kept and for what the layer gives out.
         last_layer: where the pass may end.
         real: True where a head's output is wanted, shape (batch, queries, 1, 1); nowhere if None.
         sdpa: whether the family knows the fast kernel.
@@ -98,6 +100,7 @@ class Session:
     reduce: Callable[[Tensor, int], Tensor] | None = None
     rows: Tensor | None = None
     at_once: int | None = None
+    tail: bool = False
     last_layer: int | None = None
     real: Tensor | None = None
     sdpa: bool = True
@@ -141,18 +144,23 @@ def _attention(
         mask = _causal_rows(query, None)
     if mask is not None and cut is not None and change.renormalise:
         mask = mask.masked_fill(cut, lowest)
+    done: list[Tensor] = []
     if session.reduce is not None:
         whole, size = session.rows, session.at_once
         parts = [whole] if whole is None or size is None else whole.split(size, dim=1)
+        tail = session.tail and mask is None
         kept = []
         for number, rows in enumerate(parts):
             seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
-            # No values are needed; of parts, where causality is plain, no keys behind the last row.
+            # No values are needed, unless the layer's output is taken from here; of parts, where
+            # causality is plain, no keys behind the last row.
             is_part = mask is None and rows is not None and size is not None
             keys = int(rows.max()) + 1 if is_part else key.shape[2]
-            given = key[:, :, :keys], value[:, :, :keys, :1], seen[..., :keys]
+            given = key[:, :, :keys], value[:, :, :keys, : None if tail else 1], seen[..., :keys]
             # The family's own weights, for the wanted rows only.
-            _, weights = eager(module, _gather_rows(query, rows), *given, **kwargs)
+            looks = query[:, :, keys - rows.shape[1] : keys] if tail else _gather_rows(query, rows)
+            own, weights = eager(module, looks, *given, **kwargs)
+            done += [own] if tail else []
             if cut is not None:
                 # Also where renormalised: a row without any edge left is a softmax of constants.
                 weights = weights.masked_fill(_gather_rows(cut | (mask == lowest), rows), 0)
@@ -167,7 +175,11 @@ def _attention(
         output = output.transpose(1, 2)
     else:
         attend = sdpa_attention_forward if plain else eager
+        if done:
+            left = query.shape[2] - sum(x.shape[1] for x in done)
+            query, key, value = (x[:, :, :left] for x in (query, key, value))
         output, _ = attend(module, query, key, value, mask, **kwargs)
+        output = torch.cat([output, *done], dim=1)
     if mask is not None and cut is not None and change.renormalise:
         # A row that may look nowhere would else look everywhere: softmax of a constant.
         blind = (mask <= lowest).all(dim=-1)

@@ -173,11 +173,13 @@ def _read(
 ) -> np.ndarray:
     device, looks = embedding(model).device, one.looks(rows)
     done = told if cache else 0
-    by_step = torch.zeros(len(looks), sum(map(len, looks)), device=device)
+    # All tokens from the first step on, or the steps' last ones alone.
+    tail = rows == "mean"
+    places = range(looks[0][0], len(one.ids)) if tail else [own[0] for own in looks]
+    by_step = torch.zeros(len(looks), len(places), device=device)
     by_unit = torch.zeros(len(one.ids), len(one.spans), device=device)
-    ends = np.cumsum([len(own) for own in looks])
-    for step, (own, end) in enumerate(zip(looks, ends, strict=True)):
-        by_step[step, end - len(own) : end] = 1 / len(own)
+    for step, own in enumerate(looks):
+        by_step[step, [places.index(place) for place in own]] = 1 / len(own)
     for unit, (start, end) in enumerate(one.spans):
         by_unit[start:end, unit] = 1 / (end - start)
 
@@ -185,8 +187,8 @@ def _read(
         part = by_step[:, start : start + weights.shape[2]]
         return (part @ (weights.mean(dim=1) @ by_unit[: weights.shape[-1]]))[0]
 
-    places = torch.tensor([place - done for own in looks for place in own], device=device)[None]
-    session = Session(reduce=reduce, rows=places, at_once=ROWS, last_layer=last)
+    wanted = torch.tensor(places, device=device)[None] - done
+    session = Session(reduce=reduce, rows=wanted, at_once=ROWS, tail=tail, last_layer=last)
     ids = torch.from_numpy(one.ids)[None].to(device)
     # Without a cache the model is left to its plain causality, which needs no mask of its size.
     mask = torch.ones_like(ids, dtype=torch.bool) if cache else None

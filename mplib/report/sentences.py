@@ -397,24 +397,34 @@ def recall_sentences(table: pd.DataFrame) -> list[str]:
     Args:
         table: of ``mplib.studies.paired.dial``.
     """
-    right = table[(table.measure == "accuracy") & (table["minus"] == "")]
-    apart = table[table.measure.isin(["accuracy", "gain V"]) & (table["minus"] != "")]
-    apart = apart[apart["among"] != "rules alone"]
+    table = table[table["among"] != "rules alone"]
+    alone, apart = table[table["minus"] == ""], table[table["minus"] != ""]
     lines = []
-    for subject, own in table[table.measure == "accuracy"].groupby("subject", sort=False):
-        each, gaps = own[own["minus"] == ""], own[own["minus"] != ""]
+    for subject, own in alone.groupby("subject", sort=False):
+        right, need = (own[own.measure == measure] for measure in ("accuracy", "need"))
+        gaps = apart[(apart.subject == subject) & (apart.measure == "accuracy")]
+        told = f"from {right.value.min():.2f} to {right.value.max():.2f}"
         lines.append(
-            f"**{subject}** answers above chance in {(each.low > 0.5).sum()} of {len(each)} sets, "
-            "and for certain better in the more familiar of two worlds in "
+            f"**{subject}** answers above chance in {(right.low > 0.5).sum()} of {len(right)} sets "
+            f"(accuracy {told}), and for certain better in the more familiar of two worlds in "
             f"{(gaps.low > 0).sum()} of {len(gaps)} comparisons."
         )
-    lines += say(right, "{subject}, {set}: accuracy {found:.2f}.")
-    return lines + say(
-        apart.assign(also=noted(apart)),
-        "{subject}, {set} minus {minus}: {measure} ",
-        "{found:**+.2f}, {found:higher|no certain difference|lower}{also}.",
-        "not defined.",
+        if len(need):
+            lines[-1] += (
+                f" Its answers need the useful statements in {(need.low > 0).sum()} of {len(need)}"
+                f" sets (need {need.value.min():+.2f} to {need.value.max():+.2f})."
+            )
+    apart = apart[apart.measure.isin(["accuracy", "need", "gain V"])].dropna(subset="value")
+    sure = (apart.low > 0) | (apart.high < 0)
+    lines += say(
+        apart[sure].assign(also=noted(apart[sure])),
+        "{subject}, {set} minus {minus}: {measure} {found:**+.2f}{also}.",
     )
+    return [
+        *lines,
+        f"{(~sure).sum()} of {len(apart)} differences between worlds in accuracy, need and gain V "
+        "are not certain.",
+    ]
 
 
 def noted(table: pd.DataFrame) -> list[str]:

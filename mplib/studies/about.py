@@ -48,10 +48,11 @@ def study_about(
     """
     typical = task_class(task).typical(parameters)
     values = {"shots": 0, "shot_counts": [], "shot_examples": 0, "shared_shots": True,
-              "twins": 1, "halves": 10, "beside": [], "published": False, **parameters}  # fmt: skip
+              "twins": 1, "halves": 10, "beside": [], "more_shots": [], "published": False,
+              **parameters}  # fmt: skip
     if reads is None:
-        beside, twins = len(values["beside"]), values["twins"]
-        reads = (1 + twins) * (1 + values["published"]) + beside + twins * bool(beside)
+        beside, more, twins = len(values["beside"]), len(values["more_shots"]), values["twins"]
+        reads = (1 + twins) * (1 + values["published"] + more) + beside + twins * bool(beside)
     needs = checkpoint_files(task, parameters) if "checkpoint" in parameters else []
     # Where none is named, every finetuned model that there is stands beside the first.
     tuned = sum(map(os.path.exists, needs)) if "trainables" in parameters else 0

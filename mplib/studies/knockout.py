@@ -334,6 +334,23 @@ def knock_out_words(
     return cut, against
 
 
+def needed(subject: Subject, questions: ExampleSet, procedure: Procedure) -> np.ndarray:
+    """What each answer needs of the proof: cut in all layers, beyond useless edges of equal mass.
+
+    Returns:
+        Whether it is right with the useless edges cut, less whether it is with the useful ones cut,
+        from the question's tokens; -1, 0 or 1, shape (examples,).
+    """
+    model, (prompts, choices) = subject.loaded.model, procedure.ask(subject, questions)
+    span, size = (1, layer_count(model)), procedure.batch_size
+    mass = attention_mass(model, prompts, size)
+    matched = equal_mass(questions.heights, mass, [span])[0]
+    cases = {(USEFUL, span, True): questions.heights > USELESS, (MATCHED, span, True): matched}
+    found = answers_without(model, prompts, cases, choices=choices, batch_size=size)
+    useful, useless = (found[case].correct.astype(float) for case in cases)
+    return useless - useful
+
+
 def _changes(cut: Answers, whole: Answers, weights: np.ndarray) -> dict[str, Estimate]:
     """Paired changes from some answers to others, with their 95 % intervals."""
     right = cut.correct.astype(float) - whole.correct

@@ -236,13 +236,17 @@ def asked_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subjec
     """All models that a notebook's parameters name, on the same questions.
 
     The model with its demonstrations, or the one finetuned on these problems in its place where the
-    notebook asks for it; those ``beside`` it, which are asked without, as the model is too where it
+    notebook asks for it; the model with ``more_shots``, where the notebook has them; those
+    ``beside`` it, which are asked without, as the model is too where it
     stands among them; and else whatever was finetuned, if the notebook has a ``checkpoint``.
 
     Raises:
-        InputError: there is no such model, or one is named twice.
+        InputError: there is no such model, or one is named twice, or a number of demonstrations.
     """
     names, shots = parameters["beside"], parameters["shots"]
+    counts = [shots, *parameters.get("more_shots", [])]
+    if len({*counts}) < len(counts):
+        raise InputError(f"more_shots={counts[1:]} beside shots={shots}: name each number once")
     if len({*names}) < len(names):
         raise InputError(f"beside={names}: a model is named twice; name each once")
     loading = ("device", "dtype", "partial_attention", "seed")
@@ -253,11 +257,11 @@ def asked_subjects(parameters: Mapping[str, Any], task: WordTask) -> list[Subjec
         first = _finetuned(part, finetuned_models(parameters, task)[part], parameters)
     else:
         first = Subject(f"{shots}-shot", load_model(parameters["model"], **own), shots)
-    found = [first]
+    found = [first, *(Subject(f"{count}-shot", first.loaded, count) for count in counts[1:])]
     for name in names:
         if name != parameters["model"] or parameters.get("finetuned"):
             found.append(Subject(name, load_model(name, **own), 0))
-        elif shots:
+        elif 0 not in counts:
             found.append(Subject("0-shot", first.loaded, 0))
     every = "checkpoint" in parameters and "finetuned" not in parameters
     return found + (finetuned_subjects(parameters, task) if every else [])

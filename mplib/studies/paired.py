@@ -30,7 +30,9 @@ Replicates = dict[str, np.ndarray]
 """Each measure over the twins' mean, then over each twin, shape (1 + twins, 1 + 2 halves)."""
 
 
-def dial(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
+def dial(
+    readings: Sequence[Readings], procedure: Procedure, needs: Sequence[np.ndarray] = ()
+) -> pd.DataFrame:
     """Accuracy, scores and gains in every world, and how much they differ from world to world.
 
     A difference is paired: the trees, their folds and halves and the twins' weights are the same in
@@ -41,6 +43,7 @@ def dial(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     Args:
         readings: of each subject and depth in several worlds, the same trees in all of them.
         procedure: how they were asked.
+        needs: of each reading, what its answers need (``knockout.needed``), if that was tried.
 
     Returns:
         A row for each set and measure, and for each two sets, the second under ``minus``: value
@@ -50,18 +53,20 @@ def dial(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     Raises:
         InputError: sets of one depth and subject hold different trees.
     """
-    return _paired(readings, procedure, along="set", within=("depth", "subject"))
+    return _paired(readings, procedure, needs, along="set", within=("depth", "subject"))
 
 
 def contrasts(readings: Sequence[Readings], procedure: Procedure) -> pd.DataFrame:
     """The same of every model on the same questions, each less those before it: see ``dial``."""
-    return _paired(readings, procedure, along="subject", within=("set", "depth"))
+    return _paired(readings, procedure, (), along="subject", within=("set", "depth"))
 
 
 def _paired(
-    readings: Sequence[Readings], procedure: Procedure, along: str, within: tuple[str, str]
-) -> pd.DataFrame:
+    readings: Sequence[Readings], procedure: Procedure, needs: Sequence[np.ndarray], along: str,
+    within: tuple[str, str],
+) -> pd.DataFrame:  # fmt: skip
     rows: list[Row] = []
+    need_of = {id(one): need for one, need in zip(readings, needs, strict=bool(len(needs)))}
     arms_of: dict[tuple[Any, ...], dict[str, Readings]] = {}
     for one in readings:
         key = tuple(one.about[name] for name in within)
@@ -71,6 +76,8 @@ def _paired(
         # A model comes after those that it is compared with, a world before.
         pairs = [*combinations(arms if along == "set" else reversed(arms), 2)]
         found = _answers(arms, pairs, trees, procedure) + _probed(arms, pairs, trees, procedure)
+        need = {name: need_of[id(one)] for name, one in arms.items() if needs}
+        found += _outcomes("need", need, pairs if needs else [], trees, procedure)
         rows += [dict(zip(within, key, strict=True)) | row for row in found]
     first = [*within, "among", "measure", "arm", "minus", "value", "low", "high", "note"]
     return pd.DataFrame(rows, columns=first).rename(columns={"arm": along})
@@ -92,19 +99,30 @@ def _trees(arms: Sequence[Readings]) -> np.ndarray:
 def _answers(
     arms: Mapping[str, Readings], pairs: Sequence[Pair], trees: np.ndarray, procedure: Procedure
 ) -> list[Row]:
-    settings, correct = procedure.settings, {}
-    weights = example_weights(len(trees), trees, settings.resamples, settings.seed)
+    correct = {}
     for name, one in arms.items():
         assert one.model.answers is not None
         correct[name] = one.model.answers.correct.astype(float)
-    about: Row = {"among": "", "measure": "accuracy"}
-    rows: list[Row] = [
-        about | {"arm": name, "minus": "", **accuracy(right).columns()}
-        for name, right in correct.items()
-    ]
-    for first, second in pairs:
-        found, note = mean_of_outcomes(correct[first] - correct[second], trees, weights)
-        rows.append(about | {"arm": first, "minus": second, **found.columns(), "note": note})
+    about: Row = {"among": "", "measure": "accuracy", "minus": ""}
+    rows = [about | {"arm": name, **accuracy(x).columns()} for name, x in correct.items()]
+    apart = _outcomes("accuracy", correct, pairs, trees, procedure)
+    return rows + [row for row in apart if row["minus"]]
+
+
+def _outcomes(
+    measure: str, values: Mapping[str, np.ndarray], pairs: Sequence[Pair], trees: np.ndarray,
+    procedure: Procedure,
+) -> list[Row]:  # fmt: skip
+    """Means of what each tree's answer did, and of paired differences, with a note if few did."""
+    settings = procedure.settings
+    rows: list[Row] = []
+    weights = example_weights(len(trees), trees, settings.resamples, settings.seed)
+    every = {(name, ""): own for name, own in values.items()}
+    every |= {(one, other): values[one] - values[other] for one, other in pairs}
+    for (name, minus), own in every.items():
+        found, note = mean_of_outcomes(own, trees, weights)
+        about: Row = {"among": "", "measure": measure, "arm": name, "minus": minus}
+        rows.append(about | {**found.columns(), "note": note})
     return rows
 
 

@@ -18,7 +18,8 @@ def written(seed: int = 0, tokens: int = 24, first: int = 3, told: int | None = 
     """Random tokens in five units, of which those from ``first`` on are steps."""
     rng, same = np.random.default_rng(seed), np.random.default_rng(0 if told is None else told)
     ids = np.concatenate([same.integers(0, VOCABULARY, 12), rng.integers(0, VOCABULARY, tokens)])
-    return Written(ids, ((1, 5), (5, 9), (9, 12), (12, 20), (20, len(ids))), first)
+    # Two tokens between the steps belong to neither.
+    return Written(ids, ((1, 5), (5, 9), (9, 12), (12, 20), (22, len(ids))), first)
 
 
 def by_hand(model: torch.nn.Module, one: Written, rows: str) -> np.ndarray:

@@ -210,6 +210,7 @@ def test_recall():
         names,
         (*about, "", "accuracy", "d1, true", "", 0.75, 0.6, 0.85, np.nan),
         (*about, "", "accuracy", "d1, true", "d1, false", 0.5, 0.3, 0.7, "rare"),
+        (*about, "", "need", "d1, true", "", 0.4, 0.2, 0.6, np.nan),
         (*about, all_, "gain V", "d1, true", "", 0.1, 0.0, 0.2, np.nan),
         (*about, all_, "gain V", "d1, true", "d1, false", 0.0, -0.1, 0.1, np.nan),
         (*about, "rules alone", "gain V", "d1, true", "d1, false", 0.3, 0.1, 0.5, np.nan),
@@ -217,16 +218,19 @@ def test_recall():
     )
     first, *rest = sentences.recall_sentences(table)
     assert first == (
-        "**4-shot** answers above chance in 1 of 1 sets, and for certain better in the more "
-        "familiar of two worlds in 1 of 1 comparisons."
+        "**4-shot** answers above chance in 1 of 1 sets (accuracy from 0.75 to 0.75), and for "
+        "certain better in the more familiar of two worlds in 1 of 1 comparisons. Its answers need "
+        "the useful statements in 1 of 1 sets (need +0.40 to +0.40)."
     )
     chance = sentences.recall_sentences(table.assign(low=-0.1))[0]
     assert "above chance in 0 of 1" in chance and "worlds in 0 of 1" in chance
+    assert "statements in 0 of 1" in chance
     assert rest == [
-        "4-shot, d1, true: accuracy 0.75 [0.60, 0.85].",
-        "4-shot, d1, true minus d1, false: accuracy **+0.50** [+0.30, +0.70], higher (rare).",
-        "4-shot, d1, true minus d1, false: gain V **+0.00** [-0.10, +0.10], no certain difference.",
+        "4-shot, d1, true minus d1, false: accuracy **+0.50** [+0.30, +0.70] (rare).",
+        "1 of 2 differences between worlds in accuracy, need and gain V are not certain.",
     ]
+    without = sentences.recall_sentences(table[table.measure != "need"])[0]
+    assert "need" not in without
 
 
 def test_contrasts_tell_what_the_last_model_has_more_than_each_other():

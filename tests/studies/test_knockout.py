@@ -297,6 +297,10 @@ def test_words_are_cut_block_by_block_and_in_all_layers_for_each_subject():
     change = (without.log_probability - whole.log_probability).mean()
     assert row.value["change in log-probability"] == pytest.approx(change, abs=1e-5)
     assert len(against) == 3 * 3 * 2 * 2 and (cut.guess == cut.guess.iloc[0]).all()
+    right = rows[rows.window.eq(2) & rows.measure.eq("accuracy")].set_index("cut").value
+    need = knockout.needed(subjects[1], questions, procedure)
+    apart = right[knockout.MATCHED] - right[knockout.USEFUL]
+    assert need.mean() == pytest.approx(apart) and {*need} <= {-1, 0, 1}
     other, _ = knockout.knock_out_words(
         subjects[1:], questions, procedure, 1, queries="all", renormalise=False, resamples=50
     )

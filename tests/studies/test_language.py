@@ -169,6 +169,11 @@ def test_models_beside_are_asked_without_demonstrations_on_the_same_trees(sets):
     assert own.loaded is shown.loaded and other.loaded.layers == 6
     alone = [x.name for x in language.asked_subjects(parameters | {"shots": 0}, TASK)]
     assert alone == ["0-shot", "llama-tiny"]
+    more = language.asked_subjects(parameters | {"more_shots": [4, 0]}, TASK)
+    assert [x.name for x in more] == ["2-shot", "4-shot", "0-shot", "llama-tiny"]
+    assert more[1].loaded is more[0].loaded and more[1].shots == 4
+    with pytest.raises(InputError, match=r"more_shots=\[2\] beside shots=2"):
+        language.asked_subjects(parameters | {"more_shots": [2]}, TASK)
     with pytest.raises(InputError, match="named twice"):
         language.asked_subjects(parameters | {"beside": ["nano", "nano"]}, TASK)
     missing = parameters | {"finetuned": True, "trainable": "all", "checkpoint": "checkpoints/none"}

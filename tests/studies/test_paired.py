@@ -114,6 +114,17 @@ def test_a_tree_that_only_the_true_world_shows_is_seen(sets):
             assert same.low <= 0 <= same.high
 
 
+def test_what_the_answers_need_stands_beside_them_tree_by_tree(sets):
+    readings = planted(sets, [np.ones(32)] * 3)
+    needs = [np.repeat([1.0, 0.0], 16), np.repeat([1.0, 0.0, 0.0, 0.0], 8), np.zeros(32)]
+    table = dial(readings, SURE, needs)
+    assert [row(table, "need", world).value for world in TASK.worlds] == [0.5, 0.25, 0.0]
+    apart = row(table, "need", "true", "false")
+    assert apart.value == 0.5 and 0.3 < apart.low < apart.high < 0.7
+    rest = table[table.measure != "need"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rest, dial(readings, SURE))
+
+
 def test_other_trees_are_not_compared(sets):
     one, two, three = planted(sets, [np.ones(32)] * 3)
     turned = replace(two.examples, examples=two.examples.examples[::-1])

@@ -181,7 +181,7 @@ def transfer_maps(table: pd.DataFrame, classifier: str = "logistic") -> Figure:
 
 
 def recall_slopes(table: pd.DataFrame) -> Figure:
-    """Accuracy, scores and gains from world to world, with 95 % intervals, a panel each.
+    """Accuracy, need, scores and gains from world to world, with 95 % intervals, a panel each.
 
     Args:
         table: of ``mplib.studies.paired.dial``.
@@ -191,8 +191,9 @@ def recall_slopes(table: pd.DataFrame) -> Figure:
     world, subject = table["set"].str.split(", ").str[-1], ", " + table.subject
     table = table.assign(world=world, label="depth " + table.depth.astype(str) + subject)
     table = table.assign(**table[["value", "low", "high"]].clip(lower=-1))  # scores have no bound
-    plot = curves(table, "world", "value", "label", so.Range(), so.Dodge()).facet("measure")
-    size = 1 + 2.4 * table.measure.nunique(), 3.6
+    plot = curves(table, "world", "value", "label", so.Range(), so.Dodge())
+    plot = plot.facet("measure", wrap=3)
+    size = 9, 0.6 + 2.8 * -(-table.measure.nunique() // 3)
     return draw(plot, size, zero="y", x="", y="", color="")
 
 
