@@ -8,7 +8,7 @@ from mplib.files import ROOT
 from mplib.report import readings as the
 from mplib.report.claims import CLAIMS
 from mplib.report.evidence import PROFILES, Evidence, Found, Reading, find, kept
-from mplib.report.figures.view import View
+from mplib.report.figures.view import view
 from mplib.report.verdicts import counted, judge
 
 DEPTH = 3
@@ -28,9 +28,9 @@ def answer(results: Path | None = None) -> str:
 def example(results: Path | None = None) -> str:
     """Gold and read trees of theories in words, to play with; empty where none are kept."""
     for manifest in sorted(((results or ROOT / "results") / "quick").rglob("manifest.json")):
-        trees = manifest.parent / "trees.html"
+        trees = manifest.parent / "trees.view.json"
         if trees.is_file() and json.loads(manifest.read_text()).get("task") == "proofwriter":
-            shown = View(trees.read_text(), "Gold and read trees", 560).data
+            shown = view(**json.loads(trees.read_text())).data
             return (
                 "Below, the proof of a question beside the tree that the probe reads from the "
                 "attention of the model that learned to answer: the one read best, the median, the "

@@ -145,7 +145,7 @@ def _render(book: Path, strict: bool, lock: int) -> Path:
 def keep(profile: Profile) -> list[Path]:
     """Copies the small tables, figures and manifests of a profile's runs into ``results/``.
 
-    No figures of a notebook that has several runs: the tables say it all.
+    Of views what they show; no figures of a notebook that has several runs: the tables say it all.
 
     Returns:
         The folders written, one for each run.
@@ -163,10 +163,10 @@ def keep(profile: Profile) -> list[Path]:
     try:
         for name in {job.notebook.name for job in jobs}:
             for old in [*(folder / name).glob(f"*_{KEYS}"), folder / name]:
-                discard(old, ["manifest.json", "*.csv", "*.png", "*.html"])
+                discard(old, ["manifest.json", "*.csv", "*.png", "*.view.json"])
         for job in jobs:
             target, shown = folder / job.notebook.name, job.folder / "figures"
-            pictures = [*shown.glob("*.png"), *shown.glob("*.html")]
+            pictures = [*shown.glob("*.png"), *shown.glob("*.view.json")]
             if sum(other.notebook == job.notebook for other in jobs) > 1:
                 target, pictures = target / job.folder.name, []
             for path in [job.folder / "manifest.json", *job.folder.glob("*.csv"), *pictures]:

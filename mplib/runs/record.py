@@ -36,7 +36,8 @@ if TYPE_CHECKING:  # the runner starts many a run and draws nothing itself
     from matplotlib.figure import Figure
 
 UNFINISHED = (
-    "*.csv", "figures/*.png", "figures/*.pdf", "figures/*.html", "manifest.json", ".*.[0-9]*",
+    "*.csv", "figures/*.png", "figures/*.pdf", "figures/*.html", "figures/*.view.json",
+    "manifest.json", ".*.[0-9]*",
 )  # fmt: skip
 """What a run writes before it is finished; nothing else is removed when it is begun anew."""
 
@@ -113,15 +114,17 @@ class Run:
         plt.close(figure)
 
     def view(self, name: str, view: Any) -> None:
-        """Shows an interactive view in the page and saves it as a page of its own.
+        """Shows an interactive view in the page; saves it as a page of its own, and what it shows.
 
         Args:
-            name: of the file, without its suffix.
-            view: something that IPython displays, its text as HTML in ``page``.
+            name: of the files, without their suffix.
+            view: something that IPython displays, its text as HTML in ``page``, what it was made of
+                as JSON in ``given``.
         """
         from IPython.display import display
 
-        write_atomically(self.partial / "figures" / f"{name}.html", view.page)
+        for suffix, text in (("html", view.page), ("view.json", view.given)):
+            write_atomically(self.partial / "figures" / f"{name}.{suffix}", text)
         display(view)
 
     def finish(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from mplib.files import ROOT
 from mplib.report.answer import answer, example
+from mplib.report.figures.view import view
 
 
 @pytest.fixture
@@ -56,10 +58,12 @@ def test_without_results_nothing_is_claimed(tmp_path: Path) -> None:
 
 def test_the_first_page_shows_kept_trees_and_nothing_where_there_are_none(tmp_path: Path) -> None:
     assert example(tmp_path) == ""
-    for task, text in (("ksmallest", "lists"), ("proofwriter", "<p>theories</p>")):
+    for task, text in (("ksmallest", "lists"), ("proofwriter", "<theories>")):
         folder = tmp_path / "quick" / task
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps({"task": task}))
         assert example(tmp_path) == ""
-        (folder / "trees.html").write_text(text)
-    assert 'srcdoc="&lt;p&gt;theories' in example(tmp_path)
+        shown = view("recovered_trees", "Trees", [text], 560)
+        (folder / "trees.view.json").write_text(shown.given)
+    found = example(tmp_path)
+    assert "\\u003ctheories" in found and escape(shown.page) in found and "lists" not in found

@@ -79,7 +79,8 @@ def estimate(job: Job, speed: Speed = speed) -> cost.Cost | None:
 
 def reasoner(**given: object) -> cost.Cost:
     (training,) = Profile.read("reasoner").jobs
-    found = estimate(job(**{**training.parameters, "checkpoint": "auto", **given}))
+    bare = {"checkpoint": "auto", "film": False, "evaluations": 5}
+    found = estimate(job(**{**training.parameters, **bare, **given}))
     assert found is not None
     return found
 

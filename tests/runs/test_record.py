@@ -37,16 +37,17 @@ def test_results_appear_all_at_once(scope: dict[str, object]) -> None:
     run = record.start_run(NOTEBOOK.name, scope)
     run.table("scores", pd.DataFrame({"value": [0.1 + 0.2]}), summary="scores")
     run.figure("plot", plt.figure())
-    run.view("view", SimpleNamespace(page="<p>view</p>"))
+    run.view("view", SimpleNamespace(page="<p>view</p>", given="{}"))
     assert not run.folder.exists()
     run.finish()
     table = pd.read_csv(run.folder / "scores.csv")
     assert table.value[0] == 0.1 + 0.2
     assert table.k[0] == 3
     assert {p.name for p in (run.folder / "figures").iterdir()} == {
-        "plot.png", "plot.pdf", "view.html",
+        "plot.png", "plot.pdf", "view.html", "view.view.json",
     }  # fmt: skip
     assert (run.folder / "figures" / "view.html").read_text() == "<p>view</p>"
+    assert (run.folder / "figures" / "view.view.json").read_text() == "{}"
     manifest = json.loads((run.folder / "manifest.json").read_text())
     assert manifest["parameters"]["k"] == 3
     assert manifest["tables"] == ["scores.csv"]

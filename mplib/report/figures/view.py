@@ -9,11 +9,16 @@ from IPython.display import HTML
 
 
 class View(HTML):
-    """A page inside the page; ``page`` is its text, which works as a file of its own too."""
+    """A page inside the page.
 
-    def __init__(self, page: str, title: str, height: int) -> None:
+    Attributes:
+        page: its text, which works as a file of its own too.
+        given: what ``view`` made it of, as JSON.
+    """
+
+    def __init__(self, page: str, title: str, height: int, given: str) -> None:
         """Puts the page into a sandbox, in which it can run its script and nothing else."""
-        self.page = page
+        self.page, self.given = page, given
         super().__init__(
             f'<div><iframe title="{escape(title)}" sandbox="allow-scripts" '
             f'srcdoc="{escape(page)}" style="width:100%;height:{height}px;border:0"></iframe></div>'
@@ -35,5 +40,7 @@ def view(name: str, title: str, data: Any, height: int) -> View:
         (files("mplib") / "data" / f"{part}.html").read_text("utf-8") for part in ("view", name)
     )
     # No "<" survives, so that no text can end the script.
-    given = json.dumps(data).replace("<", "\\u003c")
-    return View(shared.replace("TITLE", escape(title)).replace("DATA", given) + own, title, height)
+    told = json.dumps(data).replace("<", "\\u003c")
+    page = shared.replace("TITLE", escape(title)).replace("DATA", told) + own
+    given = json.dumps({"name": name, "title": title, "data": data, "height": height})
+    return View(page, title, height, given)
