@@ -101,7 +101,8 @@ else:
 # %% [markdown]
 # ## What attention adds to the text
 #
-# F1 of text and attention together, less that of text and the random twins' attention together; then whole
+# F1 of text and attention together, less that of text and the random twins' attention together; attention
+# alone from the first l layers, over the twins' (S_P1, with the F1s behind it in the table); then whole
 # graphs, read by boosted trees, which take distances, counts and attention as they are.
 
 # %%
@@ -112,6 +113,8 @@ if not generate:
     run.table("f1", probed.f1)
     run.table("scores", probed.scores, summary="scores")
     report.show(report.gains_overview(report.gained(gains)))
+    prefixes = run.table("prefix_scores", steps.edge_prefixes(read, settings))
+    run.figure("prefixes", figures.prefix_curves(prefixes))
     chances = tables.read_edges(read, settings)
     graphs = tables.graph_table(read, chances, resamples, seed)
     told = report.contrasted(run.table("graphs", graphs), "source")

@@ -23,7 +23,7 @@ from mplib.models.loading import LoadedModel, random_twins
 from mplib.models.prompts import tokenize
 from mplib.models.units import Rows, Written, placed, problem, read_units, write
 from mplib.probe.knn import ProbeSettings
-from mplib.probe.scores import Comparison, compare
+from mplib.probe.scores import Comparison, compare, compare_prefixes
 from mplib.studies.layers import named_layers
 from mplib.tasks.steps import Chain
 from mplib.tasks.trees import PADDING, USELESS
@@ -228,8 +228,15 @@ def pair_text(chains: Sequence[Chain], written: Sequence[Written]) -> Values:
 
 def probe_edges(read: Read, settings: ProbeSettings) -> Comparison:
     """The probe on edges: target V is whether a step follows from a unit."""
-    return compare(
-        {read.name: read.stacked(read.model)}, read.gold,
-        twins=[read.stacked(values) for values in read.twins], groups=read.groups,
-        text={"text": read.text}, settings=settings,
-    )  # fmt: skip
+    return compare(**_edges(read), text={"text": read.text}, settings=settings)
+
+
+def edge_prefixes(read: Read, settings: ProbeSettings) -> pd.DataFrame:
+    """The same from the first l layers, over the twins' own, by the paper's classifier."""
+    return compare_prefixes(**_edges(read), settings=settings)
+
+
+def _edges(read: Read) -> dict[str, Any]:
+    models = {read.name: read.stacked(read.model)}
+    twins = [read.stacked(values) for values in read.twins]
+    return {"models": models, "heights": read.gold, "twins": twins, "groups": read.groups}

@@ -23,7 +23,14 @@ from mplib.report.columns import gained
 from mplib.report.sentences import steps_sentences
 from mplib.studies import step_tables as tables
 from mplib.studies.language import Subject
-from mplib.studies.steps import Read, pair_text, probe_edges, read_chains, write_on
+from mplib.studies.steps import (
+    Read,
+    edge_prefixes,
+    pair_text,
+    probe_edges,
+    read_chains,
+    write_on,
+)
 from mplib.tasks.steps import Chain
 from mplib.tasks.steps.load import load, load_if_any
 from mplib.tasks.trees import PADDING, USELESS
@@ -134,6 +141,8 @@ def test_a_model_that_looks_at_the_premises_is_seen():
     found = probe_edges(read, SETTINGS)
     own = found.f1[(found.f1.source == "planted") & (found.f1.target == "V")]
     assert (own.f1 > 0.95).all()
+    *_, last = edge_prefixes(read, SETTINGS).to_dict("records")
+    assert last["f1"] > 0.95 > last["twin_f1"] and last["low"] > 0.5
     gains = gained(found.gains)
     assert (gains.low > 0.2).all()
     graphs = tables.graph_table(read, tables.read_edges(read, SETTINGS), 200, 0)
