@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -146,26 +147,9 @@ def _attention(
         mask = mask.masked_fill(cut, lowest)
     done: list[Tensor] = []
     if session.reduce is not None:
-        whole, size = session.rows, session.at_once
-        parts = [whole] if whole is None or size is None else whole.split(size, dim=1)
-        tail = session.tail and mask is None
-        kept = []
-        for number, rows in enumerate(parts):
-            seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
-            # No values are needed, unless the layer's output is taken from here; of parts, where
-            # causality is plain, no keys behind the last row.
-            is_part = mask is None and rows is not None and size is not None
-            keys = int(rows.max()) + 1 if is_part else key.shape[2]
-            given = key[:, :, :keys], value[:, :, :keys, : None if tail else 1], seen[..., :keys]
-            # The family's own weights, for the wanted rows only.
-            looks = query[:, :, keys - rows.shape[1] : keys] if tail else _gather_rows(query, rows)
-            own, weights = eager(module, looks, *given, **kwargs)
-            done += [own] if tail else []
-            if cut is not None:
-                # Also where renormalised: a row without any edge left is a softmax of constants.
-                weights = weights.masked_fill(_gather_rows(cut | (mask == lowest), rows), 0)
-            kept.append(session.reduce(weights.float(), number * (size or 0)))
-        session.recorded[layer] = sum(kept[1:], kept[0])
+        session.recorded[layer], done = _read(
+            session, partial(eager, module, **kwargs), query, key, value, mask, cut
+        )
     if layer == session.last_layer:
         raise Enough
     if cut is not None and not change.renormalise:
@@ -179,7 +163,7 @@ def _attention(
             left = query.shape[2] - sum(x.shape[1] for x in done)
             query, key, value = (x[:, :, :left] for x in (query, key, value))
         output, _ = attend(module, query, key, value, mask, **kwargs)
-        output = torch.cat([output, *done], dim=1)
+        output = torch.cat([output, *done], dim=1) if done else output
     if mask is not None and cut is not None and change.renormalise:
         # A row that may look nowhere would else look everywhere: softmax of a constant.
         blind = (mask <= lowest).all(dim=-1)
@@ -193,6 +177,34 @@ def _attention(
         # The index makes a copy first, so that two examples can take each other's.
         output[:, -1] = output[change.sources[layer].to(output.device), -1]
     return output, None
+
+
+def _read(
+    session: Session, eager: Callable[..., tuple[Tensor, Tensor]], query: Tensor, key: Tensor,
+    value: Tensor, mask: Tensor | None, cut: Tensor | None,
+) -> tuple[Tensor, list[Tensor]]:  # fmt: skip
+    """What is kept of the wanted rows, by the family's own weights; outputs of rows at the end."""
+    whole, size = session.rows, session.at_once
+    parts = [whole] if whole is None or size is None else whole.split(size, dim=1)
+    tail, kept, done = session.tail and mask is None, [], []
+    for number, rows in enumerate(parts):
+        seen = _causal_rows(query, rows) if mask is None else _gather_rows(mask, rows)
+        # Of parts, where causality is plain, no keys behind the last row are needed; and of values
+        # none, unless the layer's output is taken from here.
+        last = key.shape[2]
+        if mask is None and rows is not None and size is not None:
+            last = int(rows.max()) + 1
+        own = slice(last - rows.shape[1], last) if tail and rows is not None else None
+        looks = query[:, :, own] if own else _gather_rows(query, rows)
+        given = key[:, :, :last], value[:, :, :last, : None if tail else 1], seen[..., :last]
+        output, weights = eager(looks, *given)
+        done += [output] if tail else []
+        if cut is not None and mask is not None:
+            # Also where renormalised: a row without any edge left is a softmax of constants.
+            hidden = cut | (mask == torch.finfo(query.dtype).min)
+            weights = weights.masked_fill(_gather_rows(hidden, rows), 0)
+        kept.append(session.reduce(weights.float(), number * (size or 0)))  # type: ignore[misc]
+    return sum(kept[1:], kept[0]), done
 
 
 def _gather_rows(full: Tensor, rows: Tensor | None) -> Tensor:
