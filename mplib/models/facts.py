@@ -151,7 +151,7 @@ class _PrefixLayer(DynamicLayer):
 @torch.no_grad()
 def prefix_cache(
     model: PreTrainedModel, prefix: Tensor, last_layer: int | None = None,
-    mask: Tensor | None = None,
+    mask: Tensor | None = None, before: Cache | None = None,
 ) -> Cache:  # fmt: skip
     """Keys and values of tokens that stand before every prompt; inside a ``backend`` block.
 
@@ -162,12 +162,26 @@ def prefix_cache(
         prefix: ids of the tokens, shape (tokens,), or (examples, tokens) for each its own.
         last_layer: the layer at which the pass may end.
         mask: True where there is a token, shape (examples, tokens); everywhere if None.
+        before: of one prefix before these tokens, which the cache then holds too.
     """
     cache, device = Cache(layer_class_to_replicate=_PrefixLayer), embedding(model).device
     session, ids = Session(last_layer=last_layer), torch.atleast_2d(prefix).to(device)
     mask = torch.ones_like(ids) if mask is None else mask.to(device)
+    if before is not None:
+        shared = before.get_seq_length()
+        cache = Cache(layers=[_growing(layer, len(ids)) for layer in before.layers])
+        mask = torch.cat([mask.new_ones(len(ids), shared), mask], dim=1)
     one_pass(model, session, ids, mask, cache, last_only=last_layer is not None)
+    if before is not None:
+        return first_tokens(cache, mask.shape[1]) or cache
     return Cache(layers=cache.layers)
+
+
+def _growing(layer: Any, examples: int) -> DynamicLayer:
+    """A layer's keys and values for each of several examples, to which a pass adds its own."""
+    found = DynamicLayer()
+    found.update(*(x.expand(examples, -1, -1, -1) for x in (layer.keys, layer.values)))
+    return found
 
 
 def first_tokens(cache: Cache | None, tokens: int) -> Cache | None:

@@ -108,8 +108,8 @@ def all_answers(
         The answers by the change's name.
     """
     found: dict[Hashable, Answers] = {}
-    # What is changed in the attention changes a shared prefix too.
-    whole = prompts.whole() if changes else prompts
+    # What is changed in the attention changes a shared prefix too, unless it concerns questions.
+    whole = prompts.whole() if changes and not late else prompts
     with passes(model, whole, batch_size, title, late=late) as batches:
         for chosen, batch, ask in batches:
             for name, change in changes(chosen, batch) if changes else [("", None)]:

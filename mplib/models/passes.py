@@ -64,7 +64,7 @@ def forward(
     device, known = embedding(model).device, facts(model)
     past = len(prompts.prefix)
     if intervention is not None:
-        if past:
+        if past and not done:
             raise InputError("an intervention changes the prefix too: run prompts.whole()")
         if known.leak:
             raise InputError(
@@ -82,7 +82,7 @@ def forward(
         cache = cache or prefix_cache(model, torch.from_numpy(prompts.prefix), known.layers[-1])
     ids = torch.from_numpy(prompts.input_ids[:, done:]).to(device)
     if done and intervention is not None and intervention.cut is not None:
-        intervention = replace(intervention, cut=intervention.cut[:, done:])
+        intervention = replace(intervention, cut=intervention.cut[:, past + done :])
     mask = torch.from_numpy(np.pad(prompts.attention_mask, ((0, 0), (past, 0)), constant_values=1))
     mask, session = mask.to(device), Session(intervention or Intervention())
     if outputs:
@@ -104,13 +104,16 @@ def forward(
     return Pass(after, read, layers, summed)
 
 
-def begin(model: PreTrainedModel, prompts: Prompts, columns: int) -> tuple[Cache | None, int]:
+def begin(
+    model: PreTrainedModel, prompts: Prompts, columns: int, before: Cache | None = None
+) -> tuple[Cache | None, int]:
     """Keys and values of the prompts' first columns, for ``forward`` to go on from.
 
     Args:
         model: a decoder inside a ``backend`` block.
-        prompts: a batch without a prefix.
+        prompts: a batch.
         columns: how many.
+        before: of the prompts' prefix, if they have one; the cache then holds it too.
 
     Returns:
         The cache and the columns that it holds; None and 0 where prompts must be read whole.
@@ -120,7 +123,7 @@ def begin(model: PreTrainedModel, prompts: Prompts, columns: int) -> tuple[Cache
     ids, mask = (
         torch.from_numpy(x[:, :columns]) for x in (prompts.input_ids, prompts.attention_mask)
     )
-    return prefix_cache(model, ids, facts(model).layers[-1], mask), columns
+    return prefix_cache(model, ids, facts(model).layers[-1], mask, before), columns
 
 
 Batch = tuple[np.ndarray, Prompts, Callable[..., Pass]]
@@ -140,7 +143,7 @@ def passes(
         batch_size: examples a batch.
         title: of the progress bar; none is shown if None.
         late: whether what is asked of a batch differs from its first question on alone, so that
-            what comes before is computed once for all; for prompts without a prefix.
+            what comes before is computed once for all.
     """
     hidden = None if title else True  # None leaves it to TQDM_DISABLE
     with (
@@ -153,8 +156,11 @@ def passes(
 
         def batches() -> Iterator[Batch]:
             for chosen, batch in together.batches(batch_size if known.pads else 1):
-                first = int(batch.question[:, 0].min()) if late else 0
-                begun = begin(model, batch, first) if late else (cache, 0)
+                begun = cache, 0
+                if late:
+                    first = int(batch.question[:, 0].min()) - len(prefix)
+                    batch = batch if first else batch.whole()
+                    begun = begin(model, batch, first, cache)
                 yield chosen, batch, partial(forward, model, batch, cache=begun[0], done=begun[1])
                 progress.update(len(chosen))
 

@@ -123,6 +123,8 @@ def equal_mass(heights: np.ndarray, mass: np.ndarray, spans: Sequence[Layers]) -
 def cut_edges(prompts: Prompts, statements: np.ndarray, queries: Queries = "question") -> Tensor:
     """The edges to the chosen statements that are cut, shape (examples, tokens, tokens).
 
+    Tokens are those of the prefix too, where there is one.
+
     Rows are the question's tokens and all behind them, so that nothing between the question and
     the answer can look in its place; for lists of numbers that is the last token. With ``all``
     every token behind a statement is a row too, so that nothing else can hand on what it says.
@@ -133,7 +135,7 @@ def cut_edges(prompts: Prompts, statements: np.ndarray, queries: Queries = "ques
         queries: from which tokens edges are cut.
     """
     one_of("queries", queries, get_args(Queries))
-    tokens = np.arange(prompts.input_ids.shape[1])
+    tokens = np.arange(len(prompts.prefix) + prompts.input_ids.shape[1])
     start, end = prompts.statements[..., :1], prompts.statements[..., 1:]
     first = np.broadcast_to(prompts.question[:, :1, None], end.shape)
     looking = tokens >= (first if queries == "question" else np.minimum(first, end))

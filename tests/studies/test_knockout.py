@@ -267,6 +267,33 @@ def test_what_stands_before_the_question_is_computed_once_for_all_cuts(decoder, 
                 np.testing.assert_allclose(given.log_probability, expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("lengths", [(6, 6), (6, 4)], ids=["equal", "padded"])
+def test_cuts_go_on_from_a_shared_prefix(decoder, lengths):
+    totals, pad = [7 + n for n in lengths], lengths[0] - lengths[1]
+    whole = make_prompts(totals, [[(7, 9), (9, 10)], [(7, 8), (8, 9)]], [(11, 13), (9, 11)])
+    whole.input_ids[1, pad : pad + 7] = whole.input_ids[0, :7]
+    whole.input_ids[1, pad + 7] = whole.input_ids[0, 7] - 1  # theirs ends here
+    shared, sets = whole.share_prefix(), np.eye(2, dtype=bool)
+    assert len(shared.prefix) == 7
+    cases = {
+        (name, span, again): sets[[i, i]]
+        for i, name in enumerate("ab") for span in ((1, 3), (2, 2)) for again in (True, False)
+    }  # fmt: skip
+    expected = answers_without(decoder, whole, cases, batch_size=2)
+    seen: list[int] = []
+    inputs = looked_at(decoder).get_input_embeddings()
+    hook = inputs.register_forward_hook(lambda _, given, __: seen.append(given[0].numel()))
+    found = answers_without(decoder, shared, cases, batch_size=2)
+    hook.remove()
+    for case, given in found.items():
+        wanted = expected[case].log_probability
+        np.testing.assert_allclose(given.log_probability, wanted, atol=2e-4)
+    with backend(decoder) as known:
+        before = int(whole.question[:, 0].min()) - 7
+        once = [7, 2 * before] + [2 * (6 - before)] * 8
+        assert not (known.prefix and known.pads) or seen == once
+
+
 def test_blocks_share_the_layers_out():
     assert knockout.blocks(30, 5) == [(1, 6), (7, 12), (13, 18), (19, 24), (25, 30)]
     assert knockout.blocks(5, 2) == [(1, 2), (3, 5)] and knockout.blocks(3, 1) == [(1, 3)]
