@@ -285,9 +285,9 @@ def test_cuts_go_on_from_a_shared_prefix(decoder, lengths):
     hook = inputs.register_forward_hook(lambda _, given, __: seen.append(given[0].numel()))
     found = answers_without(decoder, shared, cases, batch_size=2)
     hook.remove()
-    for case, given in found.items():
+    for case, one in found.items():
         wanted = expected[case].log_probability
-        np.testing.assert_allclose(given.log_probability, wanted, atol=2e-4)
+        np.testing.assert_allclose(one.log_probability, wanted, atol=2e-4)
     with backend(decoder) as known:
         before = int(whole.question[:, 0].min()) - 7
         once = [7, 2 * before] + [2 * (6 - before)] * 8
