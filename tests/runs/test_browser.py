@@ -1,9 +1,14 @@
 """Each check of the built book finds its fault in a small book made for it, and nothing else."""
 
+import json
+
 import browser
 import numpy as np
 import pytest
 from PIL import Image
+
+from mplib.files import ROOT
+from mplib.report.figures.view import view
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A page</title>
 <meta name="viewport" content="width=device-width">
@@ -74,3 +79,20 @@ def test_a_fault_is_found(found: browser.Faults, kind: str) -> None:
     pages = {fault.split(".html")[0] for fault in found[kind]}
     # What cannot be loaded is told on the console too.
     assert pages == {kind} | ({"request"} if kind == "console" else set()), found[kind]
+
+
+def test_a_view_alone_is_dark_for_those_who_want_it_and_in_a_page_left_to_the_page(
+    tmp_path,
+) -> None:
+    kept = ROOT / "results" / "quick" / "05_probe_proofwriter" / "trees.view.json"
+    trees = view(**json.loads(kept.read_text()))
+    (tmp_path / "alone.html").write_text(trees.page)
+    (tmp_path / "page.html").write_text(trees.data)
+    shown = "getComputedStyle(document.body).filter"
+    with browser.browser() as chromium:
+        for scheme, dark in (("dark", True), ("light", False)):
+            page = chromium.new_page(color_scheme=scheme)
+            page.goto((tmp_path / "alone.html").as_uri())
+            assert (page.evaluate(shown) != "none") == dark
+            page.goto((tmp_path / "page.html").as_uri())
+            assert page.frames[1].evaluate(shown) == "none"
