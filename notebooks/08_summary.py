@@ -72,7 +72,7 @@ if along:
 # %%
 report.show(summary.by_setting(pooled))
 
-# %% [markdown]
+# %% [markdown] tags=["if-shown"]
 # ## What an intervention costs
 #
 # Change in accuracy when statements are corrupted, or when attention to them is cut.

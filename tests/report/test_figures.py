@@ -381,6 +381,10 @@ def test_sweeps_stand_beside_the_papers_curves():
     for axis in figure.axes:
         assert (axis.get_legend() is None) == (axis is not twin), axis.get_title()
     assert twin.get_ylim()[0] == -1.05 and gain.get_ylim()[0] == accuracy.get_ylim()[0] == -0.02
+    lists = [pooled().assign(m=m, task=f"k-th smallest of {m}") for m in (8, 16)]
+    longer = figures.sweep_curves(pd.concat(lists, ignore_index=True), "m", paper[:0].assign(m=0))
+    assert longer.axes[0].lines[0].get_xdata().tolist() == [8, 16], "one curve of lists"
+    assert legend(longer)[0] == "finetuned"
 
 
 # Causal study

@@ -207,7 +207,11 @@ def sweep_curves(pooled: pd.DataFrame, along: str, paper: pd.DataFrame) -> Figur
     """
     table = pooled.dropna(subset=[along, "value"])
     table = table[table.quantity.isin(["accuracy", "gain V", "gain G", *SCORE_NAMES])]
-    words = table[["task", "setting", *(name for name in swept(table) if name != along)]]
+    # Lists of other lengths are other tasks: where m is swept they are one curve.
+    pairs = table[["task", along]].drop_duplicates()
+    one_curve = len(pairs) == pairs.task.nunique() == pairs[along].nunique() > 1
+    names = ["setting"] if one_curve else ["task", "setting"]
+    words = table[[*names, *(name for name in swept(table) if name != along)]]
     label = [", ".join(str(word) for word in row if not pd.isna(word)) for row in words.to_numpy()]
     over = np.where(table.over == "", "", ", over the " + table.over)
     table = table.assign(label=label, panel=table.quantity + over)
