@@ -17,7 +17,7 @@ MOST = 100
 """Newton steps, at most."""
 
 ROOM = 2**23
-"""Probabilities that are held at once."""
+"""Probabilities, or second derivatives, that are held at once."""
 
 
 def out_of_fold(rows: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> Iterator[np.ndarray]:
@@ -33,7 +33,8 @@ def out_of_fold(rows: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> Iter
     """
     rows = np.column_stack([rows, np.ones(len(rows))])
     kinds, numbers = int(labels.max()) + 1, np.arange(folds.max() + 1)
-    some = max(1, ROOM // (len(rows) * kinds * len(numbers)))
+    each = max(len(rows) * kinds, ((kinds - 1) * rows.shape[1]) ** 2)
+    some = max(1, ROOM // (each * len(numbers)))
     for first in range(0, len(folds), some):
         part, label = folds[first : first + some], labels[first : first + some]
         trial, number = np.nonzero((part[:, None] == numbers[:, None]).any(axis=-1))
