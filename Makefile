@@ -17,7 +17,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c '$(OK_PYTHON)' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help env model book sweep test test-statistics test-cluster lab bench lock clean
+.PHONY: help env model book sweep test test-builds test-statistics test-cluster lab bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ test: env  ## check style and types, then run the tests
 
 test-statistics: env  ## error rates, power and coverage of every statistic, by simulation
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 -m statistics
+
+test-builds: env  ## build whole books: killed on the way, read in a browser, run as notebooks stand
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m builds
 
 # 77: Slurm's packages cannot be fetched here.
 test-cluster: env  ## run the sweep profile through a real Slurm on this machine (Debian's packages, unpacked and not installed)

@@ -23,7 +23,7 @@ from mplib.runs.notebooks import Notebook
 from mplib.runs.profiles import Profile
 
 # These share a build; make test keeps a file on one worker.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.builds
 
 
 def tables(home: Path) -> dict[str, bytes]:

@@ -55,6 +55,7 @@ def finished(text: str) -> list[str]:
     return re.findall(r"^(0\S+(?: \(\S+\))?) finished in", text, re.MULTILINE)
 
 
+@pytest.mark.builds
 def test_a_failed_run_and_a_killed_engine_stop_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

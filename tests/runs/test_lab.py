@@ -31,7 +31,7 @@ def test_as_it_stands_a_notebook_finds_what_the_default_build_leaves(notebook: N
     assert differ <= {"examples", "batch_size", "learning_rate"}, "its own, not the training's"
 
 
-@pytest.mark.slow
+@pytest.mark.builds
 def test_notebooks_run_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     # The default training, cut short: what it leaves has the same name, and is a worse model.
     execute("01_finetune", {"steps": 4, "evaluations": 1, "warmup_steps": 1, "film": False})
