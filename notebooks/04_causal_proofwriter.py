@@ -26,7 +26,7 @@
 # theory, it gives the other theory's answer. A model that answers at chance has nothing to
 # lose, so the test says nothing about it.
 #
-# **Cost.** Quick profile: about a minute and a half for each model of 135 M parameters on two CPU cores.
+# **Cost.** Quick profile: half a minute to a minute and a half for each model of 135 M parameters on two CPU cores.
 
 # %% tags=["parameters"]
 data: str = "generated"  # generated, the official release's folder, or one of its files

@@ -23,9 +23,11 @@
 # Every score has three controls. The **text**: the same classifiers on words shared with the
 # question, length, position and kind (fact or rule). **Permuted labels**: what the classifiers
 # reach when there is nothing to learn. And **hidden** theories, in which no single statement
-# gives away whether the proof uses it.
+# gives away whether the proof uses it. A fourth belongs to finetuned models: the same
+# **finetuning on answers dealt at random** (`smollm2-135m-dealt`), whose attention learned the
+# form of the task and nothing to reason for.
 #
-# **Cost.** Quick profile: five to six minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
+# **Cost.** Quick profile: three to five minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
 # one GPU.
 
 # %% tags=["parameters"]
@@ -73,7 +75,8 @@ about = study_about("proofwriter", globals(), probes=len(beside) + len(cases) / 
 # %%
 from mplib import ProofWriter, figures, report, start_run
 from mplib.report import sentences
-from mplib.studies import language
+from mplib.report.learning import learning_sentences
+from mplib.studies import film, language
 from mplib.studies import language_tables as tables
 from mplib.studies.paired import contrasts
 from mplib.studies.published import read_published
@@ -151,6 +154,20 @@ report.show(report.gains_overview(report.gained(gains)))
 # %%
 apart = run.table("contrasts", contrasts(readings, procedure))
 run.figure("contrasts", figures.contrast_points(apart))
+
+# %% [markdown] tags=["if-shown"]
+# ## While they were trained
+#
+# Was the tree in the attention before the answers were right, or after? Of each model whose
+# training was filmed: what the probe read on development questions at each evaluation. Where
+# training answers were dealt at random, there was nothing to reason for, so whatever rises
+# there comes with the form of the task. *Halfway* is the step at which half of a rise was done.
+
+# %%
+filmed = film.films(subject.loaded for subject in subjects)
+if len(filmed):
+    run.figure("film", figures.film_curves(run.table("film", filmed)))
+report.show(risen := film.rises(filmed))
 
 # %% [markdown]
 # ## Scores over the random twin
@@ -271,7 +288,7 @@ report.show(report.paper_figures("proofwriter", {one.depth for one in sets}))
 # ## Summary
 
 # %%
-lines = sentences.contrast_sentences(apart)
+lines = learning_sentences(apart, prefixes, risen)
 lines += sentences.language_sentences(answers, scores, gains, trees)
 report.bullets(*sentences.layer_sentences(found), *lines)
 run.finish()

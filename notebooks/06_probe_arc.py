@@ -70,6 +70,7 @@ about = study_about("science", globals(), probes=1 + len(beside))
 # %%
 from mplib import Science, figures, report, start_run
 from mplib.report import sentences
+from mplib.report.learning import learning_sentences
 from mplib.studies import language
 from mplib.studies import language_tables as tables
 from mplib.studies.paired import contrasts
@@ -226,7 +227,7 @@ report.show(report.paper_figures("arc", depths))
 # ## Summary
 
 # %%
-lines = sentences.contrast_sentences(apart)
+lines = learning_sentences(apart, prefixes)
 lines += sentences.language_sentences(answers, scores, gains, trees)
 report.bullets(*lines, sentences.probed_sentence(procedure, subjects[0].loaded))
 run.finish()

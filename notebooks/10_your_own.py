@@ -50,6 +50,7 @@ about = study_about("own", given, 4 * len(models), probes=len(models))
 # %%
 from mplib import figures, report, start_run
 from mplib.report import sentences
+from mplib.report.learning import contrast_sentences
 from mplib.studies import language, step_tables
 from mplib.studies import language_tables as tables
 from mplib.studies.paired import contrasts
@@ -152,7 +153,7 @@ if written:
 # ## Summary
 
 # %%
-lines = sentences.own_sentences(answers, gains) + sentences.contrast_sentences(apart)
+lines = sentences.own_sentences(answers, gains) + contrast_sentences(apart)
 lines += sentences.limit_sentences(asked, scores) + sentences.tree_sentences(trees)
 lines += sentences.steps_sentences(**written)
 report.bullets(*lines)

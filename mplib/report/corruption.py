@@ -16,8 +16,8 @@ def corruption_sentences(
         effects: of the corruptions; no ``minus`` is an empty text; of several models, with a column
             ``subject``.
         drawn: correlations over draws.
-        clean: accuracy on the examples as they are, by model, of which the last comes first; an
-            empty name for one alone.
+        clean: accuracy on the examples as they are, by model, of which the last comes first, in
+            full, and of the others the first difference; an empty name for one alone.
     """
     changes = effects[(effects.measure == "change in accuracy") & effects.value.notna()]
     minus = changes.minus.map(lambda name: f" minus that of *{name}*" if name else "")
@@ -25,9 +25,10 @@ def corruption_sentences(
     order = (changes.minus == "").argsort(kind="stable")
     changes = changes.assign(minus=minus, also=noted(changes)).iloc[order]
     form = "change in accuracy by *{corruption}*{minus}: {found:**+.3f}, {examples} examples{also}."
-    lines = []
+    lines, last = [], [*clean][-1]
     for subject, accuracy in reversed([*clean.items()]):
         own = changes[changes.subject == subject] if subject else changes
+        own = own if subject in (last, "") else own[:1]
         said = [f"accuracy on the clean examples: {accuracy * 100:.1f} %.", *say(own, form)]
         lines += [f"{subject}: {x}" if subject else x[0].upper() + x[1:] for x in said]
     return lines + say(

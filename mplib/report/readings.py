@@ -24,7 +24,7 @@ D1 = {size: theories(f"depth 1, |S| = {size}") for size in (4, 8, 12, 16)}
 HIDDEN = {depth: theories(f"depth {depth}, |S| = 8, hidden") for depth in (1, 2, 3)}
 SCIENCE = theories("all depths")
 ACCURACY = "change in accuracy"
-REASONER = "smollm2-135m-theories"
+REASONER, CONTROL = "smollm2-135m-theories", "smollm2-135m-dealt"
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def in_words(measure: str, depth: int, subject: str, minus: str | None = None) -
     return figure("proofwriter", "contrasts", measure=measure, among=among, **chosen)
 
 
-def reasoner_less_shown(measure: str, depth: int) -> Reading:
-    """A figure of the model that reasons in words, less that of its base with demonstrations."""
-    return in_words(measure, depth, REASONER, "4-shot")
+def reasoner_less(other: str, measure: str, depth: int) -> Reading:
+    """A figure of the model that reasons in words, less that of another on the same questions."""
+    return in_words(measure, depth, REASONER, other)
 
 
 def head_start(

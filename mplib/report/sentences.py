@@ -288,32 +288,6 @@ def limit_sentences(one: "ExampleSet", scores: pd.DataFrame) -> list[str]:
     return lines + say(near, "{subject}: {score} is ", unknown="{note}.")
 
 
-def contrast_sentences(table: pd.DataFrame) -> list[str]:
-    """What changes from the first of several models to the last one, on the same questions.
-
-    Args:
-        table: of ``mplib.studies.paired.contrasts``; of one model there is nothing to say.
-    """
-    apart = table[(table["minus"] != "") & (table["among"] != "rules alone")].dropna(subset="value")
-    if apart.empty:
-        return []
-    last = apart.subject.iloc[0]
-    own, lines = apart[apart.subject == last], []
-    for minus, part in own.groupby("minus", sort=False):
-        told, sets = [], part.set.nunique()
-        for measure, of in part.groupby("measure", sort=False):
-            ways = {"higher": int((of.low > 0).sum()), "lower": int((of.high < 0).sum())}
-            several = {way: f"{way} in {n}" if sets > 1 else way for way, n in ways.items() if n}
-            if said := " and ".join(several.values()):
-                told.append(f"{measure} is {said}")
-        told.append("no other difference is certain" if told else "no difference is certain")
-        of_sets = f" of {sets} sets" if sets > 1 else ""
-        lines.append(f"**{last} against {minus}**, the same questions{of_sets}: {'; '.join(told)}.")
-        for name, of in part.groupby("set", sort=False):
-            lines.append(f"{name}: {'; '.join(say(of, '{measure} ', '{found:+.2f}'))}.")
-    return lines
-
-
 def written_sentences(
     name: str, precision: pd.DataFrame, gains: pd.DataFrame, graphs: pd.DataFrame
 ) -> list[str]:

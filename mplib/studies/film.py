@@ -1,9 +1,13 @@
 """A film of a training: what the probe reads at each evaluation. Does the tree come first?"""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from transformers import PreTrainedModel
 
+from mplib import files
+from mplib.models.adapters import adapted
 from mplib.models.inference import read, scale_examples, twin_features
 from mplib.models.loading import LoadedModel
 from mplib.probe.knn import ProbeSettings
@@ -11,6 +15,7 @@ from mplib.probe.scores import ROOM, Plan
 from mplib.probe.text import shown
 from mplib.stats import Estimate, accuracy, from_halves, group_numbers
 from mplib.studies.about import FILMED
+from mplib.studies.checkpoints import read_training
 from mplib.tasks.task import Problems, Task
 
 QUANTITIES = ("accuracy", "S_P1", "S_P2", "gain V", "gain G")
@@ -115,22 +120,39 @@ def frames(history: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).dropna(subset="value")
 
 
+def films(models: Iterable[LoadedModel]) -> pd.DataFrame:
+    """The films of those models whose own training was filmed, one below another.
+
+    Returns:
+        The rows of ``frames``, the model under ``subject``; empty where no training was.
+    """
+    parts = []
+    for one in {each.name: each for each in models}.values():
+        _, folder = adapted(one.name) or ("", files.resolve(one.name))
+        history = pd.DataFrame((read_training(folder) or {}).get("history", []))
+        if QUANTITIES[-1] in history:
+            parts.append(frames(history).assign(subject=one.name))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
 def rises(film: pd.DataFrame) -> pd.DataFrame:
     """When each quantity has risen half of its way: what comes first?
 
     Args:
-        film: of ``frames``.
+        film: of ``frames``, or of ``films``.
 
     Returns:
-        By quantity: its first and last value and the step, between evaluations by a straight line,
-        at which it first stands halfway; NaN where the last interval holds the first value.
+        By quantity (and model): its first and last value and the step, between evaluations by a
+        straight line, at which it first stands halfway; NaN where the last interval holds the
+        first value.
 
     >>> rows = {"quantity": "accuracy", "step": [0, 10, 20], "value": [0.0, 0.25, 0.75], "low": 0.1}
     >>> rises(pd.DataFrame(rows)).to_dict("records")
     [{'quantity': 'accuracy', 'first': 0.0, 'last': 0.75, 'halfway': 12.5}]
     """
     rows = []
-    for name, part in film.groupby("quantity", sort=False):
+    among = [name for name in ("subject", "quantity") if name in film]
+    for key, part in film.groupby(among, sort=False) if among else ():
         value, step = part.value.to_numpy(), part.step.to_numpy()
         half, halfway = (value[0] + value[-1]) / 2, np.nan
         if part.low.iloc[-1] > value[0]:
@@ -138,5 +160,5 @@ def rises(film: pd.DataFrame) -> pd.DataFrame:
             near = slice(place - 1, place + 1)
             halfway = float(np.interp(half, value[near], step[near]))
         ends = {"first": float(value[0]), "last": float(value[-1])}
-        rows.append({"quantity": name, **ends, "halfway": halfway})
+        rows.append(dict(zip(among, key, strict=True)) | ends | {"halfway": halfway})
     return pd.DataFrame(rows)

@@ -94,6 +94,9 @@ def test_film_curves_have_a_band_and_a_floor():
     assert legend(figure) == ["S_P1", "accuracy"] and len(bands(axis)) == 2
     assert axis.lines[0].get_ydata().tolist() == [-1, 0.2, 0.8]
     assert axis.get_ylim() == (-1.05, 1.05)
+    two = [part.assign(subject=name) for name in ("able", "dealt") for part in rows]
+    panels = figures.film_curves(pd.concat(two)).axes
+    assert [axis.get_title() for axis in panels] == ["able", "dealt"]
 
 
 def test_attention_maps_share_one_scale_and_count_from_one():

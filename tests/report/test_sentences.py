@@ -233,38 +233,6 @@ def test_recall():
     assert "need" not in without
 
 
-def test_contrasts_tell_what_the_last_model_has_more_than_each_other():
-    names = "set depth among measure subject minus value low high"
-    all_ = "all statements"
-    table = rows(
-        names,
-        ("d1", 1, "", "accuracy", "b", "", 0.9, 0.8, 0.95),
-        ("d1", 1, "", "accuracy", "b", "a", 0.4, 0.3, 0.5),
-        ("d2", 2, "", "accuracy", "b", "a", 0.1, -0.1, 0.3),
-        ("d1", 1, all_, "gain V", "b", "a", -0.1, -0.2, -0.05),
-        ("d1", 1, all_, "gain G", "b", "a", np.nan, np.nan, np.nan),
-        ("d1", 1, "rules alone", "gain V", "b", "a", 0.3, 0.1, 0.5),
-    )
-    assert sentences.contrast_sentences(table) == [
-        "**b against a**, the same questions of 2 sets: accuracy is higher in 1; gain V is lower "
-        "in 1; no other difference is certain.",
-        "d1: accuracy +0.40 [+0.30, +0.50]; gain V -0.10 [-0.20, -0.05].",
-        "d2: accuracy +0.10 [-0.10, +0.30].",
-    ]
-    assert sentences.contrast_sentences(table[:1]) == []
-    (line, *_) = sentences.contrast_sentences(table.assign(low=-1.0, high=1.0))
-    assert line.endswith("the same questions of 2 sets: no difference is certain.")
-
-
-def test_of_one_set_no_sets_are_counted():
-    columns = "set depth among measure subject minus value low high"
-    one = ("all questions", 2, "", "accuracy", "b", "a", 0.3, 0.1, 0.5)
-    assert sentences.contrast_sentences(rows(columns, one)) == [
-        "**b against a**, the same questions: accuracy is higher; no other difference is certain.",
-        "all questions: accuracy +0.30 [+0.10, +0.50].",
-    ]
-
-
 def test_ones_own_models_are_told_of_in_a_sentence_each():
     answers = rows(
         "subject accuracy low high examples guess",
@@ -529,13 +497,14 @@ def test_corruption():
         "differs in 3 of 256 groups from the rest; 10 are needed).",
         "Correlation of accuracy and S_P2: undefined: accuracy is the same in every draw.",
     ]
-    beside = pd.concat(effects[:1].assign(subject=name) for name in "ab")
+    beside = pd.concat([effects.iloc[[0, 2]].assign(subject="a"), effects[:1].assign(subject="b")])
     beside.loc[beside.subject == "b", "value"] = -0.95
     assert corruption.corruption_sentences(beside, correlations[:0], {"a": 0.5, "b": 1.0}) == [
         "b: accuracy on the clean examples: 100.0 %.",
         "b: change in accuracy by *root replaced*: **-0.950** [-1.000, -0.800], 256 examples.",
         "a: accuracy on the clean examples: 50.0 %.",
-        "a: change in accuracy by *root replaced*: **-0.900** [-1.000, -0.800], 256 examples.",
+        "a: change in accuracy by *root replaced* minus that of *useless replaced*: **-0.500** "
+        "[-0.600, -0.400], 256 examples.",
     ]
 
 

@@ -9,7 +9,8 @@ from mplib.models.inference import attention_features, scale_examples, twin_feat
 from mplib.models.loading import load_model
 from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import compare
-from mplib.studies.film import QUANTITIES, Film, frames, rises
+from mplib.studies.film import QUANTITIES, Film, films, frames, rises
+from mplib.studies.finetune import Training, finetune, split_prompts
 from mplib.tasks.ksmallest import KSmallest
 from mplib.tasks.proofwriter import ProofWriter
 
@@ -75,3 +76,20 @@ def test_what_rises_first_is_seen_and_what_does_not_rise_is_no_figure():
     found = rises(film).set_index("quantity")
     np.testing.assert_allclose(found.halfway, [10 * (2 + 1 / 3), 5, 20, np.nan, np.nan])
     np.testing.assert_allclose(found.loc["S_P2", ["first", "last"]].astype(float), [-0.2, 0.6])
+
+
+def test_a_model_brings_the_film_of_its_own_training(tmp_path):
+    task = KSmallest(2, m=5, pool=20)
+    start = load_model("nano", vocabulary=task.vocabulary, device="cpu")
+    parts = split_prompts(task, start, 300, seed=0)
+    training = Training(steps=2, batch_size=4, evaluations=2)
+    watch = Film(task, start, task.draw(20, seed=0), twins=1)
+    made = finetune(start, parts.train, parts.dev, training, tmp_path / "made", {}, watch)
+    loaded = load_model(str(tmp_path / "made"), device="cpu")
+    unfilmed = load_model("nano", vocabulary=task.vocabulary, device="cpu")
+    found = films([unfilmed, loaded, loaded])
+    assert set(found.subject) == {str(tmp_path / "made")}
+    pd.testing.assert_frame_equal(found.drop(columns="subject"), frames(made))
+    risen = rises(found)
+    assert risen.drop(columns="subject").equals(rises(frames(made)))
+    assert films([unfilmed]).empty and rises(films([unfilmed])).empty

@@ -27,12 +27,15 @@ def film_curves(film: pd.DataFrame) -> Figure:
     """Accuracy, scores and gains at each evaluation of a training, with 95 % bands.
 
     Args:
-        film: of ``mplib.studies.film.frames``.
+        film: of ``mplib.studies.film.frames``, or of ``films``: a panel for each model.
     """
     clipped = film[["value", "low", "high"]].clip(lower=-1)  # scores have no lower bound
     plot = curves(film.assign(**clipped), "step", "value", "quantity", so.Band())
+    if "subject" in film:
+        plot = plot.facet(row="subject")
+    height = 1.5 + 2.5 * film.get("subject", film.quantity[:1]).nunique()
     plot = plot.limit(y=(min(-0.05, clipped.low.min() - 0.05), 1.05))
-    return draw(plot, (8, 4), zero="y", x="optimiser step", y="", color="")
+    return draw(plot, (8, height), zero="y", x="optimiser step", y="", color="")
 
 
 def f1_bars(f1: pd.DataFrame) -> Figure:
