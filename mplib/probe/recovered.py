@@ -11,7 +11,6 @@ from itertools import pairwise, product
 import numpy as np
 import pandas as pd
 
-from mplib.errors import InputError
 from mplib.probe import knn
 from mplib.probe.knn import DEFAULT, ProbeSettings
 from mplib.probe.text import shown
@@ -43,59 +42,27 @@ class Recovered:
     read: dict[str, np.ndarray]
 
 
-def predict_all_heights(
-    features: np.ndarray,
-    heights: np.ndarray,
-    groups: np.ndarray | None = None,
-    settings: ProbeSettings = DEFAULT,
-    classifier: str = "kNN",
+def read_trees(
+    features: np.ndarray, heights: np.ndarray, members: np.ndarray, settings: ProbeSettings
 ) -> np.ndarray:
-    """Height of every statement, had it one, by the second classifier; out of fold.
+    """Both classifiers' answers as labels like the gold ones; out of fold, by logistic regression.
 
-    It is fitted on the useful statements of the other folds, as ``probe.predict`` does, in the
-    same folds. That one predicts useful statements alone; a read tree needs the height of whatever
-    is predicted useful.
+    The second is fitted on the useful statements of the other folds, as ``probe.predict`` does, in
+    the same folds. That one predicts useful statements alone; a read tree needs the height of
+    whatever is predicted useful.
 
     Args:
         features: shape (examples, statements, features).
         heights: gold heights with ``USELESS`` and ``PADDING``, shape (examples, statements).
-        groups: group of each example, shape (examples,); each its own if None.
-        settings: of the classifier.
-        classifier: one of ``knn.CLASSIFIERS``.
-
-    Returns:
-        Predicted heights, ``PADDING`` where there is no statement; shape (examples, statements).
-
-    Raises:
-        InputError: shapes disagree, or there is one group, or one without a useful statement.
+        members: group of each example, shape (examples,).
+        settings: of the classifiers.
     """
-    knn.same_shape(features, heights)
-    members, useful = group_numbers(len(heights), groups), (heights > USELESS).any(axis=1)
-    told, there = (len(np.unique(x)) for x in (members[useful], members))
-    if told < max(2, there):
-        some = f"useful statements in {told} of {there} groups of examples"
-        raise InputError(f"{some}: expected two groups or more, and a tree in each example")
-    labels, asked = knn.useful_heights(heights), heights != PADDING
-    return knn.told_once(features, labels, members, settings, classifier, asked)
-
-
-def read_trees(
-    features: np.ndarray,
-    heights: np.ndarray,
-    groups: np.ndarray | None = None,
-    settings: ProbeSettings = DEFAULT,
-    classifier: str = "kNN",
-) -> np.ndarray:
-    """Both classifiers' answers as labels like the gold ones; shape (examples, statements).
-
-    Arguments and errors are those of ``probe.predict`` and ``predict_all_heights``.
-    """
-    of = predict_all_heights(features, heights, groups, settings, classifier)
-    members = group_numbers(len(heights), groups)
-    knn.enough_groups(members, settings)
-    useful = knn.told_once(features, knn.usefulness(heights), members, settings, classifier)
-    read = np.where(useful == 1, of, USELESS)
-    return np.where(heights == PADDING, PADDING, read).astype(np.int8)
+    asked = heights != PADDING
+    useful, height = (
+        knn.told_once(features, of(heights), members, settings, "logistic", asked)
+        for of in (knn.usefulness, knn.useful_heights)
+    )
+    return np.where(asked & (useful != 1), USELESS, height).astype(np.int8)
 
 
 def edges_by_height(labels: np.ndarray) -> set[tuple[int, int]]:
@@ -185,13 +152,19 @@ def recover(
         text: features of the text alone, shape (examples, statements, features).
         groups: group of each example; each its own if None.
         settings: of the classifiers and intervals.
+
+    Raises:
+        InputError: shapes disagree, or there are fewer groups than folds.
     """
-    heights = stack_labels(trees)
+    heights, members = stack_labels(trees), group_numbers(len(trees), groups)
+    knn.enough_groups(members, settings)
+    for values in (model, *twins, text):
+        knn.same_shape(values, heights)
     told = shown(text, "logistic")
     sources = {"model": [model], "twin": twins, "text": [told]}
     sources["joint"] = [np.concatenate([told, model], axis=-1)]
     read = {
-        name: [read_trees(values, heights, groups, settings, "logistic") for values in several]
+        name: [read_trees(values, heights, members, settings) for values in several]
         for name, several in sources.items()
     }
     found = {
@@ -200,7 +173,7 @@ def recover(
         if several
     }
     found[GOLD] = measures(trees, heights)[["edge F1"]]
-    table = _table(found, group_numbers(len(trees), groups), settings)
+    table = _table(found, members, settings)
     return Recovered(table, {name: several[0] for name, several in read.items() if several})
 
 

@@ -226,8 +226,7 @@ def compare(
     enough_groups(groups, settings)
     plan, dealt = Plan.of(heights, groups, settings), {}
     for name in controls if models else ():
-        labels = _dealt(CONTROLS[name], heights, groups, rng)
-        dealt[name] = Plan.of(labels, groups, settings)
+        dealt[name] = Plan.of(CONTROLS[name](heights, rng), groups, settings)
     parts: dict[str, list[dict[str, Any]]] = {"f1": [], "scores": [], "gains": []}
     predictions: dict[str, Predictions] = {}
     for classifier in classifiers:
@@ -265,18 +264,23 @@ def _laid_out(
     return {**plain, **told, **joint}
 
 
-def _dealt(
-    control: Control, heights: np.ndarray, groups: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """What a control makes of the heights, anew where it leaves one group all that is useful."""
+def over_twins(own: np.ndarray, twins: np.ndarray, ratio: bool) -> np.ndarray:
+    """A difference to the mean of the twins, or the share of what they leave (Eqs 1 and 2).
 
-    def told(labels: np.ndarray) -> int:
-        return min(2, len(np.unique(groups[(labels > USELESS).any(axis=1)])))
+    Args:
+        own: F1 of the whole and of halves, shape (1 + 2 halves,).
+        twins: that of each twin, shape (twins, 1 + 2 halves).
+        ratio: whether the share is meant.
 
-    labels = control(heights, rng)
-    while told(labels) < told(heights):
-        labels = control(heights, rng)
-    return labels
+    Returns:
+        Over their mean, then over each, shape (1 + twins, 1 + 2 halves); NaN without room above.
+    """
+    base = np.vstack([twins.mean(axis=0), twins])
+    room = 1 - base if ratio else np.ones_like(base)
+    if not room[0, 0] > ROOM:
+        return np.full_like(base, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):  # halves without room are left out
+        return (own - base) / room
 
 
 @dataclass(frozen=True)
@@ -327,9 +331,8 @@ class _Found:
         if not 1 - sure.value > max(ROOM, sure.value - sure.low):
             note = f"not defined here: the baseline's F1 is {sure.value:.3f}"
             return dict.fromkeys(("value", "low", "high", "p"), np.nan) | away | {"note": note}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            each = np.array([(own[0] - x[0]) / (1 - x[0]) for x in others])
-            found = from_halves((own - base) / (1 - base), self.groups, each)
+        value = over_twins(own, np.array(others), ratio=True)
+        found = from_halves(value[0], self.groups, value[1:, 0])
         return found.columns() | {"p": found.p} | away
 
     def gains(self) -> list[dict[str, Any]]:
@@ -394,16 +397,14 @@ def compare_prefixes(
         for score, target in TARGETS.items():
             place = MEASURES.index(target)
             mine, theirs = own[..., place], beside[..., place]
-            base = theirs.mean(axis=0)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                curve = (mine - base) / (1 - base)
-                each = ((mine - theirs) / (1 - theirs))[..., 0].T
-            room = 1 - base[:, 0] > ROOM
-            found = band(np.where(room[:, None], curve, np.nan), plan.groups, each)
+            base = theirs[..., 0].mean(axis=0)
+            each = zip(mine, theirs.swapaxes(0, 1), strict=True)
+            curve = np.array([over_twins(*one, ratio=True) for one in each])
+            found = band(curve[:, 0], plan.groups, curve[:, 1:, 0])
             rows += [
                 {"layers": n, "kind": "model", "source": name, "score": score,
                  "over": "random twin", **one.columns(), "f1": f1, "twin_f1": twin_f1}
-                for n, one, f1, twin_f1 in zip(counts, found, mine[:, 0], base[:, 0], strict=True)
+                for n, one, f1, twin_f1 in zip(counts, found, mine[:, 0], base, strict=True)
                 if np.isfinite(f1)
             ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -416,25 +417,6 @@ def prefix_lengths(layers: int) -> list[int]:
     ([1, 2, 3, 4], [1, 4, 7, 11, 14, 17, 20, 24, 27, 30])
     """
     return np.unique(np.linspace(1, layers, min(PREFIXES, layers)).round().astype(int)).tolist()
-
-
-def usefulness_curve(
-    features: np.ndarray, heights: np.ndarray, groups: np.ndarray | None, settings: ProbeSettings
-) -> pd.DataFrame:
-    """Macro-F1 of the first classifier by layers used, with intervals that hold at once.
-
-    Returns:
-        Columns ``layers``, ``f1``, ``low``, ``high``.
-    """
-    same_shape(features, heights)
-    groups = group_numbers(len(heights), groups)
-    counts = prefix_lengths(features.shape[-1])
-    flat = np.minimum(heights, 0)  # one height: there is no second classifier to fit
-    plan = Plan.of(flat, groups, replace(settings, fold_seeds=1))
-    values = [plan.run(features[..., :n], "kNN")[:, 0] for n in counts]
-    found = band(np.array(values), plan.groups)
-    rows = [{"layers": n, **one.columns("f1")} for n, one in zip(counts, found, strict=True)]
-    return pd.DataFrame(rows)
 
 
 def tidy_predictions(

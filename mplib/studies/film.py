@@ -11,7 +11,7 @@ from mplib.models.adapters import adapted
 from mplib.models.inference import read, scale_examples, twin_features
 from mplib.models.loading import LoadedModel
 from mplib.probe.knn import ProbeSettings
-from mplib.probe.scores import ROOM, Plan
+from mplib.probe.scores import Plan, over_twins
 from mplib.probe.text import shown
 from mplib.stats import Estimate, accuracy, from_halves, group_numbers
 from mplib.studies.about import FILMED
@@ -60,20 +60,13 @@ class Film:
         assert given.answers is not None
         found: dict[str, Estimate] = {"accuracy": accuracy(given.answers.correct)}
         own = self._f1(given.features)
-        for place, (score, gain) in enumerate((("S_P1", "gain V"), ("S_P2", "gain G"))):
-            alone, joint = own[..., place]
-            base, joint_base = self.twins[..., place].swapaxes(0, 1)
-            found[score] = self._over(alone, base, ratio=True)
-            found[gain] = self._over(joint, joint_base, ratio=False)
+        for name, values in scored(own, self.twins).items():
+            found[name] = from_halves(values[0], self.plan.groups, values[1:, 0])
         return {
             f"{name}{end}": value
             for name, one in found.items()
             for end, value in (("", one.value), (" low", one.low), (" high", one.high))
         }
-
-    def _over(self, own: np.ndarray, twins: np.ndarray, ratio: bool) -> Estimate:
-        found = over(own, twins, ratio)
-        return from_halves(found[0], self.plan.groups, found[1:, 0])
 
 
 def both_f1(plan: Plan, features: np.ndarray, text: np.ndarray) -> np.ndarray:
@@ -91,23 +84,21 @@ def both_f1(plan: Plan, features: np.ndarray, text: np.ndarray) -> np.ndarray:
     return np.array([plan.run(values, by)[:, :2] for values, by in ways])
 
 
-def over(own: np.ndarray, twins: np.ndarray, ratio: bool) -> np.ndarray:
-    """A difference to the mean of the twins, or the share of what they leave (Eqs 1 and 2).
+def scored(own: np.ndarray, twins: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores and gains of all replicates over the twins' mean and over each, see ``over_twins``.
 
     Args:
-        own: F1 of the whole and of halves, shape (1 + 2 halves,).
-        twins: that of each twin, shape (twins, 1 + 2 halves).
-        ratio: whether the share is meant.
+        own: F1s of ``both_f1``.
+        twins: those of each twin, shape (twins, 2, 1 + 2 halves, 2).
 
     Returns:
-        Over their mean, then over each, shape (1 + twins, 1 + 2 halves); NaN without room above.
+        By name, in the order of ``QUANTITIES``; shape (1 + twins, 1 + 2 halves).
     """
-    base = np.vstack([twins.mean(axis=0), twins])
-    room = 1 - base if ratio else np.ones_like(base)
-    if not room[0, 0] > ROOM:
-        return np.full_like(base, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):  # halves without room are left out
-        return (own - base) / room
+    return {
+        name: over_twins(own[way, :, place], twins[:, way, :, place], ratio=way == 0)
+        for place, pair in enumerate((("S_P1", "gain V"), ("S_P2", "gain G")))
+        for way, name in enumerate(pair)
+    }
 
 
 def frames(history: pd.DataFrame) -> pd.DataFrame:

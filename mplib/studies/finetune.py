@@ -291,7 +291,7 @@ def _train(
             progress.update()
             if step % every == 0 or step == training.steps:
                 wrapped.eval()
-                accuracy = np.nan if dev is None else float(answers(model, dev).correct.mean())
+                accuracy = np.nan if dev is None else _accuracy(model, dev, training)
                 loss, rate = float(torch.stack(losses).mean()), schedule.get_last_lr()[0]
                 found = dict(zip(MEASURED, (loss, accuracy, rate), strict=True))
                 history.append({"step": step, **found, **(watch(model) if watch else {})})
@@ -299,6 +299,13 @@ def _train(
                 state.save(step, history)
                 progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
     return pd.DataFrame(history)
+
+
+def _accuracy(model: PreTrainedModel, dev: Prompts, training: Training) -> float:
+    """On development prompts, in the precision that is trained in: it chooses, and is no result."""
+    bfloat16 = autocasts(model, training.precision)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+        return float(answers(model, dev).correct.mean())
 
 
 def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndarray:

@@ -4,7 +4,7 @@ Paper, section 3.2 and appendix C.2, and Fig 7f.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 import numpy as np
@@ -19,9 +19,9 @@ from mplib.models.inference import all_answers
 from mplib.models.loading import LoadedModel
 from mplib.models.passes import LayersKept, head_shape
 from mplib.models.prompts import Prompts
-from mplib.probe.knn import DEFAULT, ProbeSettings
-from mplib.probe.scores import usefulness_curve
-from mplib.stats import Estimate, accuracy, constant_guess
+from mplib.probe.knn import DEFAULT, ProbeSettings, same_shape
+from mplib.probe.scores import Plan, prefix_lengths
+from mplib.stats import Estimate, accuracy, band, constant_guess, group_numbers
 from mplib.tasks.trees import PADDING, USELESS
 
 
@@ -238,12 +238,16 @@ def height_prefixes(
         interval ``low``, ``high``, which hold for all layers of a height at once. No row where no
         statement is useless: there is nothing to tell.
     """
+    same_shape(features, heights)
     known = np.unique(heights[heights > USELESS]) if (heights == USELESS).any() else ()
-    tables = []
+    members, counts = group_numbers(len(heights), groups), prefix_lengths(features.shape[-1])
+    rows = []
     for height in known:
         others = (heights > USELESS) & (heights != height)
-        left = np.where(others, PADDING, heights)
-        curve = usefulness_curve(features, left, groups, settings)
-        tables.append(curve.assign(height=int(height)))
-    columns = ["layers", "height", "f1", "low", "high"]
-    return pd.concat(tables)[columns] if tables else pd.DataFrame(columns=columns)
+        # One height: there is no second classifier to fit.
+        left = np.where(others, PADDING, np.minimum(heights, 0))
+        plan = Plan.of(left, members, replace(settings, fold_seeds=1))
+        values = [plan.run(features[..., :n], "kNN")[:, 0] for n in counts]
+        found = zip(counts, band(np.array(values), plan.groups), strict=True)
+        rows += [{"layers": n, "height": int(height), **one.columns("f1")} for n, one in found]
+    return pd.DataFrame(rows, columns=["layers", "height", "f1", "low", "high"])

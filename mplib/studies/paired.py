@@ -16,7 +16,7 @@ from mplib.errors import InputError
 from mplib.probe.scores import Plan
 from mplib.probe.text import shown
 from mplib.stats import accuracy, example_weights, from_halves, group_numbers, mean_of_outcomes
-from mplib.studies.film import both_f1, over
+from mplib.studies.film import both_f1, scored
 from mplib.studies.language import Procedure, Readings
 from mplib.tasks.textbaseline import text_features
 
@@ -25,9 +25,6 @@ Row = dict[str, Any]
 
 Pair = tuple[str, str]
 """Two arms; the second is taken off the first."""
-
-Replicates = dict[str, np.ndarray]
-"""Each measure over the twins' mean, then over each twin, shape (1 + twins, 1 + 2 halves)."""
 
 
 def dial(
@@ -75,7 +72,9 @@ def _paired(
         trees = _trees(list(arms.values()))
         # A model comes after those that it is compared with, a world before.
         pairs = [*combinations(arms if along == "set" else reversed(arms), 2)]
-        found = _answers(arms, pairs, trees, procedure) + _probed(arms, pairs, trees, procedure)
+        right = {name: _correct(one) for name, one in arms.items()}
+        found = _outcomes("accuracy", right, pairs, trees, procedure)
+        found += _probed(arms, pairs, trees, procedure)
         need = {name: need_of[id(one)] for name, one in arms.items() if needs}
         found += _outcomes("need", need, pairs if needs else [], trees, procedure)
         rows += [dict(zip(within, key, strict=True)) | row for row in found]
@@ -96,17 +95,9 @@ def _trees(arms: Sequence[Readings]) -> np.ndarray:
     return group_numbers(len(groups), groups)
 
 
-def _answers(
-    arms: Mapping[str, Readings], pairs: Sequence[Pair], trees: np.ndarray, procedure: Procedure
-) -> list[Row]:
-    correct = {}
-    for name, one in arms.items():
-        assert one.model.answers is not None
-        correct[name] = one.model.answers.correct.astype(float)
-    about: Row = {"among": "", "measure": "accuracy", "minus": ""}
-    rows = [about | {"arm": name, **accuracy(x).columns()} for name, x in correct.items()]
-    apart = _outcomes("accuracy", correct, pairs, trees, procedure)
-    return rows + [row for row in apart if row["minus"]]
+def _correct(one: Readings) -> np.ndarray:
+    assert one.model.answers is not None
+    return one.model.answers.correct.astype(float)
 
 
 def _outcomes(
@@ -120,7 +111,8 @@ def _outcomes(
     every = {(name, ""): own for name, own in values.items()}
     every |= {(one, other): values[one] - values[other] for one, other in pairs}
     for (name, minus), own in every.items():
-        found, note = mean_of_outcomes(own, trees, weights)
+        known = measure == "accuracy" and not minus
+        found, note = (accuracy(own), "") if known else mean_of_outcomes(own, trees, weights)
         about: Row = {"among": "", "measure": measure, "arm": name, "minus": minus}
         rows.append(about | {**found.columns(), "note": note})
     return rows
@@ -146,12 +138,7 @@ def _probed(
     return rows
 
 
-def _replicates(one: Readings, plan: Plan) -> Replicates:
+def _replicates(one: Readings, plan: Plan) -> dict[str, np.ndarray]:
     text = shown(text_features(one.examples.examples), "logistic")
     own, *twins = (both_f1(plan, x, text) for x in (one.model.features, *one.twins))
-    beside, names = np.array(twins), (("S_P1", "S_P2"), ("gain V", "gain G"))
-    return {
-        name: over(own[way, :, place], beside[:, way, :, place], ratio=way == 0)
-        for way, pair in enumerate(names)
-        for place, name in enumerate(pair)
-    }
+    return scored(own, np.array(twins))

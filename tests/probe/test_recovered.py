@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from mplib.errors import InputError
-from mplib.probe.knn import ProbeSettings, predict
+from mplib.probe.knn import ProbeSettings, predict, told_once, useful_heights
 from mplib.probe.recovered import (
     GOLD,
     edges_by_height,
     marks,
     measures,
-    predict_all_heights,
     read_trees,
     recover,
 )
@@ -66,8 +65,9 @@ def test_all_heights_are_those_of_the_probe_where_it_has_any() -> None:
     trees = lists()
     heights, features = stack_labels(trees), shown(trees, 0.7)
     useful, groups = heights > USELESS, np.arange(len(heights)) // 3
-    found = predict_all_heights(features, heights, groups, FAST)
-    told = predict(features, heights, groups, FAST)
+    there = heights != PADDING
+    found = told_once(features, useful_heights(heights), groups, FAST, "logistic", there)
+    told = predict(features, heights, groups, FAST, "logistic")
     assert (found[useful] == told.height[useful]).all(), "the same folds and the same classifier"
     assert (found[~useful] > USELESS).all(), "useless statements are given a height too"
     read = read_trees(features, heights, groups, FAST)
@@ -81,8 +81,13 @@ def test_no_gold_height_of_a_useless_statement_or_of_the_own_group_is_seen() -> 
     groups = np.repeat(np.arange(60), 5)
     heights = np.repeat(rng.integers(0, 2, size=60), 5)[:, None].astype(np.int8)
     features = np.repeat(rng.normal(size=(60, 1, 3)), 5, axis=0)
-    assert (predict_all_heights(features, heights, groups) == heights).mean() < 0.7
-    assert (predict_all_heights(features, heights) == heights).mean() > 0.95, "the trap works"
+
+    def right(members: np.ndarray) -> float:
+        found = told_once(features, useful_heights(heights), members, FAST, "kNN", heights >= 0)
+        return float((found == heights).mean())
+
+    assert right(groups) < 0.7
+    assert right(np.arange(len(heights))) > 0.95, "the trap works"
 
 
 def test_measures_of_trees_read_by_hand() -> None:
@@ -150,9 +155,12 @@ def test_groups_are_kept_whole_in_the_intervals() -> None:
     assert told[2] - told[1] > 0.6 * (single[2] - single[1]), "a fifth, were they taken apart"
 
 
-def test_what_has_no_tree_is_refused() -> None:
-    heights = np.array([[0, 1]] * 5 + [[USELESS, USELESS]], dtype=np.int8)
-    with pytest.raises(InputError, match="in 5 of 6 groups of examples: expected two groups"):
-        predict_all_heights(np.zeros((6, 2, 1)), heights)
-    with pytest.raises(InputError, match="give both alike"):
-        predict_all_heights(np.zeros((6, 3, 1)), heights)
+def test_features_of_other_trees_and_too_few_trees_are_refused() -> None:
+    trees = [ReasoningTree.from_edges([(0, 1)], n_statements=2)] * 6
+    text = np.zeros((6, 2, 1))
+    for wrong in ({"model": np.zeros((6, 3, 1))}, {"twins": [text[:5]]}, {"text": text[:, :1]}):
+        given = {"model": text, "twins": [text], "text": text} | wrong
+        with pytest.raises(InputError, match="give both alike"):
+            recover(given.pop("model"), trees, **given)
+    with pytest.raises(InputError, match="4 groups of examples for 5 folds"):
+        recover(text[:4], trees[:4], twins=[], text=text[:4])
