@@ -29,6 +29,9 @@ def one_of(name: str, value: str, known: Collection[str]) -> None:
         InputError: with the values known, and the closest of them.
     """
     if value not in known:
-        raise InputError(
-            f"{name}={value!r}: expected one of {', '.join(known)}.{suggest(value, [*known])}"
-        )
+        raise unknown(f"{name}={value!r}", value, known)
+
+
+def unknown(what: str, word: str, known: Collection[str]) -> InputError:
+    """The error of a word that is none of those known, with the closest of them."""
+    return InputError(f"{what}: expected one of {', '.join(known)}.{suggest(word, [*known])}")

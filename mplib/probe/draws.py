@@ -6,13 +6,10 @@ what is stored, and distances between statements are computed once for all draws
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Self
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold
-from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from mplib.errors import InputError
@@ -69,14 +66,12 @@ def draws(
     count: int = 2048,
     sizes: tuple[int, int] = (64, 128),
     settings: ProbeSettings = DEFAULT,
-    workers: int = 1,
 ) -> Draws:
     """Draws examples without replacement, again and again, and measures each draw for itself.
 
     In each draw both classifiers are cross-validated on its own statements: the predictions are
     those of ``probe.predict`` for the draw's features, groups and seed. (Of statements at exactly
-    the same distance the earlier ones count; scikit-learn leaves that open.) The draws are the same
-    for any number of workers.
+    the same distance the earlier ones count; scikit-learn leaves that open.)
 
     Args:
         values: what is averaged over each draw, by name, NaN where unknown, each of shape
@@ -88,8 +83,6 @@ def draws(
         count: how many draws.
         sizes: least and most examples of a draw; no draw has more than there are.
         settings: of the classifiers; its seed is that of the draws.
-        workers: processes, -1 for as many as there are cores; worth their start where examples are
-            many.
 
     Raises:
         InputError: too few draws, too few examples or groups for one, no useful statements, no
@@ -108,15 +101,10 @@ def draws(
     labels = {"V": knn.usefulness(heights), "G": knn.useful_heights(heights)}
     # A quarter of these columns holds the wanted neighbours in the smallest draw, on average.
     columns = int(4 * settings.neighbours * n / (least * (1 - 1 / folds))) + 1
-    near = partial(_Target.of, [features, *twins], columns=columns, power=settings.metric_power)
-    targets = {name: near(gold) for name, gold in labels.items()}
-    blocks = [slice(first, first + _BLOCK) for first in range(0, count, _BLOCK)]
-    work = Parallel(n_jobs=workers, return_as="generator")(
-        delayed(_count)(targets, chosen[block], seeds[block], group, most, settings)
-        for block in blocks
-    )
-    found = [*tqdm(work, "draws", len(blocks), unit="draw", unit_scale=_BLOCK)]
-    counts = {name: np.concatenate([part[name] for part in found]) for name in targets}
+    counts = {
+        name: _count(gold, [features, *twins], chosen, seeds, group, most, columns, settings)
+        for name, gold in labels.items()
+    }
     members = np.stack([np.pad(x, (0, most - len(x)), constant_values=-1) for x in chosen])
     measured = measure(members, values, counts, np.ones((1, n), dtype=bool))
     table = pd.DataFrame({"draw": range(count), "examples": [*map(len, chosen)], "seed": seeds})
@@ -150,48 +138,24 @@ def _check(
             raise InputError(f"{missing}: read them from the same prompts, or make it PADDING")
 
 
-@dataclass(frozen=True)
-class _Target:
-    """The statements that a classifier tells apart, and which are near which in each source.
-
-    Attributes:
-        example: example of each statement, shape (statements,).
-        label: gold label of each statement, shape (statements,).
-        sources: neighbours by each source's features.
-    """
-
-    example: np.ndarray
-    label: np.ndarray
-    sources: list[Neighbours]
-
-    @classmethod
-    def of(
-        cls, sources: Sequence[np.ndarray], labels: np.ndarray, columns: int, power: int
-    ) -> Self:
-        """The statements that have a label."""
-        place = np.nonzero(labels != PADDING)
-        near = [Neighbours(values[place], columns, power) for values in sources]
-        return cls(place[0], labels[place], near)
-
-
 def _count(
-    targets: Mapping[str, _Target], chosen: Sequence[np.ndarray], seeds: Sequence[int],
-    group: np.ndarray, most: int, settings: ProbeSettings,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Confusion counts of a few draws; see ``Draws.counts``."""
-    counts = {}
-    for name, target in targets.items():
-        classes = int(target.label.max()) + 1
-        shape = (len(chosen), most, len(target.sources), classes, classes)
-        counts[name] = np.zeros(shape, dtype=np.float32)
-        told = np.isin(np.arange(len(group)), target.example)
-        for found, drawn, seed in zip(counts[name], chosen, seeds, strict=True):
-            fold = _folds(drawn[told[drawn]], group, seed, settings.folds)[target.example]
-            rows = np.flatnonzero(fold >= 0)
-            place = np.searchsorted(drawn, target.example[rows])
-            for source, near in enumerate(target.sources):
-                guess = near.votes(rows, target.label, fold, settings.neighbours).argmax(axis=1)
-                np.add.at(found[:, source], (place, target.label[rows], guess), 1)
+    labels: np.ndarray, sources: Sequence[np.ndarray], chosen: Sequence[np.ndarray],
+    seeds: Sequence[int], group: np.ndarray, most: int, columns: int, settings: ProbeSettings,
+) -> np.ndarray:  # fmt: skip
+    """Confusion counts of all draws by one of the classifiers; see ``Draws.counts``."""
+    place = np.nonzero(labels != PADDING)
+    example, label, classes = place[0], labels[place], int(labels.max()) + 1
+    near = [Neighbours(values[place], columns, settings.metric_power) for values in sources]
+    counts = np.zeros((len(chosen), most, len(sources), classes, classes), dtype=np.float32)
+    told = np.isin(np.arange(len(group)), example)
+    progress = tqdm(chosen, "draws")
+    for found, drawn, seed in zip(counts, progress, seeds, strict=True):
+        fold = _folds(drawn[told[drawn]], group, seed, settings.folds)[example]
+        rows = np.flatnonzero(fold >= 0)
+        at = np.searchsorted(drawn, example[rows])
+        for source, one in enumerate(near):
+            guess = one.votes(rows, label, fold, settings.neighbours).argmax(axis=1)
+            np.add.at(found[:, source], (at, label[rows], guess), 1)
     return counts
 
 

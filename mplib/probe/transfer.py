@@ -84,7 +84,8 @@ def transfer(
             plan = Plan.of(heights, group_numbers(len(own), own), settings)
             values = plan.run(features, classifier)
             for target, label in TARGETS.items():
-                part = _Part.of(name, target, features, label(heights), own)
+                place = np.nonzero((gold := label(heights)) != PADDING)
+                part = _Part(name, target, features[place], gold[place], own[place[0]])
                 parts[target].append(part)
                 f1 = values[:, MEASURES.index(target)]
                 rows.append(_row(part, part, f1, plan.groups, classifier))
@@ -102,13 +103,6 @@ class _Part(NamedTuple):
     values: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
-
-    @classmethod
-    def of(
-        cls, name: str, target: str, features: np.ndarray, labels: np.ndarray, groups: np.ndarray
-    ) -> "_Part":
-        place = np.nonzero(labels != PADDING)
-        return cls(name, target, features[place], labels[place], groups[place[0]])
 
     def like(self, other: "_Part") -> "_Part":
         """Those whose label the other set has too, of groups that it does not have."""

@@ -234,7 +234,8 @@ CLAIMS = [
         )
         for told, profile, films in (
             ("lists", "claims", {}),
-            ("theories", "reasoner", {"task": "proofwriter", "dealt": False}),
+            ("theories", "reasoner",
+             {"task": "proofwriter", "checkpoint": f"checkpoints/{the.REASONER}"}),
         )
         for what, score, of in (("usefulness", "S_P1", "V"), ("heights", "S_P2", "G"))
     ),

@@ -1,5 +1,7 @@
 """What a model that learned to answer has that those beside it lack: how much, where and when."""
 
+from collections.abc import Hashable
+
 import pandas as pd
 
 from mplib.report.sentences import say
@@ -45,7 +47,7 @@ def contrast_sentences(apart: pd.DataFrame) -> list[str]:
     """In which measures the last model certainly differs from each other one; see above."""
     less = apart[(apart["minus"] != "") & (apart["among"] != "rules alone")].dropna(subset="value")
     less = less[less.subject.eq(less.subject.iloc[0])] if len(less) else less
-    return [_apart(*key, part) for key, part in less.groupby(["subject", "minus"], sort=False)]
+    return [_apart(minus, part) for minus, part in less.groupby("minus", sort=False)]
 
 
 def _layers(prefixes: pd.DataFrame) -> list[str]:
@@ -76,7 +78,7 @@ def _trainings(risen: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _apart(last: str, minus: str, part: pd.DataFrame) -> str:
+def _apart(minus: Hashable, part: pd.DataFrame) -> str:
     """In which measures one model certainly differs from another."""
     sets, told = part.set.nunique(), []
     for measure, of in part.groupby("measure", sort=False):
@@ -86,4 +88,4 @@ def _apart(last: str, minus: str, part: pd.DataFrame) -> str:
                 said = ", ".join(say(sure, "", "{found:+.2f}"))
                 told.append(f"{measure} is {way}{times} ({said})")
     told.append("no other difference is certain" if told else "no difference is certain")
-    return f"**{last} against {minus}**, the same questions: {'; '.join(told)}."
+    return f"**{part.subject.iloc[0]} against {minus}**, the same questions: {'; '.join(told)}."

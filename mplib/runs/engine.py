@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from tabulate import tabulate
 
-from mplib.errors import InputError, NotebookFailed, suggest
+from mplib.errors import NotebookFailed, unknown
 from mplib.files import ROOT, exclusive, home
 from mplib.runs import cost
 from mplib.runs.gpus import visible
@@ -84,10 +84,7 @@ class Engine:
             return [*threads, "--cores", str(self.all_cores), *limit, *force]
         known = sorted(path.parent.name for path in (ROOT / "cluster").glob("*/config.yaml"))
         if self.cluster not in known:
-            raise InputError(
-                f"unknown cluster {self.cluster!r}: expected one of {', '.join(known)}, the "
-                f"folders of cluster/.{suggest(self.cluster, known)}"
-            )
+            raise unknown(f"unknown cluster {self.cluster!r}", self.cluster, known)
         return [*threads, "--workflow-profile", str(ROOT / "cluster" / self.cluster), *force]
 
 

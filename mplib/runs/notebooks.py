@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from mplib.errors import InputError, suggest
+from mplib.errors import InputError, unknown
 from mplib.files import ROOT
 from mplib.runs.parameters import TYPES, Parameter, shown
 
@@ -51,10 +51,7 @@ class Notebook:
         begin = [stem] if stem in known else begin
         if len(begin) != 1:
             which = "unknown notebook" if not begin else "several notebooks begin with"
-            raise InputError(
-                f"{which} {shown(name)}: expected one of {', '.join(begin or known)}."
-                f"{suggest(stem, list(known))}"
-            )
+            raise unknown(f"{which} {shown(name)}", stem, begin or known)
         return known[begin[0]]
 
     def read(self) -> "NotebookNode":
@@ -149,11 +146,9 @@ class Notebook:
         Raises:
             InputError: an unknown parameter, or a value of the wrong type or out of range.
         """
-        if unknown := [name for name in given if name not in self.parameters]:
-            raise InputError(
-                f"{self.name} has no parameter {unknown[0]!r}: expected one of "
-                f"{', '.join(self.parameters)}.{suggest(unknown[0], list(self.parameters))}"
-            )
+        for name in given:
+            if name not in self.parameters:
+                raise unknown(f"{self.name} has no parameter {name!r}", name, self.parameters)
         return {
             name: parameter.check(given[name]) if name in given else parameter.default
             for name, parameter in self.parameters.items()

@@ -40,13 +40,7 @@ KEPT_BYTES = 500_000
 """Files above this size, such as single predictions, are no reference tables."""
 
 
-def build_book(
-    profile: Profile,
-    engine: Engine,
-    *,
-    strict: bool = False,
-    extra: Mapping[str, str] | None = None,
-) -> Path:
+def build_book(profile: Profile, engine: Engine, strict: bool, extra: Mapping[str, str]) -> Path:
     """Runs whatever a profile still lacks and renders the book; returns its first page.
 
     Args:
@@ -62,7 +56,7 @@ def build_book(
     with exclusive(home() / "runs" / ".lock", wait=False) as lock:
         run_all(profile, engine, lock)
         print("building the pages, about 1 min", file=sys.stderr, flush=True)
-        return _render(_collect(profile.jobs, extra or {}), strict, lock)
+        return _render(_collect(profile.jobs, extra), strict, lock)
 
 
 def _collect(jobs: list[Job], extra: Mapping[str, str]) -> Path:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mplib.errors import InputError, suggest
+from mplib.errors import InputError, suggest, unknown
 from mplib.files import ROOT, fingerprint, home, is_whole, sealed
 from mplib.runs.notebooks import Notebook
 from mplib.runs.parameters import Parameter, read_yaml, shown
@@ -172,7 +172,6 @@ class Profile:
 
     Attributes:
         name: its name, or its path where it lies elsewhere.
-        about: a line on what it is for.
         threads: of each notebook; a share of the machine's if None.
         gpus: of a cluster, for each notebook.
         common: parameters of all notebooks that have them.
@@ -180,7 +179,6 @@ class Profile:
     """
 
     name: str
-    about: str = ""
     threads: int | None = None
     gpus: int | None = None
     common: dict[str, Any] = field(default_factory=dict)
@@ -210,13 +208,10 @@ class Profile:
     @classmethod
     def _of(cls, name: str, keys: Mapping[str, Any]) -> "Profile":
         """A profile of what stands in its file."""
-        if unknown := [key for key in keys if key not in KEYS]:
-            raise InputError(
-                f"has an unknown key {shown(unknown[0])}: expected {', '.join(KEYS)}."
-                f"{suggest(unknown[0], list(KEYS))}"
-            )
-        about = keys.get("about") or ""
-        if not isinstance(about, str):
+        for key in keys:
+            if key not in KEYS:
+                raise unknown(f"has an unknown key {shown(key)}", str(key), KEYS)
+        if not isinstance(about := keys.get("about") or "", str):
             raise InputError(f"about={shown(about)}: expected a line on what it is for")
         notebooks = keys.get("notebooks")
         if not isinstance(notebooks, dict) or not notebooks:
@@ -235,7 +230,7 @@ class Profile:
             for each in SETTINGS
             if keys.get(each.name) is not None
         }
-        return cls(name, str(about), common=common, notebooks=sets, **settings)
+        return cls(name, common=common, notebooks=sets, **settings)
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -353,9 +348,8 @@ def _expand(notebook: Notebook, given: Mapping[str, Any]) -> list[dict[str, Any]
     axes = []
     for name, value in given.items():
         nested = notebook.parameters[name].kind.startswith("list")
-        swept = isinstance(value, list) and (
-            any(isinstance(each, list) for each in value) if nested else True
-        )
+        lists = isinstance(value, list) and any(isinstance(each, list) for each in value)
+        swept = lists if nested else isinstance(value, list)
         if swept and not value:
             raise InputError(f"{notebook.name}: {name}=[] sweeps over nothing; name a value")
         axes.append([(name, each) for each in (value if swept else [value])])

@@ -5,6 +5,7 @@ Figures 12 and 13 of the paper, and its appendix A measured.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -165,11 +166,8 @@ def rollout(model: PreTrainedModel, prompts: Prompts, batch_size: int = 64) -> R
 
 def _roll(mixed: Tensor) -> Tensor:
     """Last rows of the products of the first 1, 2, ... layers, shape (batch, layers, tokens)."""
-    joint, rows = mixed[:, 0], [mixed[:, 0, -1]]
-    for layer in range(1, mixed.shape[1]):
-        joint = mixed[:, layer] @ joint
-        rows.append(joint[:, -1])
-    return torch.stack(rows, dim=1)
+    products = accumulate(mixed.unbind(1), lambda below, above: above @ below)
+    return torch.stack([joint[:, -1] for joint in products], dim=1)
 
 
 def rollout_table(found: Rollout, heights: np.ndarray) -> pd.DataFrame:

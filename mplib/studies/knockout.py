@@ -220,16 +220,6 @@ class Knockout:
     whole: Answers
     guess: float
 
-    def damages(self, name: str) -> Iterator[tuple[Layers, bool, np.ndarray]]:
-        """What the cuts of one set did to the right answer's log-probability.
-
-        Yields:
-            The window, whether what was left summed to one again, the drop in every example.
-        """
-        for (cut, span, renormalised), given in self.cut.items():
-            if cut == name:
-                yield span, renormalised, self.whole.log_probability - given.log_probability
-
 
 def knock_out(
     model: PreTrainedModel,
@@ -440,7 +430,6 @@ def probe_correctness(heights: np.ndarray, predictions: Predictions) -> dict[str
 def agreement(
     correctness: Mapping[str, np.ndarray],
     found: Knockout,
-    cut: str = USEFUL,
     *,
     groups: np.ndarray | None = None,
     resamples: int = 1000,
@@ -453,8 +442,7 @@ def agreement(
 
     Args:
         correctness: of the probe, by measure, each of shape (examples,).
-        found: a knock-out of the same examples.
-        cut: the set of statements whose edges were cut.
+        found: a knock-out of the same examples, of which the cuts of useful statements count.
         groups: group of each example, drawn together by the bootstrap; each its own if None.
         resamples: bootstrap resamples behind each interval.
         seed: of the resamples.
@@ -466,8 +454,9 @@ def agreement(
     """
     weights = stats.example_weights(len(found.whole.correct), groups, resamples, seed)
     rows = []
-    for span, again, damage in found.damages(cut):
-        for measure, right in correctness.items():
+    for (cut, span, again), given in found.cut.items():
+        damage = found.whole.log_probability - given.log_probability
+        for measure, right in correctness.items() if cut == USEFUL else ():
             cases = {"Spearman": (rankdata(right), rankdata(damage))}
             if len(np.unique(right)) == 2:
                 cases["point-biserial"] = (right, damage)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,15 @@ from mplib.files import STATE, discard, listing, put_in_place, unwritable, whole
 from mplib.studies.checkpoints import SEAL, unfinished
 
 
+@dataclass
 class TrainingState:
     """The state of a running training on disk: one file each, replaced in one step."""
 
-    def __init__(
-        self,
-        folder: Path,
-        identity: dict[str, Any],
-        weights: dict[str, torch.nn.Parameter],
-        optimizer: torch.optim.Optimizer,
-    ) -> None:
-        self.folder, self.identity, self.weights, self.optimizer = (
-            folder,
-            identity,
-            weights,
-            optimizer,
-        )
-        self.step = 0
+    folder: Path
+    identity: dict[str, Any]
+    weights: dict[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    step: int = 0
 
     def save(self, step: int, history: list[dict[str, float]]) -> None:
         """Saves the newest state and, where it is the best so far, the weights."""
