@@ -23,14 +23,17 @@ class Estimate:
         return {name: self.value, "low": self.low, "high": self.high}
 
     def __format__(self, form: str) -> str:
-        """The figure with its interval, each in the given form.
+        """The figure with its interval, if it has one, each in the given form.
 
         >>> f"{Estimate(0.5, 0.25, 0.75):+.2f}"
         '+0.50 [+0.25, +0.75]'
         """
         if not form:
             return str(self)
-        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+        figure = f"{self.value:{form}}"
+        return (
+            figure if self.low != self.low else f"{figure} [{self.low:{form}}, {self.high:{form}}]"
+        )
 
     def __str__(self) -> str:
         """As percentages, for a sentence: ``98.1 % [97.0, 98.8]``."""

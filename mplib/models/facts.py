@@ -9,6 +9,7 @@ random copy would be cheaper, but what makes a model a hybrid is easily lost in 
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -129,23 +130,26 @@ def one_pass(
 class _PrefixLayer(DynamicLayer):
     """One layer's keys and values of a prefix, the same for every example of every batch.
 
-    The first pass is the prefix's. What a later one adds is not kept: it would cost the prefix once
-    for each example and layer. Several prefixes serve as many examples, again and again.
+    Once it is ``whole``, what a pass adds is not kept: it would cost the prefix once for each
+    example and layer. Several prefixes serve as many examples, again and again.
     """
+
+    whole = False
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Keys and values of the prefix, followed by the new ones."""
-        if not self.is_initialized:
-            return super().update(key_states, value_states, *args, **kwargs)
-        n, keys, values = len(key_states), self.keys, self.values
-        assert keys is not None and values is not None
-        if (kept := len(keys)) == 1:
-            keys, values = keys.expand(n, -1, -1, -1), values.expand(n, -1, -1, -1)
-        elif kept < n:
-            keys, values = (x.repeat(n // kept, 1, 1, 1) for x in (keys, values))
-        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+        before: Any = (self.keys, self.values)
+        if self.is_initialized and (more := len(key_states) // len(before[0])) > 1:
+            one = len(before[0]) == 1
+            self.keys, self.values = (
+                x.expand(more, -1, -1, -1) if one else x.repeat(more, 1, 1, 1) for x in before
+            )
+        found = super().update(key_states, value_states, *args, **kwargs)
+        if self.whole:
+            self.keys, self.values = before
+        return found
 
 
 @torch.no_grad()
@@ -168,32 +172,24 @@ def prefix_cache(
     session, ids = Session(last_layer=last_layer), torch.atleast_2d(prefix).to(device)
     mask = torch.ones_like(ids) if mask is None else mask.to(device)
     if before is not None:
-        shared = before.get_seq_length()
-        cache = Cache(layers=[_growing(layer, len(ids)) for layer in before.layers])
-        mask = torch.cat([mask.new_ones(len(ids), shared), mask], dim=1)
+        mask = torch.cat([mask.new_ones(len(ids), before.get_seq_length()), mask], dim=1)
+        cache = _views(before, whole=False)
     one_pass(model, session, ids, mask, cache, last_only=last_layer is not None)
-    if before is not None:
-        return first_tokens(cache, mask.shape[1]) or cache
-    return Cache(layers=cache.layers)
-
-
-def _growing(layer: Any, examples: int) -> DynamicLayer:
-    """A layer's keys and values for each of several examples, to which a pass adds its own."""
-    found = DynamicLayer()
-    found.update(*(x.expand(examples, -1, -1, -1) for x in (layer.keys, layer.values)))
-    return found
+    return _views(cache, whole=True)
 
 
 def first_tokens(cache: Cache | None, tokens: int) -> Cache | None:
     """The first tokens of a ``prefix_cache``; None of none."""
-    if cache is None or not tokens:
-        return None
-    layers: list[Any] = []
-    whole: Any
-    for whole in cache.layers:
-        layer = _PrefixLayer()
-        layer.update(whole.keys[:, :, :tokens], whole.values[:, :, :tokens])
-        layers.append(layer)
+    return _views(cache, True, tokens) if cache and tokens else None
+
+
+def _views(cache: Cache, whole: bool, tokens: int | None = None) -> Cache:
+    """The same keys and values, of the first tokens or all, in layers of their own."""
+    layers: list[Any] = [copy(layer) for layer in cache.layers]
+    for layer in layers:
+        layer.whole = whole
+        if layer.is_initialized:  # those that share another's keys and values stay empty
+            layer.keys, layer.values = layer.keys[:, :, :tokens], layer.values[:, :, :tokens]
     return Cache(layers=layers)
 
 

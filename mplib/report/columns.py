@@ -54,7 +54,7 @@ def in_words(
     if table.empty:
         return table
     figures = table[[value, "low", "high"]].to_numpy(dtype=float)
-    said = [f"{Estimate(*row):{form}}".replace(" [nan, nan]", "") for row in figures]
+    said = [f"{Estimate(*row):{form}}" for row in figures]
     said = ["" if text == "nan" else text for text in said]
     wide = table.assign(said=said).pivot(index=rows, columns=column, values="said")
     order = table[rows].drop_duplicates().itertuples(index=False, name=None)

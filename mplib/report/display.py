@@ -63,7 +63,7 @@ def _figures(table: pd.DataFrame) -> tuple[pd.DataFrame, str, int]:
     if known.empty:
         return table, name, 0
     each = known[[name, "low", "high"]].astype(float).to_numpy()
-    said = [f"{Estimate(*row):.3f}".replace(" [nan, nan]", "") for row in each]
+    said = [f"{Estimate(*row):.3f}" for row in each]
     told = known.assign(**{name: said}).drop(columns=["low", "high"])
     return told, name, len(table) - len(known)
 

@@ -177,8 +177,6 @@ class Found:
         """The figure in words."""
         if not self.seeds:
             return f"{self.of.what}: not defined" if self.asked else self.of.what
-        if np.isnan(self.estimate.low):
-            return f"{self.of.what}: {self.estimate.value:.2f}"
         return f"{self.of.what}: {self.estimate:.2f}"
 
 

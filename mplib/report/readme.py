@@ -28,7 +28,7 @@ def _written(
     said = {}
     for name, one in found.items():
         some = f" ({len(one.seeds)} of {one.asked} seeds)" if len(one.seeds) < one.asked else ""
-        text = f"{one.estimate:.{digits}f}".replace(" [nan, nan]", "")
+        text = f"{one.estimate:.{digits}f}"
         said[name] = text + some if one.seeds else "not defined"
     overs = {one.over.replace(f"{len(one.seeds)} of ", "") for one in found.values() if one.seeds}
     return said, overs

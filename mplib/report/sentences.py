@@ -22,15 +22,11 @@ class _Found(Estimate):
     """A row's value with its interval, as a sentence shows it."""
 
     def __format__(self, form: str) -> str:
-        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero.
-
-        Without an interval, the figure alone.
-        """
+        """Figures, ``.2f``, the first in bold, ``**.2f``, or one of ``above|around|below`` zero."""
         if "|" in form:
             return form.split("|")[1 - (self.low > 0) + (self.high < 0)]
-        figure, interval = super().__format__(form.strip("*")).rsplit(" [", 1)
-        figure = f"**{figure}**" if "*" in form else figure
-        return figure if np.isnan(self.low) else f"{figure} [{interval}"
+        figure, *interval = super().__format__(form.strip("*")).partition(" [")
+        return "".join([f"**{figure}**" if "*" in form else figure, *interval])
 
 
 def say(table: pd.DataFrame, start: str, known: str = "", unknown: str = "{note}.") -> list[str]:
