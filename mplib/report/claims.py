@@ -42,6 +42,7 @@ above, below = Evidence, partial(Evidence, below=True)
 PAPER = "GPT-2 small on the paper's task: the profile `paper` on a GPU"
 FIGURE17 = "the profile `figure17` on a GPU, kept"
 ABLE = "a language model whose answers are above chance"
+HALF_WAY = ("control", "quick")  # of a model half way, some answers are right and some wrong
 MORE_HEADS = "models of more than sixteen heads"
 
 CLAIMS = [
@@ -109,13 +110,13 @@ CLAIMS = [
         [above("correlation of accuracy and S_P2", the.correlation("accuracy", "S_P2"))],
         [above("log odds of a right answer by an sd of whole trees read",
                the.where_read("answers rightly"))],
-        ABLE,
+        ABLE, profiles=HALF_WAY,
     ),
     Claim(
         "Fig 10", "Where the tree is read, answers withstand a corrupted useless statement",
         [below("log odds of losing a right answer by an sd of whole trees read",
                the.where_read("loses the right answer, useless negated"))],
-        [], f"{ABLE}, and of which ten or more are lost",
+        [], f"{ABLE}, and of which ten or more are lost", profiles=HALF_WAY,
     ),
     Claim(
         "Table 5", "Four demonstrations are best",
