@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mplib.report.sentences import say
 from mplib.stats import Estimate, accuracy
 
 MATCHED = "useless of equal mass"
@@ -117,20 +118,19 @@ def knockout_sentences(
 
 def _cut_sentences(cut: pd.DataFrame, contrasted: pd.DataFrame) -> list[str]:
     """Accuracy in every window, and how far the useful edges' cut is from those of useless ones."""
-    lines = []
-    for name, table in cut[cut.measure == "accuracy"].groupby("cut", sort=False):
-        lines.append(
-            f"Edges to *{name}* cut: accuracy (layers) {_along(table, '.3f')}; share of the "
-            f"question's attention that they get {_along(table, '.2f', 'mass')}."
-        )
-    if len(contrasted):
-        changes = contrasted[contrasted.measure == "change in accuracy"]
-        for minus, table in changes.groupby("minus", sort=False):
-            lines.append(
-                f"Change in accuracy by the cut of the useful edges minus that of *{minus}*: "
-                f"{_along(table, '+.3f')}; {_beyond_chance(table)}."
-            )
-    return lines
+    cuts = [
+        f"Edges to *{name}* cut: accuracy (layers) {_along(table, '.3f')}; share of the question's "
+        f"attention that they get {_along(table, '.2f', 'mass')}."
+        for name, table in cut[cut.measure == "accuracy"].groupby("cut", sort=False)
+    ]
+    if contrasted.empty:
+        return cuts
+    changes = contrasted[contrasted.measure == "change in accuracy"]
+    return cuts + [
+        f"Change in accuracy by the cut of the useful edges minus that of *{minus}*: "
+        f"{_along(table, '+.3f')}; {_beyond_chance(table)}."
+        for minus, table in changes.groupby("minus", sort=False)
+    ]
 
 
 def patching_sentences(table: pd.DataFrame, of: str = "lists") -> list[str]:
@@ -156,20 +156,16 @@ def patching_sentences(table: pd.DataFrame, of: str = "lists") -> list[str]:
                 f"{restored}.",
             ]
         else:
-            changed = rows[rows.measure == "answers changed"]
-            most = changed.loc[changed.value.idxmax()]
-            estimate = Estimate(most.value, most.low, most.high)
-            lines.append(
-                f"{start}, whose answer is the same {pairs}: at most "
-                f"{estimate} of the answers change, in any window and direction."
-            )
+            most = rows[rows.measure == "answers changed"].nlargest(1, "value")
+            start = f"{start}, whose answer is the same {pairs}: at most "
+            lines += say(most, start, "{found} of the answers change, in any window and direction.")
     return lines
 
 
 def causal_word_sentences(
     cut: pd.DataFrame, contrasted: pd.DataFrame, patched: pd.DataFrame
 ) -> list[str]:
-    """What cuts and patches in words say: first what was found of each model, then all windows.
+    """What cuts and patches in words say of each model, and of the last one in all windows.
 
     Args:
         cut: of ``knockout.knock_out_words``, with its table of contrasts; its last model is told
@@ -177,7 +173,8 @@ def causal_word_sentences(
         contrasted: that table.
         patched: of ``patching.patch_theories``.
     """
-    first, rest = [], []
+    first: list[str] = []
+    rest: list[str] = []
     for subject, table in reversed([*cut.groupby("subject", sort=False)]):
         told, swaps = table[table.cut.isin(["useful statements", MATCHED])], patched
         against = contrasted[:0]
@@ -189,7 +186,8 @@ def causal_word_sentences(
             swaps = patched[patched.subject == subject]
             first += _followed(swaps)
             lines += patching_sentences(swaps, "theories")
-        rest += [f"{subject}: {line[0].lower()}{line[1:]}" for line in lines]
+        # Of the others the page has tables and figures.
+        rest = rest or [f"{subject}: {line[0].lower()}{line[1:]}" for line in lines]
     if patched.empty:
         first.append(
             "Nothing is patched: no question has a donor of as many tokens, its theory with one "
@@ -206,16 +204,14 @@ def _needed(cut: pd.DataFrame, contrasted: pd.DataFrame) -> str:
     guess = f"than always giving the most frequent answer ({row.guess:.0%})"
     if not whole.low > row.guess:
         return f"{line}, {unsure} {guess}, so what its answers need cannot be told."
-    line = f"{line}, more {guess}."
-    for gap in contrasted[contrasted.measure == "change in accuracy"].itertuples():
-        if gap.last_layer - gap.first_layer + 1 == cut.window.max():
-            needs = "less" if gap.low > 0 else "more" if gap.high < 0 else unsure
-            line += (
-                f" Its answers need the attention to useful statements {needs} than that to "
-                "useless ones of equal mass: cutting the former in all layers changes accuracy by "
-                f"**{gap.value:+.3f}** [{gap.low:+.3f}, {gap.high:+.3f}] more than the latter."
-            )
-    return line
+    whole_window = contrasted.last_layer - contrasted.first_layer + 1 == cut.window.max()
+    gaps = contrasted[(contrasted.measure == "change in accuracy") & whole_window]
+    needs = say(
+        gaps, " Its answers need the attention to useful statements ",
+        "{found:less|not measurably more|more} than that to useless ones of equal mass: cutting "
+        "the former in all layers changes accuracy by {found:**+.3f} more than the latter.",
+    )  # fmt: skip
+    return "".join([f"{line}, more {guess}.", *needs])
 
 
 def _followed(swaps: pd.DataFrame) -> list[str]:
@@ -224,15 +220,12 @@ def _followed(swaps: pd.DataFrame) -> list[str]:
     far = far[far.last_layer.isin([0, far.last_layer.max()])].sort_values("last_layer")
     lines = []
     for (subject, donor), rows in far.groupby(["subject", "donor"], sort=False):
-        by = {name: [*of.itertuples()] for name, of in rows.groupby("measure")}
         start = f"{subject} given all layers' attention output from theories with *{donor}*"
-        of = f"{by['answers changed'][-1].pairs} of {by['answers changed'][-1].examples} questions"
-        if "donor's answer" in by:
-            before, after = (Estimate(x.value, x.low, x.high) for x in by["donor's answer"])
+        of = f"{rows.pairs.iloc[-1]} of {rows.examples.iloc[-1]} questions"
+        said = say(rows[rows.measure == "answers changed"], "", "{found} of the answers change")[-1]
+        if len(given := rows[rows.measure == "donor's answer"]):
+            before, after = say(given, "", "{found}")
             said = f"the donor's answer in **{after}**, untouched in {before}"
-        else:
-            last = by["answers changed"][-1]
-            said = f"{Estimate(last.value, last.low, last.high)} of the answers change"
         lines.append(f"{start}: {said} ({of} have such a donor).")
     return lines
 

@@ -247,22 +247,19 @@ def own_sentences(answers: pd.DataFrame, gains: pd.DataFrame) -> list[str]:
     """
     told = gained(gains)
     told = told.assign(what=told.target.map({"V": "which statements are useful", "G": "heights"}))
-    lines = []
-    for row in answers.to_dict("records"):
-        right = _Found(row["accuracy"], row["low"], row["high"])
-        over = _Found(*(end - row["guess"] for end in (right.value, right.low, right.high)))
-        adds = say(
-            told[told.subject == row["subject"]],
-            "{what} {found:better|not measurably better|worse} than its random twins' "
-            "does (gain in F1 {found:**+.3f})",
-        )
-        lines.append(
-            f"**{row['subject']}** answers {right:.2f} of {row['examples']} questions rightly, "
-            f"{over:more than|not measurably more than|less than} the "
-            f"{row['guess']:.2f} of always giving the most frequent answer. Beside the text, its "
-            f"attention tells {', and '.join(adds)}."
-        )
-    return lines
+    above = answers[["accuracy", "low", "high"]].sub(answers.guess, axis=0).to_numpy()
+    over, adds = (
+        [_Found(*row) for row in above],
+        "{what} {found:better|not measurably better|worse}",
+    )
+    adds += " than its random twins' does (gain in F1 {found:**+.3f})"
+    gain = [", and ".join(say(told[told.subject == name], adds)) for name in answers.subject]
+    return say(
+        answers.assign(value=answers.accuracy, over=over, gain=gain),
+        "**{subject}** answers {found:.2f} of {examples} questions rightly, "
+        "{over:more than|not measurably more than|less than} the {guess:.2f} of always giving the "
+        "most frequent answer. Beside the text, its attention tells {gain}.",
+    )
 
 
 def limit_sentences(one: "ExampleSet", scores: pd.DataFrame) -> list[str]:
@@ -325,18 +322,15 @@ def steps_sentences(**written: pd.DataFrame) -> list[str]:
     told = gained(written["gains"]).merge(
         beyond[beyond["minus"] == "others as far away"], on="subject", suffixes=("", "_needs")
     )
-    lines = []
-    for row in told.to_dict("records"):
-        gain = _Found(row["value"], row["low"], row["high"])
-        needs = _Found(*(row[f"{end}_needs"] for end in ("value", "low", "high")))
-        lines.append(
-            f"**Written reasoning, {row['subject']}**: beside the text, its attention is "
-            f"{gain:better|not measurably better|worse} at telling what a step follows from than "
-            f"random models' is (gain in F1 {gain:**+.3f}); a step "
-            f"{needs:does better without|does not measurably need|needs} what it follows from "
-            f"({needs:+.2f} nats a token beyond others as far away)."
-        )
-    return lines
+    needs = told[["value_needs", "low_needs", "high_needs"]].to_numpy()
+    return say(
+        told.assign(needs=[_Found(*row) for row in needs]),
+        "**Written reasoning, {subject}**: beside the text, its attention is "
+        "{found:better|not measurably better|worse} at telling what a step follows from than "
+        "random models' is (gain in F1 {found:**+.3f}); a step "
+        "{needs:does better without|does not measurably need|needs} what it follows from "
+        "({needs:+.2f} nats a token beyond others as far away).",
+    )
 
 
 def needs_sentences(needs: pd.DataFrame, faults: pd.DataFrame) -> list[str]:
