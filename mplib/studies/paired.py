@@ -16,7 +16,7 @@ from mplib.errors import InputError
 from mplib.probe.scores import Plan
 from mplib.probe.text import shown
 from mplib.stats import accuracy, example_weights, from_halves, group_numbers, mean_of_outcomes
-from mplib.studies.film import both_f1, scored
+from mplib.studies.film import QUANTITIES, both_f1, scored
 from mplib.studies.language import Procedure, Readings
 from mplib.tasks.textbaseline import text_features
 
@@ -127,7 +127,7 @@ def _probed(
     for among, heights in parts.items():
         plan = Plan.of(heights, trees, procedure.settings)
         found = {name: _replicates(one, plan) for name, one in arms.items()}
-        for measure in next(iter(found.values())):
+        for measure in QUANTITIES[1:]:
             values = {(name, ""): own[measure] for name, own in found.items()}
             for first, second in pairs:
                 values[first, second] = found[first][measure] - found[second][measure]
