@@ -74,11 +74,9 @@ about = study_about("proofwriter", globals(), probes=len(beside) + len(cases) / 
 
 # %%
 from mplib import ProofWriter, figures, report, start_run
-from mplib.report import sentences
-from mplib.report.learning import learning_sentences
-from mplib.studies import film, language
+from mplib.report import learning, sentences
+from mplib.studies import film, language, paired
 from mplib.studies import language_tables as tables
-from mplib.studies.paired import contrasts
 from mplib.studies.published import read_published
 
 run = start_run("05_probe_proofwriter", globals())
@@ -152,7 +150,7 @@ report.show(report.gains_overview(report.gained(gains)))
 # model's accuracy, scores and gains exceed another model's, paired question by question.
 
 # %%
-apart = run.table("contrasts", contrasts(readings, procedure))
+apart = run.table("contrasts", paired.contrasts(readings, procedure))
 run.figure("contrasts", figures.contrast_points(apart))
 
 # %% [markdown] tags=["if-shown"]
@@ -161,13 +159,13 @@ run.figure("contrasts", figures.contrast_points(apart))
 # Was the tree in the attention before the answers were right, or after? Of each model whose
 # training was filmed: what the probe read on development questions at each evaluation. Where
 # training answers were dealt at random, there was nothing to reason for, so whatever rises
-# there comes with the form of the task. *Halfway* is the step at which half of a rise was done.
+# there comes with the form of the task. The summary names the step at which half of each rise
+# was done.
 
 # %%
 filmed = film.films(subject.loaded for subject in subjects)
 if len(filmed):
     run.figure("film", figures.film_curves(run.table("film", filmed)))
-report.show(risen := film.rises(filmed))
 
 # %% [markdown]
 # ## Scores over the random twin
@@ -273,9 +271,8 @@ report.show(run.table("shots", by_shots))
 # demonstrations. Columns name the labels, pooling and prompts of each row.
 
 # %%
-source = []
-if published:
-    source = read_published(subjects, task.published_sets(examples), procedure)
+as_published = task.published_sets(examples) if published else []
+source = read_published(subjects, as_published, procedure)
 report.show(run.table("published", tables.published_table(readings, source)))
 
 # %% [markdown]
@@ -288,7 +285,7 @@ report.show(report.paper_figures("proofwriter", {one.depth for one in sets}))
 # ## Summary
 
 # %%
-lines = learning_sentences(apart, prefixes, risen)
+lines = learning.learning_sentences(apart, prefixes, film.rises(filmed))
 lines += sentences.language_sentences(answers, scores, gains, trees)
 report.bullets(*sentences.layer_sentences(found), *lines)
 run.finish()

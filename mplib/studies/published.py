@@ -57,7 +57,7 @@ def read_published(
         procedure: template, twins, layers, batch size and seed.
     """
     readings, size = [], procedure.batch_size
-    for subject in subjects:
+    for subject in subjects if sets else ():
         whole, chosen = subject.loaded.model, subject.places(procedure.layers)
         bare = [ask(subject, one, procedure, 0) for one in sets]
         twins: list[list[np.ndarray]] = [
