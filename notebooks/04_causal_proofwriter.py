@@ -101,7 +101,8 @@ cut, against = knockout.knock_out_words(
 )
 run.table("knock_out", cut, summary="changes")
 run.table("contrasts", against)
-for number, (_, part) in enumerate(cut.groupby("subject", sort=False), 1):
+for number, subject in enumerate(reversed(subjects), 1):
+    part = cut[cut.subject == subject.name]
     shown = part[part.cut != "nothing"]
     figure = figures.knock_out_effects(shown, part.guess.iloc[0])
     run.figure(f"knock_out_{number}", figure)
@@ -132,7 +133,9 @@ swaps = patching.patch_theories(
     subjects, questions, procedure, world, windows, resamples=resamples
 )
 run.table("patching", swaps)
-for number, (_, part) in enumerate(swaps.groupby("subject", sort=False), 1):
+for number, (_, part) in enumerate(
+    reversed([*swaps.groupby("subject", sort=False)]), 1
+):
     run.figure(f"patching_{number}", figures.patching_rates(part))
 
 # %% [markdown]

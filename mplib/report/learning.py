@@ -27,7 +27,9 @@ def learning_sentences(
     where, own = here.set.iloc[0], here[here["minus"] == ""]
     last = here.subject[here["minus"] != ""].iloc[0]
     more = here[(here.subject == last) & (here["minus"] != "") & (here.measure == "gain V")]
-    counted = f"{(more.low > 0).sum()} of {len(more)} models"
+    above = int((more.low > 0).sum())
+    shows = f"shows measurably more of the proof than that of {above} of {len(more)} models"
+    shows = shows if above else "does not show measurably more of the proof than that of any model"
     right, told = (own[own.measure == measure] for measure in ("accuracy", "gain V"))
     beside = dict(zip(told.subject, say(told, "", ", gain V {found:+.2f}"), strict=True))
     said = [
@@ -35,8 +37,8 @@ def learning_sentences(
         for name, line in zip(right.subject, say(right, "{subject} ", "{found:.2f}"), strict=True)
     ]
     return [
-        f"**The attention of {last} shows measurably more of the proof than that of {counted} "
-        f"beside it.** Right answers ({where}): {'; '.join(said)}.",
+        f"**The attention of {last} {shows} beside it.** Right answers ({where}): "
+        f"{'; '.join(said)}.",
         *_layers(prefixes[(prefixes.set == where) & (prefixes.subject == last)]),
         *_trainings(pd.DataFrame() if risen is None else risen),
         *lines,

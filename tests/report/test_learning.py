@@ -78,6 +78,12 @@ def test_the_headline_counts_the_models_that_are_surpassed_and_names_all_figures
     ]  # fmt: skip
 
 
+def test_where_no_model_is_surpassed_it_is_said():
+    headline, *_ = learning_sentences(APART.assign(low=-1.0), PREFIXES)
+    said = "does not show measurably more of the proof than that of any model beside it.**"
+    assert headline.startswith(f"**The attention of able {said}")
+
+
 def test_where_the_whole_shows_nothing_no_layer_is_named():
     hidden = PREFIXES.assign(low=-1.0)
     assert len(learning_sentences(APART, hidden)) == 3
