@@ -269,16 +269,21 @@ def test_a_line_of_many_layers_is_not_hidden_by_its_marks(layers, size):
 def test_height_curves_have_a_band_for_each_height():
     heights = table("06_probe_arc/height_f1")
     figure = figures.height_curves(heights)
-    assert titles(figure) == [f"{name}\n4-shot" for name in heights["set"].unique()]
-    for axis, (_, part) in zip(figure.axes, heights.groupby("set", sort=False), strict=True):
-        assert len(bands(axis)) == part.height.nunique()
-    first = heights[(heights["set"] == "depth 1") & (heights.height == 0)]
+    panels = {(one, name): part for (name, one), part in heights.groupby(["set", "subject"])}
+    order = [(o, name) for o in heights.subject.unique() for name in heights["set"].unique()]
+    assert titles(figure) == [f"{name}\n{subject}" for subject, name in order]
+    for axis, place in zip(figure.axes, order, strict=True):
+        assert len(bands(axis)) == panels[place].height.nunique()
+    assert len({round(axis.get_position().y0, 3) for axis in figure.axes}) == 3, "a row a model"
+    first = panels["4-shot", "depth 1"]
+    first = first[first.height == 0]
     assert bands(figure.axes[0])[0][:, 1].max() == pytest.approx(first.high.max())
     assert legend(figure) == [f"height {height}" for height in sorted(heights.height.unique())]
 
 
 def test_a_group_has_one_colour_in_all_panels():
     heights = table("06_probe_arc/height_f1")
+    heights = heights[heights.subject == "4-shot"]
     heights = heights[(heights["set"] != "depth 1") | (heights.height != 0)]
     first, second, *_ = figures.height_curves(heights).axes
     part = heights[(heights["set"] == "depth 2") & (heights.height == 1)]

@@ -147,8 +147,10 @@ def height_curves(table: pd.DataFrame) -> Figure:
     """F1 of useful statements of each height against useless ones, by layers used (Fig 7f)."""
     panel, height = table["set"] + "\n" + table.subject, "height " + table.height.astype(str)
     plot = curves(table.assign(panel=panel, height=height), "layers", "f1", "height", so.Band())
-    plot = plot.facet("panel").limit(y=(0, 1.02))
-    size = 1 + 2.9 * panel.nunique(), 3.4
+    # A row for each model.
+    sets, models = table["set"].nunique(), table.subject.nunique()
+    plot = plot.facet("panel", wrap=sets if models > 1 else None).limit(y=(0, 1.02))
+    size = 1 + 2.9 * sets, 0.8 + 2.6 * models
     return draw(plot, size, x="first layers used", y="F1: useful or useless")
 
 
