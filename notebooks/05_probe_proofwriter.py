@@ -24,8 +24,8 @@
 # question, length, position and kind (fact or rule). **Permuted labels**: what the classifiers
 # reach when there is nothing to learn. And **hidden** theories, in which no single statement
 # gives away whether the proof uses it. A fourth belongs to finetuned models: the same
-# **finetuning on answers dealt at random** (the profile `control` trains one), whose attention
-# learned the form of the task and nothing to reason for.
+# **finetuning on answers dealt at random** (`smollm2-135m-dealt`), whose attention learned the
+# form of the task and nothing to reason for.
 #
 # **Cost.** Quick profile: three to five minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
 # one GPU.

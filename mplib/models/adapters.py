@@ -26,7 +26,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """The two files of an adapter, as peft names them."""
 
 
-SHIPPED = {"smollm2-135m-theories": "smollm2-135m"}
+SHIPPED = {"smollm2-135m-theories": "smollm2-135m", "smollm2-135m-dealt": "smollm2-135m"}
 """Adapters that come with this package, in its ``data``: name -> base."""
 
 

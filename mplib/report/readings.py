@@ -24,7 +24,7 @@ D1 = {size: theories(f"depth 1, |S| = {size}") for size in (4, 8, 12, 16)}
 HIDDEN = {depth: theories(f"depth {depth}, |S| = 8, hidden") for depth in (1, 2, 3)}
 SCIENCE = theories("all depths")
 ACCURACY = "change in accuracy"
-REASONER = "smollm2-135m-theories"
+REASONER, CONTROL = "smollm2-135m-theories", "smollm2-135m-dealt"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def test_what_is_said_of_words_goes_by_the_interval(
     results: Path, low: float, high: float, way: str
 ) -> None:
     rows = [("accuracy", "4-shot", None, 0.5), ("accuracy", "smollm2-135m-theories", None, 0.9)]
-    rows += [("gain V", "smollm2-135m-theories", minus, 0.2) for minus in (None, "4-shot")]
+    dealt = "smollm2-135m-dealt"
+    rows += [("gain V", "smollm2-135m-theories", minus, 0.2) for minus in (None, "4-shot", dealt)]
     table = pd.DataFrame(rows, columns=["measure", "subject", "minus", "value"])
     table = table.assign(low=low, high=high, seed=0, set="depth 3, |S| = 8, hidden")
     table["among"] = table.measure.map({"gain V": "all statements"})
@@ -49,6 +50,7 @@ def test_what_is_said_of_words_goes_by_the_interval(
     table.to_csv(folder / "contrasts.csv", index=False)
     _, words, _ = answer(results).splitlines()
     assert way in words and f"0.90 [{low:.2f}, {high:.2f}]" in words
+    assert f"0.20 [{low:.2f}, {high:.2f}] more than after the same finetuning" in words
 
 
 def test_without_results_nothing_is_claimed(tmp_path: Path) -> None:
