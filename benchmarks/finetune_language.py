@@ -16,6 +16,7 @@ from benchmarks.harness import Row, alternate, speed_row
 from mplib.models.adapters import add_adapter
 from mplib.models.loading import load_model
 from mplib.models.prompts import Prompts
+from mplib.models.trained import exchanged, rounded
 from mplib.studies.finetune import Training, add_gradients, batch_indices
 from mplib.tasks.proofwriter import ProofWriter
 
@@ -46,10 +47,11 @@ def compare(wrapped: Any, prompts: Prompts, batch: int, rounds: int, of: str) ->
             optimizer.step()
 
     def ours(precision: Any) -> None:
-        training = Training(steps=1, batch_size=batch, precision=precision)
+        training, frozen = Training(1, batch, precision=precision), rounded(wrapped, precision)
         for step in range(1, len(drawn) + 1):
             chosen = batch_indices(prompts.lengths, step, training)
-            add_gradients(wrapped, prompts[chosen], training, batch)
+            with exchanged(frozen):
+                add_gradients(wrapped, prompts[chosen], training, batch)
             optimizer.step()
 
     _check(wrapped, weights, prompts, drawn[0])

@@ -1,9 +1,11 @@
 """What of a model a finetuning trains, and the precision of models that are read or trained."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from mplib.errors import InputError
@@ -25,6 +27,30 @@ def autocasts(model: PreTrainedModel, precision: str) -> bool:
         return precision == "bfloat16"
     large = sum(each.numel() for each in model.parameters()) >= SLOW
     return has_bfloat16(model.device) and (large or model.device.type == "cuda")
+
+
+def rounded(model: Any, precision: str) -> dict[nn.Linear, torch.Tensor]:
+    """Weights of frozen linear layers as autocast would round them in every pass; else none."""
+    core = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if not autocasts(core, precision):
+        return {}
+    embedded = core.get_input_embeddings().weight  # what a tied head shares is looked up as it is
+    layers = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    frozen = (layer for layer in layers if not layer.weight.requires_grad)
+    return {layer: layer.weight.bfloat16() for layer in frozen if layer.weight is not embedded}
+
+
+@contextmanager
+def exchanged(weights: Mapping[nn.Linear, torch.Tensor]) -> Iterator[None]:
+    """Runs with these weights in the place of the layers' own."""
+    own = {layer: layer.weight.data for layer in weights}
+    try:
+        for layer, values in weights.items():
+            layer.weight.data = values
+        yield
+    finally:
+        for layer, values in own.items():
+            layer.weight.data = values
 
 
 def weights_dtype(dtype: str, device: torch.device) -> torch.dtype:

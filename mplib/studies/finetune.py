@@ -24,7 +24,7 @@ from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
-from mplib.models.trained import autocasts, select
+from mplib.models.trained import autocasts, exchanged, rounded, select
 from mplib.studies.checkpoints import SEAL, TRAINABLE, claim, read_training, unfinished
 from mplib.studies.training_state import TrainingState, publish, read_state
 from mplib.tasks.task import Task
@@ -276,6 +276,7 @@ def _train(
     for _ in range(state.step):
         schedule.step()
     compiled = torch.compile(wrapped) if training.compile else wrapped
+    frozen = rounded(wrapped, training.precision)
     every = max(1, training.steps // training.evaluations)
     size = training.micro_batch_size or training.batch_size
     losses: list[torch.Tensor] = []
@@ -284,7 +285,8 @@ def _train(
             wrapped.train()
             batch = train[batch_indices(train.lengths, step, training)]
             gradients = partial(add_gradients, compiled, batch, training)
-            losses.append(halving(model, gradients, size, "training"))
+            with exchanged(frozen):
+                losses.append(halving(model, gradients, size, "training"))
             torch.nn.utils.clip_grad_norm_(weights.values(), training.clip)
             optimizer.step()
             schedule.step()

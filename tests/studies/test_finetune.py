@@ -26,8 +26,10 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from mplib.errors import InputError
+from mplib.models.adapters import add_adapter
 from mplib.models.loading import LoadedModel, load_model, number_tokenizer
 from mplib.models.prompts import Prompts
+from mplib.models.trained import exchanged, rounded
 from mplib.studies.checkpoints import checkpoint_folder, read_training, require_checkpoint
 from mplib.studies.film import Film
 from mplib.studies.finetune import (
@@ -298,6 +300,28 @@ def test_a_step_in_words_has_the_gradients_of_its_precision(precision):
     )
     away = float((one - other).norm() / one.norm())
     assert away == 0 if precision == "float32" else 1e-4 < away < 0.1
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])  # the second shares its head
+def test_weights_rounded_once_give_the_gradients_of_those_rounded_in_every_pass(family):
+    model = build(family)
+    adapter = add_adapter(model, rank=2, alpha=4, targets=())
+    for name, values in adapter.named_parameters():
+        if "lora_B" in name:  # at zero, nothing would reach the other half
+            torch.nn.init.normal_(values)
+    prompts = make_prompts([5, 9], [[(0, 1)]] * 2, [(4, 5), (8, 9)])
+    training, before = replace(QUICK, precision="bfloat16"), copy.deepcopy(model.state_dict())
+    frozen, found = rounded(adapter, "bfloat16"), []
+    assert frozen and not rounded(adapter, "float32")
+    for weights in ({}, frozen):
+        with exchanged(weights):
+            add_gradients(adapter, prompts, training, 2)
+        found.append([each.grad for each in adapter.parameters() if each.requires_grad])
+    assert all(map(torch.equal, *found)) and any(each.any() for each in found[0])
+    with pytest.raises(KeyboardInterrupt), exchanged(frozen):
+        raise KeyboardInterrupt
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+    assert {each.dtype for each in model.parameters()} == {torch.float32}
 
 
 def test_a_part_that_is_not_there_is_refused(tmp_path):
