@@ -30,14 +30,20 @@ def autocasts(model: PreTrainedModel, precision: str) -> bool:
 
 
 def rounded(model: Any, precision: str) -> dict[nn.Linear, torch.Tensor]:
-    """Weights of frozen linear layers as autocast would round them in every pass; else none."""
+    """Weights of frozen linear layers as autocast would round them in every pass; else none.
+
+    Packed weights (quantised) and those that lie elsewhere (offloaded) are left alone.
+    """
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     if not autocasts(core, precision):
         return {}
     embedded = core.get_input_embeddings().weight  # what a tied head shares is looked up as it is
-    layers = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
-    frozen = (layer for layer in layers if not layer.weight.requires_grad)
-    return {layer: layer.weight.bfloat16() for layer in frozen if layer.weight is not embedded}
+    layers = {each: each.weight for each in model.modules() if isinstance(each, nn.Linear)}
+    return {
+        layer: weight.bfloat16() for layer, weight in layers.items()
+        if weight.dtype == torch.float32 and not weight.is_meta
+        and not weight.requires_grad and weight is not embedded
+    }  # fmt: skip
 
 
 @contextmanager
