@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -191,8 +191,9 @@ def finetune(
         what ``watch`` found, which alone has a row for step 0.
 
     Raises:
-        InputError: no parameter belongs to the part that should train, the folder is no place for
-            a checkpoint, or another process is at another training of it.
+        InputError: no parameter belongs to the part that should train, the loss is no number any
+            more, the folder is no place for a checkpoint, or another process is at another training
+            of it.
     """
     watched = {"watched": watch.identity} if watch else {}
     identity = json.loads(json.dumps({**about, "training": training.identity, **watched}))
@@ -293,8 +294,13 @@ def _train(
             progress.update()
             if step % every == 0 or step == training.steps:
                 wrapped.eval()
-                accuracy = np.nan if dev is None else _accuracy(model, dev, training)
                 loss, rate = float(torch.stack(losses).mean()), schedule.get_last_lr()[0]
+                if not np.isfinite(loss):
+                    raise InputError(
+                        f"the loss is {loss} by step {step}: lower learning_rate="
+                        f"{training.learning_rate}, or train with precision='float32'"
+                    )
+                accuracy = np.nan if dev is None else _accuracy(model, dev, training)
                 found = dict(zip(MEASURED, (loss, accuracy, rate), strict=True))
                 history.append({"step": step, **found, **(watch(model) if watch else {})})
                 losses.clear()
@@ -352,10 +358,8 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
         part = batch[slice(first, first + size)].whole()
         padded = not part.attention_mask.all()
         mask = torch.from_numpy(part.attention_mask.copy()).to(device)
-        # On a CPU the fused attention in bfloat16 is the slower one for short prompts.
-        plain = bfloat16 and device.type == "cpu" and part.input_ids.shape[1] <= 256
-        kernel = sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernel:
+        kernels = _kernels(device, bfloat16, tokens=part.input_ids.shape[1])
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernels:
             logits = model(
                 input_ids=torch.from_numpy(part.input_ids).to(device),
                 # Without padding the fast kernels need no mask.
@@ -369,3 +373,13 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
         loss.backward()
         total += loss.detach()
     return total
+
+
+def _kernels(device: torch.device, bfloat16: bool, tokens: int) -> AbstractContextManager[object]:
+    """The attention kernels among which torch may choose."""
+    if device.type != "cpu":
+        # cuDNN's gives NaN gradients now and then where prompts are padded (torch 2.11, H200).
+        fused = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+        return sdpa_kernel([*fused, SDPBackend.MATH])
+    # On a CPU the fused one in bfloat16 is the slower one for short prompts.
+    return sdpa_kernel(SDPBackend.MATH) if bfloat16 and tokens <= 256 else nullcontext()

@@ -41,6 +41,7 @@ from mplib.studies.finetune import (
     split_prompts,
 )
 from mplib.tasks.ksmallest import KSmallest
+from mplib.tasks.proofwriter import ProofWriter
 
 TASK = KSmallest(2, m=4, pool=12)
 ABOUT = {"task": TASK.identity, "model": "nano"}
@@ -115,6 +116,25 @@ def test_dealt_answers_teach_the_form_alone_and_the_last_state_is_kept(tmp_path)
         for deal in (False, True)
     ]  # fmt: skip
     assert names[1] == f"{names[0]}_dealt"
+
+
+def test_a_training_that_runs_away_says_so_and_leaves_no_checkpoint(tmp_path):
+    with pytest.raises(
+        InputError, match=r"the loss is nan by step \d+: lower learning_rate=1e\+30"
+    ):
+        train(tmp_path / "nano", replace(QUICK, learning_rate=1e30, clip=float("inf")))
+    assert not (tmp_path / "nano").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="cuDNN needs a GPU")
+def test_padded_prompts_give_finite_gradients_on_a_gpu():
+    task = ProofWriter(cases=("d0 s8", "d1 s12 hidden", "d3 s12 hidden"), negation=True)
+    loaded = load_model("llama-tiny", vocabulary=task.vocabulary)
+    prompts = task.prompts(task.splits(2000, seed=0)[0], loaded)[0].whole()
+    for start in range(0, len(prompts) - 16, 16):
+        batch = prompts[np.arange(start, start + 16)]
+        add_gradients(loaded.model, batch, replace(QUICK, precision="bfloat16"), 16)
+        assert all(p.grad is None or p.grad.isfinite().all() for p in loaded.model.parameters())
 
 
 def test_a_finished_training_is_not_done_again(tmp_path):
