@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -82,6 +83,34 @@ def language_table(profiles: Sequence[str] = PROFILES) -> str:
     return _intervals(table.drop(columns="model") if one else table, overs)
 
 
+def paper_size_table(folder: Path = ROOT / "results" / "scratch-h200") -> str:
+    """GPT-2 small's shape from random weights, a row for each k, beside Table 1, as Markdown."""
+    rows = []
+    for k in (1, 2, 4, 8):
+        tables = {
+            name: pd.read_csv(folder / f"k{k}" / f"{name}.csv")
+            for name in ("accuracy", "scores", "gains")
+        }
+        trained = tables["accuracy"].model == "finetuned"
+        scores = tables["scores"].query("kind == 'model' and classifier == 'kNN'")
+        gains = tables["gains"].query("classifier == 'logistic' and measure == 'F1'")
+        gains = gains[gains.over == "text and twins"]
+        paper = paper_table("table1", k=k, source="finetuned").set_index("quantity").value
+        said = {"k": str(k)}
+        for name, of, found in (
+            ("accuracy", "accuracy", tables["accuracy"][trained].accuracy),
+            ("S_P1", "S_P1", scores[scores.score == "S_P1"].value),
+            ("S_P2 (root)", "S_P2_root", scores[scores.score == "S_P2_root"].value),
+            ("gain V", "", gains[gains.target == "V"].value),
+            ("gain G", "", gains[gains.target == "G"].value),
+        ):
+            if of:
+                said[f"{name}, paper"] = f"{paper[of]:.3f}" if of in paper else ""
+            said[f"{name}, ours" if of else name] = "".join(f"{value:.3f}" for value in found)
+        rows.append(said)
+    return _markdown(pd.DataFrame(rows))
+
+
 def _markdown(table: pd.DataFrame) -> str:
     """A table whose texts stay as they are."""
     return table.to_markdown(index=False, disable_numparse=True)
@@ -140,7 +169,8 @@ def render(text: str) -> str:
     """The README with its marked tables replaced by what ``results/`` holds now."""
     tables = {
         "answer": answer(), "verdicts": leading(ROOT / "results"), "numbers": numbers_table(),
-        "language": language_table(), "reasoner": language_table(["quick"]), "bench": bench_table(),
+        "size": paper_size_table(), "language": language_table(),
+        "reasoner": language_table(["quick"]), "bench": bench_table(),
     }  # fmt: skip
     for marker, table in tables.items():
         before, opening, rest = re.split(rf"(<!-- {marker}: .*? -->\n)", text)
