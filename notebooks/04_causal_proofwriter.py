@@ -101,8 +101,9 @@ cut, against = knockout.knock_out_words(
 )
 run.table("knock_out", cut, summary="changes")
 run.table("contrasts", against)
-for number, subject in enumerate(reversed(subjects), 1):
-    part = cut[cut.subject == subject.name]
+names = [subject.name for subject in reversed(subjects)]
+for number, name in enumerate(names, 1):
+    part = cut[cut.subject == name]
     shown = part[part.cut != "nothing"]
     figure = figures.knock_out_effects(shown, part.guess.iloc[0])
     run.figure(f"knock_out_{number}", figure)
@@ -133,10 +134,9 @@ swaps = patching.patch_theories(
     subjects, questions, procedure, world, windows, resamples=resamples
 )
 run.table("patching", swaps)
-for number, (_, part) in enumerate(
-    reversed([*swaps.groupby("subject", sort=False)]), 1
-):
-    run.figure(f"patching_{number}", figures.patching_rates(part))
+for number, name in enumerate(names, 1):
+    if len(part := swaps[swaps.subject == name]):
+        run.figure(f"patching_{number}", figures.patching_rates(part))
 
 # %% [markdown]
 # A model that assembles the answer in a block of layers gives the donor's answer when that

@@ -217,7 +217,10 @@ def tree_sentences(trees: pd.DataFrame) -> list[str]:
 def language_sentences(
     answers: pd.DataFrame, scores: pd.DataFrame, gains: pd.DataFrame, trees: pd.DataFrame
 ) -> list[str]:
-    """What the accuracies, gains, scores and recovered trees of sets of examples say."""
+    """What accuracies, gains, scores and recovered trees say of the last of the models."""
+    last = answers.subject.iloc[-1]
+    tables = (answers, scores, gains, trees)
+    answers, scores, gains, trees = (table[table.subject == last] for table in tables)
     negation = ', and looking for "not" in the question {:.0%}'
     also = ["" if pd.isna(share) else negation.format(share) for share in answers.by_negation]
     form = "{set}, {subject}: accuracy {found}; a constant guess has {guess:.0%}{also}."
