@@ -62,10 +62,6 @@ class OwnKernel(AsyncKernelManager):
             # OpenMP spins for some microseconds, others not at all.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
             "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000"),
-            # glibc would give large blocks back to the system and fetch them anew at every step of
-            # a training, which can take as long as the step itself. Others do not know the names.
-            "MALLOC_MMAP_MAX_": os.environ.get("MALLOC_MMAP_MAX_", "0"),
-            "MALLOC_TRIM_THRESHOLD_": os.environ.get("MALLOC_TRIM_THRESHOLD_", str(2**34)),
         }
         return KernelSpec(argv=make_ipkernel_cmd(), env=environment, language="python")
 
