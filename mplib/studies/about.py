@@ -63,7 +63,7 @@ def study_about(
     reads += 2 * len(values["shot_counts"]) * compared
     mean = sum(typical.lengths) / len(typical.lengths)
     tokens = behind * typical.problems * mean
-    sources = (1 + values["twins"]) * (TRIALS + values["halves"])
+    sources = (1 + values["twins"]) * (TRIALS + values["halves"]) * (typical.heights / 2) ** 2
     work = {
         "model": values["model"], "vocabulary": typical.vocabulary, "read": reads * tokens,
         "longest": behind * max(typical.lengths), "keys": (values["shots"] + 0.5) * mean,

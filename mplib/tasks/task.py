@@ -61,6 +61,7 @@ class Typical(NamedTuple):
         problems: how many there are in all sets.
         statements: of a problem, on average, as often as it is probed.
         vocabulary: tokens of a model from random weights.
+        heights: how many a regression tells apart, which takes time with their square.
     """
 
     label: str
@@ -68,6 +69,7 @@ class Typical(NamedTuple):
     problems: float
     statements: float = 10
     vocabulary: int = 600
+    heights: float = 2
 
 
 class Writer(Protocol):

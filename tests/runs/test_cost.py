@@ -30,6 +30,7 @@ ALONE: list[tuple[str, dict[str, Any], float]] = [
     ("03_probe_ksmallest", LISTS, 37), ("03_ruler", LISTS, 114),
     ("04_causal", {**LISTS, "examples": 1000, "batch_size": 64}, 35),
     ("05_probe_proofwriter", {**THEORIES, "shot_counts": [0, 8], "shot_examples": 12}, 390),
+    ("05_recall_dial", {"data": "file.json", "depths": [5], "beside": ["smollm2-135m"]}, 254),
     ("07_corruption_ksmallest", {**LISTS, "examples": 256}, 33),
     ("07_corruption_proofwriter", {"finetuned": False, "cases": ["d1 s4"], "examples": 64}, 78),
 ]  # fmt: skip
