@@ -3,6 +3,8 @@
 Also how much of the machine the steps use: 35 % of the matrix peak is the goal on a large GPU.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import PreTrainedModel
@@ -36,22 +38,22 @@ def run() -> list[Row]:
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)  # as mplib's
 
-    def step(precision: str) -> None:
-        add_gradients(
-            model, prompts, Training(steps=1, batch_size=BATCH, precision=precision), BATCH
-        )
+    def step(precision: str, run: Any = model) -> None:
+        training = Training(steps=1, batch_size=BATCH, precision=precision)
+        add_gradients(run, prompts, training, BATCH)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    seconds = alternate(
-        {
-            "published": lambda: theirs.step(texts, answers),
-            "float32": lambda: step("float32"),
-            "bfloat16": lambda: step("bfloat16"),
-        },
-        rounds=ROUNDS,
-    )
+    sides = {
+        "published": lambda: theirs.step(texts, answers),
+        "float32": lambda: step("float32"),
+        "bfloat16": lambda: step("bfloat16"),
+    }
+    if torch.cuda.is_available():  # as `compile=True` trains
+        compiled = torch.compile(model)
+        sides["bfloat16, compiled"] = lambda: step("bfloat16", compiled)
+    seconds = alternate(sides, rounds=ROUNDS, warm_ups=2)
     speeds = [
         speed_row(
             f"finetuning, GPT-2 small's shape, batch {BATCH}, m=16, {name}", "examples/s",
@@ -59,7 +61,9 @@ def run() -> list[Row]:
         )
         for name, wanted, note in (
             ("float32", 1.4, ""), ("bfloat16", 3, "autocast; published in float32"),
+            ("bfloat16, compiled", 3, "autocast; published in float32"),
         )
+        if name in seconds
     ]  # fmt: skip
     needed = operations(model, prompts.lengths)
     return speeds + utilisation_rows("the training loop", needed, speeds)
@@ -91,7 +95,7 @@ def utilisation_rows(of: str, needed: float, speeds: list[Row]) -> list[Row]:
     Args:
         of: what was timed.
         needed: operations that an example takes.
-        speeds: rows of examples a second, in float32 and in bfloat16.
+        speeds: rows of examples a second, in float32, in bfloat16 and, it may be, compiled.
     """
     return [
         Row(
@@ -99,6 +103,6 @@ def utilisation_rows(of: str, needed: float, speeds: list[Row]) -> list[Row]:
             row.ours * needed / peak, row.published * needed / peak,
             note=f"peak {peak / 1e12:.3g} TFLOP/s in the same run",
         )
-        for name, row in zip(("float32", "bfloat16"), speeds, strict=True)
-        for peak in [machine_speed(getattr(torch, name))]
+        for name, row in zip(("float32", "bfloat16", "bfloat16, compiled"), speeds, strict=False)
+        for peak in [machine_speed(getattr(torch, name.partition(",")[0]))]
     ]  # fmt: skip

@@ -134,10 +134,8 @@ class Ontology(WordTask):
         chains = own["chains"] if drawn else 3
         sizes = [chains * (depth + 1) for depth in own["depths"] for _ in range(worlds)]
         problems, mean = parameters.get("examples", 0) * len(sizes), sum(sizes) / len(sizes)
-        lengths, heights = (
-            [7.5 * (size + 1) for size in sizes],
-            1 + sum(own["depths"]) / len(own["depths"]),
-        )
+        lengths = [7.5 * (size + 1) for size in sizes]
+        heights = 1 + sum(own["depths"]) / len(own["depths"])
         return Typical("trees of kinds", lengths, problems, mean, heights=heights)
 
     @property
