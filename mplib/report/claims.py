@@ -1,7 +1,7 @@
 """The paper's claims, in our words, with what speaks for or against each of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mplib.report import readings as the
@@ -21,6 +21,7 @@ class Claim:
         settles: what would decide what is open.
         leads: whether it stands on the README's first screen.
         profiles: whose kept tables are asked.
+        at_size: whether it is asked of a model of GPT-2 small's size too, as a claim of its own.
     """
 
     place: str
@@ -30,6 +31,7 @@ class Claim:
     settles: str
     leads: bool = False
     profiles: tuple[str, ...] = PROFILES
+    at_size: bool = False
 
     @property
     def sentence(self) -> str:
@@ -44,14 +46,15 @@ FIGURE17 = "the profile `figure17` on a GPU, kept"
 ABLE = "a language model whose answers are above chance"
 HALF_WAY = ("control", "quick")  # of a model half way, some answers are right and some wrong
 MORE_HEADS = "models of more than sixteen heads"
+AT_SIZE = ("scratch-h200", "scratch-h100")  # the profile `scratch`, as far as it ran on each card
 
-CLAIMS = [
+_CLAIMS = [
     Claim(
         "Tables 1, 4",
         "A finetuned model's attention shows which numbers the answer needs, and their heights",
         [above("S_P1", the.score("S_P1")), above("S_P2", the.score("S_P2"))],
         [above(f"gain {of}", the.gain(of)) for of in "VG"],
-        PAPER, leads=True,
+        PAPER, leads=True, at_size=True,
     ),
     Claim(
         "Tables 1, 4", "A pretrained model that was not finetuned shows little of the tree",
@@ -60,17 +63,20 @@ CLAIMS = [
     ),
     Claim(
         "Table 1", "Accuracy falls as k grows",
-        [above(f"k = 2 less k = {k}", the.falls(the.reached, 2, k)) for k in (4, 8)], [], PAPER,
+        [above(f"k = 2 less k = {k}", the.falls(the.reached, 2, k), bound=0.01) for k in (4, 8)],
+        [], PAPER, at_size=True,
     ),
     Claim(
         "Tables 1, 4", "Which numbers are useful is harder to read as k grows",
         [above(f"S_P1, k = {k} less 8", the.falls(the.score, k, 8, "S_P1")) for k in (1, 2)],
         [above(f"gain V, k = {k} less 8", the.falls(the.gain, k, 8, "V")) for k in (1, 2)], PAPER,
+        at_size=True,
     ),
     Claim(
         "Tables 1, 4", "Heights are harder to read as k grows",
         [above(f"S_P2, k = 2 less {k}", the.falls(the.score, 2, k, "S_P2")) for k in (4, 8)],
         [above(f"gain G, k = 2 less {k}", the.falls(the.gain, 2, k, "G")) for k in (4, 8)], PAPER,
+        at_size=True,
     ),
     Claim(
         "Tables 2, 8", "Useful statements are harder to find among more statements",
@@ -134,7 +140,7 @@ CLAIMS = [
         [above("S_P1 less S_P2 of the first layer",
                less(the.first_layer("S_P1"), the.first_layer("S_P2")))],
         [above("head start of S_P1 over all layers", the.first_comes("S_P1", "S_P2"))],
-        "a model of more than four layers", leads=True,
+        "a model of more than four layers", leads=True, at_size=True,
     ),
     Claim(
         "Fig 7", "A language model finds useful statements in lower layers than their heights",
@@ -160,17 +166,19 @@ CLAIMS = [
         "Fig 9", "Two heads of five, those that look at places, can be switched off",
         [above("accuracy, 40 % off less none", the.off("position entropy", 40, 0), bound=-0.05)],
         [above("less 40 % at random", the.off("position entropy", 40, other="random"))], MORE_HEADS,
+        at_size=True,
     ),
     Claim(
         "Fig 9", "A tenth of the heads, those that look at sizes, cannot",
         [below("accuracy, 10 % off less none", the.off("size entropy", 10, 0), bound=-0.05)],
         [below("less 10 % at random", the.off("size entropy", 10, other="random"))], MORE_HEADS,
+        at_size=True,
     ),
     Claim(
         "Fig 14", "A head looks at places or at sizes",
         [below("correlation of the entropies", the.heads(the.entropies_together))],
         [below("share of heads with both low", the.heads(the.both_low), bound=0.01)],
-        "a larger model, some of whose heads look at places",
+        "a larger model, some of whose heads look at places", at_size=True,
     ),
     Claim(
         "Fig 15", "Training attention or MLPs alone shows the tree almost as well as training all; "
@@ -241,4 +249,14 @@ CLAIMS = [
         for what, score, of in (("usefulness", "S_P1", "V"), ("heights", "S_P2", "G"))
     ),
 ]  # fmt: skip
+
+
+def _at_size(claim: Claim) -> Claim:
+    """The same claim of a model of GPT-2 small's size, trained from random weights."""
+    says = f"At GPT-2 small's size, {claim.says[0].lower()}{claim.says[1:]}"
+    told = {"settles": "pretrained weights, and three seeds", "leads": False}
+    return replace(claim, says=says, profiles=AT_SIZE, **told)
+
+
+CLAIMS = [one for each in _CLAIMS for one in ([each, _at_size(each)] if each.at_size else [each])]
 """In the order of the paper's tables and figures."""
