@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mplib.files import ROOT
 from mplib.report.answer import answer
+from mplib.report.claims import AT_SIZE
 from mplib.report.evidence import PROFILES, Evidence, Reading, Tables, find, kept
 from mplib.report.paper import paper_table
 from mplib.report.readings import NUMBERS, gain, reached, score, text_f1, words
@@ -83,32 +83,26 @@ def language_table(profiles: Sequence[str] = PROFILES) -> str:
     return _intervals(table.drop(columns="model") if one else table, overs)
 
 
-def paper_size_table(folder: Path = ROOT / "results" / "scratch-h200") -> str:
+def paper_size_table() -> str:
     """GPT-2 small's shape from random weights, a row for each k, beside Table 1, as Markdown."""
-    rows = []
+    rows, overs, sources = [], set(), _sources(AT_SIZE)
     for k in (1, 2, 4, 8):
-        tables = {
-            name: pd.read_csv(folder / f"k{k}" / f"{name}.csv")
-            for name in ("accuracy", "scores", "gains")
-        }
-        trained = tables["accuracy"].model == "finetuned"
-        scores = tables["scores"].query("kind == 'model' and classifier == 'kNN'")
-        gains = tables["gains"].query("classifier == 'logistic' and measure == 'F1'")
-        gains = gains[gains.over == "text and twins"]
         paper = paper_table("table1", k=k, source="finetuned").set_index("quantity").value
-        said = {"k": str(k)}
-        for name, of, found in (
-            ("accuracy", "accuracy", tables["accuracy"][trained].accuracy),
-            ("S_P1", "S_P1", scores[scores.score == "S_P1"].value),
-            ("S_P2 (root)", "S_P2_root", scores[scores.score == "S_P2_root"].value),
-            ("gain V", "", gains[gains.target == "V"].value),
-            ("gain G", "", gains[gains.target == "G"].value),
-        ):
-            if of:
-                said[f"{name}, paper"] = f"{paper[of]:.3f}" if of in paper else ""
-            said[f"{name}, ours" if of else name] = "".join(f"{value:.3f}" for value in found)
-        rows.append(said)
-    return _markdown(pd.DataFrame(rows))
+        asked = {
+            "accuracy": ("accuracy", reached(k=k)),
+            "S_P1": ("S_P1", score("S_P1", k=k)),
+            "S_P2 (root)": ("S_P2_root", score("S_P2_root", k=k)),
+            "gain V": ("", gain("V", k=k)),
+            "gain G": ("", gain("G", k=k)),
+        }
+        said, over = _written({name: reading for name, (_, reading) in asked.items()}, 2, sources)
+        row = {"k": str(k)}
+        for name, (of, _) in asked.items():
+            row |= {f"{name}, paper": f"{paper[of]:.2f}" if of in paper else ""} if of else {}
+            row[name] = said[name]
+        rows.append(row)
+        overs |= over
+    return _intervals(pd.DataFrame(rows), overs)
 
 
 def _markdown(table: pd.DataFrame) -> str:
