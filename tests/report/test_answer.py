@@ -50,7 +50,7 @@ def test_what_is_said_of_words_goes_by_the_interval(
     table.to_csv(folder / "contrasts.csv", index=False)
     _, words, _ = answer(results).splitlines()
     assert way in words and f"0.90 [{low:.2f}, {high:.2f}]" in words
-    assert f"0.20 [{low:.2f}, {high:.2f}] more than after the same finetuning" in words
+    assert f"0.20 [{low:.2f}, {high:.2f}] more than after finetuning" in words
 
 
 def test_without_results_nothing_is_claimed(tmp_path: Path) -> None:
