@@ -255,7 +255,7 @@ def _at_size(claim: Claim) -> Claim:
     """The same claim of a model of GPT-2 small's size, trained from random weights."""
     says = f"At GPT-2 small's size, {claim.says[0].lower()}{claim.says[1:]}"
     settles = "pretrained weights, and three seeds"
-    return replace(claim, says=says, settles=settles, leads=False, profiles=AT_SIZE)
+    return replace(claim, says=says, settles=settles, leads=False, profiles=AT_SIZE, at_size=False)
 
 
 CLAIMS = [one for each in _CLAIMS for one in ([each, _at_size(each)] if each.at_size else [each])]

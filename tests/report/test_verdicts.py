@@ -175,6 +175,16 @@ def test_without_tables_nothing_is_tested(tmp_path: Path) -> None:
     assert f"{len(CLAIMS)} are untested" in verdicts_page(tmp_path)
 
 
+def test_claims_at_the_papers_size_rest_on_its_runs_alone(tmp_path: Path) -> None:
+    keep(tmp_path, "claims/03", scores=scores(0.8, 0))
+    keep(tmp_path, "scratch-h200/k2", scores=scores(0.3, 0))
+    found = {one.claim.sentence: one.main[0] for one in judge(results=tmp_path)}
+    says = next(claim.sentence for claim in CLAIMS if claim.at_size)
+    small, large = found[says], found[f"At GPT-2 small's size, {says[0].lower()}{says[1:]}"]
+    assert (small.estimate.value, large.estimate.value) == (0.8, 0.3)
+    assert small.runs == ("claims/03",) and large.runs == ("scratch-h200/k2",)
+
+
 def test_the_page_of_what_is_committed() -> None:
     page, found = verdicts_page(), judge()
     parts = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
