@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from mplib.errors import InputError
-from mplib.tasks.proofwriter import logic
+from mplib.tasks.examples import Example
 from mplib.tasks.proofwriter.generator import examples, generate, vocabulary
-from mplib.tasks.proofwriter.logic import read_fact, read_theory
+from mplib.tasks.proofwriter.logic import Literal, Rule, read_fact, read_theory
 from mplib.tasks.proofwriter.release import first_proof, to_examples
 
 STYLES = [
@@ -85,9 +86,9 @@ def test_renaming_and_rebuilding_draw_the_same_theories_as_ever() -> None:
     told["hidden"] = generate(1, seed=3, depth=1, n_statements=4, **settings)
     assert {kind: next(drawn)["theory"] for kind, drawn in told.items()} == {
         "natural": "Gary is nice. Gary is blue. Nice things are white. All green things are red.",
-        "hidden": "The mouse chases the lion. The rabbit does not like the squirrel. "
+        "hidden": "The rabbit does not visit the tiger. The rabbit does not like the squirrel. "
         "If the rabbit does not like the squirrel then the rabbit chases the lion. "
-        "If the tiger chases the lion then the rabbit does not chase the lion.",
+        "If the rabbit visits the bear then the rabbit does not chase the lion.",
     }
 
 
@@ -119,12 +120,46 @@ def test_facts_and_rules_are_useful_equally_often() -> None:
     assert Counter(example.answer for example in shown) == {"True": 200, "False": 200}
 
 
-def test_in_hidden_open_theories_rules_about_the_question_contradict_each_other():
-    settings = {"depth": 1, "n_statements": 12, "giveaway": False}
-    heads = []
-    for record in generate(100, world="open", negation=True, **settings):
-        told = logic.read_theory(record["theory"], "open").statements
-        asked = logic.read_fact(record["questions"]["Q1"]["question"])
-        rules = [s for s in told if isinstance(s, logic.Rule)]
-        heads.append({r.head.polarity for r in rules if r.head[:3] == asked[:3]})
-    assert sum(len(polarities) == 2 for polarities in heads) > 50
+def follows(told: Sequence[Literal | Rule], wanted: Literal, rules_deep: int) -> bool:
+    """Whether it is told or concluded, as a reader sees it who looks so many rules back.
+
+    What only another rule would settle is believed.
+    """
+    concluding = [s for s in told if isinstance(s, Rule) and s.head == wanted]
+    if not rules_deep or wanted in told:
+        return wanted in told or bool(concluding)
+    return any(all(follows(told, x, rules_deep - 1) for x in rule.body) for rule in concluding)
+
+
+def accuracy(shown: list[Example], rules_deep: int, without: int | None = None) -> float:
+    """Of such a reader, who guesses where both answers follow or none; a height is left out."""
+    right = []
+    for example in shown:
+        heights = example.tree.heights
+        kept = (s for i, s in enumerate(example.statements) if heights.get(i, -1) != without)
+        told = read_theory(" ".join(kept), "open").statements
+        asked = read_fact(example.question)
+        yes, no = (follows(told, x, rules_deep) for x in (asked, asked.negated()))
+        right.append(0.5 if yes == no else yes == (example.answer == "True"))
+    return sum(right) / len(right)
+
+
+@pytest.mark.parametrize("style", ["attribute", "relation"])
+@pytest.mark.parametrize(("depth", "size"), [(1, 4), (1, 12), (2, 8), (2, 12), (3, 8), (3, 12)])
+def test_hidden_open_theories_want_the_whole_proof(depth: int, size: int, style: str) -> None:
+    settings = {"giveaway": False, "negation": True, "world": "open", "style": style}
+    shown = examples(400, depth=depth, n_statements=size, **settings)
+    # The rival breaks off at every height equally often: each rule back settles one in depth.
+    settled = [deep / depth for deep in range(depth + 1)]
+    reached = [accuracy(shown, deep) for deep in range(depth + 1)]
+    assert reached == pytest.approx([0.5 + share / 2 for share in settled], abs=0.06)
+    for height in range(depth + 1):
+        assert accuracy(shown, depth, without=height) == 0.5
+    votes = Counter[bool]()
+    for example in shown:
+        told, asked = read_theory(" ".join(example.statements), "open"), read_fact(example.question)
+        heads = Counter(s.head for s in told.statements if isinstance(s, Rule))
+        assert heads[asked] and heads[asked.negated()]
+        if heads[asked] != heads[asked.negated()]:
+            votes[(heads[asked] > heads[asked.negated()]) == (example.answer == "True")] += 1
+    assert abs(votes[True] - votes[False]) < 3 * (1 + votes.total()) ** 0.5

@@ -220,6 +220,11 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     or not at all. Distractor rules conclude the question, or a step of the proof, from what cannot
     be proven, or something idle from what can. Facts stand to rules as in the proof, so that
     either kind is useful equally often.
+
+    With negation there is a rival as well: a proof of the opposite that is as long, but for a rule
+    that wants something else, at a height drawn at random. Otherwise the right one of the rules
+    about the question would be the one whose condition another rule concludes, and the beginning of
+    a long proof need not be read.
     """
     people = chosen.style == "attribute"
     things = list(NAMES) if people else [x for x in ANIMALS if " " not in x]
@@ -239,22 +244,33 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
 
     question = draw(subject, predicates[0])
     pools = ([draw(x, predicates[0]) for x in others], [draw(subject, x) for x in predicates[1:20]])
-    side = rng.randrange(2)
-    downwards = [question, *(pools[(side + step) % 2].pop() for step in range(chosen.depth))]
-    steps = downwards[::-1]
+
+    def steps_to(end: Literal) -> list[Literal]:
+        side = rng.randrange(2)
+        return [end, *(pools[(side + step) % 2].pop() for step in range(chosen.depth))][::-1]
+
+    steps = steps_to(question)
+    facts, rules = [steps[0]], [Rule((body,), head) for body, head in pairwise(steps)]
+    true, heads = steps[1:-1], steps[1:]
+    if chosen.negation:
+        rival, broken = steps_to(question.negated()), rng.randrange(chosen.depth)
+        facts.append(rival[0])
+        other = pools[rival[broken].subject == subject].pop()
+        told = [*rival[:broken], other, *rival[broken + 1 :]]
+        rules += [Rule((body,), head) for body, head in zip(told, rival[1:], strict=False)]
+        true += rival[1 : broken + 1]
+        heads += rival[1:]
     share = chosen.n_statements / (chosen.depth + 1)
-    n_facts = min(int(share + rng.random()), chosen.n_statements - chosen.depth)
-    facts = [steps[0]]
+    n_facts = min(int(share + rng.random()), chosen.n_statements - len(rules))
     while len(facts) < n_facts:
         # two of each pool stay in reserve for what cannot be proven
         facts.append(rng.choice([pool for pool in pools if len(pool) > 2]).pop())
     idle = [pool.pop() for pool in pools for _ in range((len(pool) - 1) // 2)]
     false = [literal for pool in pools for literal in pool]
-    rules = [Rule((body,), head) for body, head in pairwise(steps)]
-    true = [*facts, *steps[1:-1], *idle]
+    true = [*facts, *true, *idle]
     while len(rules) < chosen.n_statements - n_facts:
         if rng.random() < 0.5:
-            body, head = rng.choice(false), rng.choice(steps[1:])
+            body, head = rng.choice(false), rng.choice(heads)
             # Or any rule about the question would tell the answer by its own "not".
             head = head.negated() if chosen.negation and rng.random() < 0.5 else head
         else:
