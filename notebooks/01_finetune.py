@@ -62,6 +62,7 @@ dtype: str = "float32"  # of the weights; the other two lose small steps;
 precision: str = "auto"  # of autocast; auto is bfloat16 where the machine has it;
 # one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
+curriculum: float = 0.0  # share of the steps within which longer prompts join; 0 to 1
 evaluations: int = 10  # how often to measure the dev accuracy and save the state;
 # 1 or more
 film: bool = True  # probe the model at each evaluation

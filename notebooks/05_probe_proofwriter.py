@@ -120,9 +120,10 @@ report.show(run.table("accuracy", answers, summary="accuracy"))
 
 # %% [markdown]
 # Is it a shortcut? Accuracy by answer and by whether the question says "not", and on edited
-# versions of the first questions. Without a useful statement the answer no longer follows, so
-# accuracy (for the original answer) should fall to chance; without a useless statement, or in
-# another order, it should stay. Asked of models without demonstrations.
+# versions of the first questions. Without a useful statement the answer no longer follows, at
+# whatever height of the proof it stood, so accuracy (for the original answer) should fall to
+# chance; or below, where all rules that are left about the question conclude its opposite. Without
+# a useless statement, or in another order, it should stay. Asked of models without demonstrations.
 
 # %%
 edited = tables.shortcut_table(subjects, readings, shot_examples, procedure)

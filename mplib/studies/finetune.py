@@ -57,6 +57,8 @@ class Training:
         precision: ``auto`` is bfloat16 autocast on a GPU that has it, and on a CPU that has it (AMX
             or AVX-512) for models of ``trained.SLOW`` parameters or more; else float32.
         compile: whether the model is compiled first.
+        curriculum: share of the steps within which longer prompts join the shortest ones; 0 where
+            all are there from the start.
         evaluations: how often the development accuracy is measured and the state saved.
         seed: of the order of the examples and of dropout.
     """
@@ -75,6 +77,7 @@ class Training:
     lora_targets: Sequence[str] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
+    curriculum: float = 0.0
     evaluations: int = 20
     seed: int = 0
 
@@ -85,9 +88,9 @@ class Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from another training, as JSON: nothing of adapters where there is none."""
-        lora = self.trainable == "lora"
-        return {k: v for k, v in asdict(self).items() if lora or not k.startswith("lora_")}
+        """What tells it from another training, as JSON: nothing of what there is none of."""
+        has = {"lora": self.trainable == "lora", "curriculum": self.curriculum > 0}
+        return {k: v for k, v in asdict(self).items() if has.get(k.split("_")[0], True)}
 
     def __post_init__(self) -> None:
         """Checks the counts.
@@ -98,6 +101,8 @@ class Training:
         for name in ("steps", "batch_size", "evaluations", "lora_rank", "lora_alpha"):
             if (given := getattr(self, name)) < 1:
                 raise InputError(f"{name}={given}: must be 1 or more")
+        if not 0 <= self.curriculum <= 1:
+            raise InputError(f"curriculum={self.curriculum}: must be a share of the steps, 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -323,12 +328,22 @@ def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndar
     they come in the order in which their first examples were drawn. Examples of one length stay as
     they were drawn, and so does a batch that lies in two epochs.
 
+    While a curriculum lasts, examples are drawn from the shortest ones alone, with replacement;
+    their share grows evenly until it is all of them.
+
     Args:
         lengths: tokens of each training example, shape (examples,).
         step: from 1.
         training: its batches.
     """
     n, size = len(lengths), training.batch_size
+    growing = training.curriculum * training.steps
+    if step <= growing:
+        start = (step - 1) // POOL * POOL
+        open_to = min(n, max(size, round(n * (start + POOL) / growing)))
+        chance = np.random.default_rng((training.seed, start))
+        drawn = np.argsort(lengths, kind="stable")[chance.integers(open_to, size=POOL * size)]
+        return _by_length(drawn, lengths, size, step - 1 - start)
     first, end = (step - 1) * size, step * size
     epoch = first // n
     whole = range(-(-epoch * n // size), (epoch + 1) * n // size)  # batches within the epoch
@@ -336,9 +351,13 @@ def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndar
         return _drawn(n, first, end, training.seed)
     pool = whole[(step - 1 - whole.start) // POOL * POOL :][:POOL]
     drawn = _drawn(n, pool.start * size, pool.stop * size, training.seed)
+    return _by_length(drawn, lengths, size, step - 1 - pool.start)
+
+
+def _by_length(drawn: np.ndarray, lengths: np.ndarray, size: int, which: int) -> np.ndarray:
+    """One of the batches of a pool."""
     by_length = np.argsort(lengths[drawn], kind="stable").reshape(-1, size)
-    chosen = by_length[np.argsort(by_length.min(axis=1))[step - 1 - pool.start]]
-    return drawn[chosen]
+    return drawn[by_length[np.argsort(by_length.min(axis=1))[which]]]
 
 
 def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:

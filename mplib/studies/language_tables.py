@@ -17,7 +17,7 @@ from mplib.probe.transfer import transfer
 from mplib.stats import accuracy, constant_guess
 from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import height_prefixes
-from mplib.tasks.corruptions import Impossible, corrupt_all
+from mplib.tasks.corruptions import Impossible, corrupt_all, removed
 from mplib.tasks.examples import Example, ExampleSet, group_names, joined
 from mplib.tasks.science.task import EVERY_DEPTH
 from mplib.tasks.textbaseline import text_features
@@ -56,8 +56,9 @@ def shortcut_table(
     """Accuracy that a shortcut would have and reasoning would not: the other way about.
 
     Parts of the questions, by their answer and by whether they say "not", and the first n of them
-    edited: a useful statement removed, after which the answer does not follow any more and accuracy
-    should fall to chance; a useless one removed or the order changed, after which it should stay.
+    edited: the useful statement of a height removed, after which the answer does not follow any
+    more and accuracy should fall to chance, whatever the height, or below it where all that is left
+    speaks for another answer; a useless one removed or the order changed, after which it stays.
 
     Args:
         subjects: those asked without demonstrations are told of.
@@ -80,9 +81,14 @@ def shortcut_table(
             'question says "not"': says_not, 'question without "not"': ~says_not,
         }  # fmt: skip
         found += [(one, name, correct[part]) for name, part in parts.items()]
-        for edit in ("useful removed", "useless removed", "shuffled"):
+        heights = range(1 + max(x.tree.depth for x in examples))
+        edits = {f"height {height} removed": removed(examples[:n], height) for height in heights}
+        for edit in ("useless removed", "shuffled"):
             with suppress(Impossible):
-                edited = [x.example for x in corrupt_all(examples[:n], edit, procedure.seed)[0]]
+                made = corrupt_all(examples[:n], edit, procedure.seed)[0]
+                edits[edit] = [x.example for x in made]
+        for edit, edited in edits.items():
+            if edited:
                 part = replace(one.examples, examples=edited)
                 found.append((one, edit, _correct(by_name[one.subject], part, procedure)))
     return pd.DataFrame([

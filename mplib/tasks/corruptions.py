@@ -180,3 +180,15 @@ def corrupt_all(
         where = f"none of the {len(examples)} examples"
         raise Impossible(f"{name!r} is possible in {where}: leave it out or take others")
     return done, np.array([one is not None for one in found])
+
+
+def removed(examples: Sequence[Example], height: int) -> list[Example]:
+    """The examples without a useful statement of a height, each such statement left out in turn.
+
+    Of trees of one statement there are none, since a tree has at least one.
+    """
+    return [
+        x.arranged([i for i in range(len(x.statements)) if i != hit])
+        for x in examples if len(x.tree.useful) > 1
+        for hit, own in x.tree.heights.items() if own == height
+    ]  # fmt: skip

@@ -17,7 +17,6 @@ from mplib.studies.language import Procedure, Readings, Subject
 from mplib.studies.layers import published_layers
 from mplib.studies.paired import contrasts
 from mplib.studies.published import ask, read_published
-from mplib.tasks.corruptions import corrupt_all
 from mplib.tasks.examples import ExampleSet
 from mplib.tasks.proofwriter.task import ProofWriter
 from mplib.tasks.trees import PADDING, USELESS
@@ -195,16 +194,20 @@ def test_shortcuts_are_looked_for_in_parts_of_the_questions_and_in_edited_ones(l
     one = found[found.set == "depth 1, |S| = 4, hidden"].set_index("of")
     assert (one.examples[["answer True", "answer False"]] == 10).all()
     assert one.examples[['question says "not"', 'question without "not"']].sum() == 20
-    assert (one.examples[["useful removed", "useless removed", "shuffled"]] == 5).all()
+    edits = ["height 0 removed", "height 1 removed", "useless removed", "shuffled"]
+    assert list(one.index[-4:]) == edits and (one.examples[edits] == 5).all()
     # The only statement of a tree cannot be removed.
-    assert "useful removed" not in {*found[found.depth == 0].of}
+    assert "height 0 removed" not in {*found[found.depth == 0].of}
     whole = language_tables.accuracy_table(readings).accuracy[0]
     assert one.accuracy[["answer True", "answer False"]].mean() == pytest.approx(whole)
-    prompts, of = PROCEDURE.ask(subjects[0], replace(sets[0], examples=[
-        x.example for x in corrupt_all(sets[0].examples[:5], "useful removed")[0]
-    ]))  # fmt: skip
-    given = answers(loaded.model, prompts, choices=of).correct
-    assert one.accuracy["useful removed"] == given.mean()
+    for height in range(2):
+        left = []
+        for x in sets[0].examples[:5]:
+            (hit,) = (i for i, own in x.tree.heights.items() if own == height)
+            left.append(x.arranged([i for i in range(4) if i != hit]))
+        prompts, of = PROCEDURE.ask(subjects[0], replace(sets[0], examples=left))
+        given = answers(loaded.model, prompts, choices=of).correct
+        assert one.accuracy[f"height {height} removed"] == given.mean()
 
 
 def test_demonstrations_are_compared_depth_by_depth(sets, loaded):
