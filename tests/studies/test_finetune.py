@@ -181,6 +181,21 @@ def test_batches_hold_hardly_any_padding_and_come_in_no_order_of_length():
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
 
 
+def test_in_a_curriculum_longer_prompts_join_evenly_and_all_are_there_after_it():
+    tokens, training = LENGTHS["mixed"], replace(QUICK, batch_size=8, steps=320, curriculum=0.4)
+    batches = [tokens[batch_indices(tokens, step, training)] for step in range(1, 321)]
+    longest = [max(one.max() for one in batches[i : i + 32]) for i in range(0, 320, 32)]
+    limits = [np.quantile(tokens, (i + 1) / 4) for i in range(4)]
+    assert longest[:4] == pytest.approx(limits, abs=4)
+    padded = sum(len(one) * one.max() for one in batches)
+    assert padded < 1.05 * sum(one.sum() for one in batches)
+    plain = [tokens[batch_indices(tokens, s, replace(training, curriculum=0))] for s in (129, 320)]
+    assert [list(batches[128]), list(batches[319])] == [list(one) for one in plain]
+    assert "curriculum" in training.identity and "curriculum" not in QUICK.identity
+    with pytest.raises(InputError, match=r"curriculum=1\.5"):
+        replace(training, curriculum=1.5)
+
+
 # What one step computes
 
 
