@@ -30,7 +30,7 @@
 
 # %% tags=["parameters"]
 data: str = "generated"  # generated, the official release's folder, or one of its files
-cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
+cases: list[str] = ["d1 s4", "d1 s8"]  # depth and statements; "d2 s8 hidden" or "rival"
 style: str = "attribute"  # of generated theories; one of attribute, relation
 negation: bool = False  # does "not" occur in theories? (generated ones)
 world: str = "closed"  # what is not told is false, or unknown; one of closed, open

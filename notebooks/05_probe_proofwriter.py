@@ -23,16 +23,17 @@
 # Every score has three controls. The **text**: the same classifiers on words shared with the
 # question, length, position and kind (fact or rule). **Permuted labels**: what the classifiers
 # reach when there is nothing to learn. And **hidden** theories, in which no single statement
-# gives away whether the proof uses it. A fourth belongs to finetuned models: the same
-# **finetuning on answers dealt at random** (`smollm2-135m-dealt`), whose attention learned the
-# form of the task and nothing to reason for.
+# gives away whether the proof uses it; in **rival** ones, no part of the proof gives the answer
+# away either, since a chain of rules for the opposite is as long and breaks off somewhere. A
+# fourth belongs to finetuned models: a **finetuning on answers dealt at random**
+# (`smollm2-135m-dealt`), whose attention learned the form of the task and nothing to reason for.
 #
 # **Cost.** Quick profile: three to five minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
 # one GPU.
 
 # %% tags=["parameters"]
 data: str = "generated"  # generated, the official release's folder, or one of its files
-cases: list[str] = ["d1 s4", "d1 s8"]  # depth and number of statements; "d2 s8 hidden"
+cases: list[str] = ["d1 s4", "d1 s8"]  # depth and statements; "d2 s8 hidden" or "rival"
 style: str = "attribute"  # of generated theories; one of attribute, relation
 negation: bool = False  # does "not" occur in theories? (generated ones)
 world: str = "closed"  # what is not told is false, or unknown; one of closed, open

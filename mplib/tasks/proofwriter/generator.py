@@ -4,7 +4,8 @@ The theories are like ProofWriter's (paper, section 4.2): facts and rules about 
 or animals ("relation"), a question with a proof of a chosen depth, distractors up to a chosen
 number of statements. With ``giveaway=False`` the text does not tell which statements the proof
 uses: all rules share the same words with the question, are equally long, and facts and rules are
-useful equally often; see ``_hidden``.
+useful equally often; with ``rival=True`` no part of the proof gives the answer either. See
+``_hidden``.
 """
 
 import random
@@ -66,6 +67,8 @@ class TheorySettings:
             Elsewhere a question with a proof is false exactly if it says "not", as in the release.
         world: ``closed`` or ``open``.
         giveaway: False for theories whose text does not tell useful statements from others.
+        rival: whether a chain of rules for the opposite answer is as long as the proof, one link of
+            it missing; else wrong rules need what no other statement speaks of.
     """
 
     depth: int = 1
@@ -74,6 +77,7 @@ class TheorySettings:
     negation: bool = False
     world: str = "closed"
     giveaway: bool = True
+    rival: bool = False
 
     def __post_init__(self) -> None:
         """Checks that such theories exist."""
@@ -88,6 +92,8 @@ class TheorySettings:
                 raise InputError("giveaway=False needs depth 1: a fact that is asked shows itself")
             if self.negation and self.world == "closed":
                 raise InputError("giveaway=False with negation needs world='open'")
+        if self.rival and (self.giveaway or not self.negation):
+            raise InputError("rival=True needs giveaway=False, negation=True and world='open'")
         if not least <= self.n_statements <= most:
             wanted = f"{least} to {most} at depth {self.depth}, giveaway={self.giveaway}"
             raise InputError(f"n_statements={self.n_statements}: expected {wanted}")
@@ -119,7 +125,8 @@ def generate(
     chosen = TheorySettings(**settings)
     answers = answers or ("True", "False", "Unknown")[: 3 if chosen.world == "open" else 2]
     # Every draw hangs on these words: they are spelt out, so that no renaming draws other theories.
-    told = ", ".join(f"{name}={value!r}" for name, value in vars(chosen).items())
+    named = {name: x for name, x in vars(chosen).items() if name != "rival" or x}
+    told = ", ".join(f"{name}={value!r}" for name, value in named.items())
     words = f"Settings({told}, unique=True, questions=1, forms={FORMS})"
     kind = chosen.style[:3].capitalize() + ("Neg" if chosen.negation else "Noneg")
     world = "OWA" if chosen.world == "open" else "CWA"
@@ -221,10 +228,9 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     be proven, or something idle from what can. Facts stand to rules as in the proof, so that
     either kind is useful equally often.
 
-    With negation there is a rival as well: a proof of the opposite that is as long, but for a rule
-    that wants something else, at a height drawn at random. Otherwise the right one of the rules
-    about the question would be the one whose condition another rule concludes, and the beginning of
-    a long proof need not be read.
+    Of the rules about the question, the right one is then the one whose condition another statement
+    concludes: the beginning of a long proof need not be read. A rival takes this away: a proof of
+    the opposite as long, in which one rule wants something else, at a height drawn by chance.
     """
     people = chosen.style == "attribute"
     things = list(NAMES) if people else [x for x in ANIMALS if " " not in x]
@@ -252,7 +258,7 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     steps = steps_to(question)
     facts, rules = [steps[0]], [Rule((body,), head) for body, head in pairwise(steps)]
     true, heads = steps[1:-1], steps[1:]
-    if chosen.negation:
+    if chosen.rival:
         rival, broken = steps_to(question.negated()), rng.randrange(chosen.depth)
         facts.append(rival[0])
         other = pools[rival[broken].subject == subject].pop()

@@ -29,16 +29,17 @@ class Case:
     Attributes:
         depth: height of the gold tree's root.
         size: number of statements, |S| of the paper; 0 for any, which only the release has.
-        hidden: whether the text is such that it alone does not tell what is useful.
+        kind: ``hidden`` where the text alone does not tell what is useful; ``rival`` where, beside
+            this, a broken chain for the opposite is as long as the proof; or nothing of this.
     """
 
     depth: int
     size: int
-    hidden: bool = False
+    kind: str = ""
 
     @classmethod
     def parse(cls, text: str) -> "Case":
-        """Reads a case as a notebook's parameter names it: ``d1 s8``, ``d2 s8 hidden``, ``d0``.
+        """Reads a case as a notebook's parameter names it: ``d0``, ``d1 s8``, ``d2 s8 hidden``.
 
         Raises:
             InputError: it is written in another way.
@@ -46,10 +47,10 @@ class Case:
         >>> str(Case.parse("d2 s8 hidden"))
         'depth 2, |S| = 8, hidden'
         """
-        if not (match := re.fullmatch(r"d(\d)(?: s(\d{1,4}))?( hidden)?", text.strip())):
-            known = "'d1 s8' (depth 1, 8 statements), 'd1' (any number) or 'd2 s8 hidden'"
+        if not (match := re.fullmatch(r"d(\d)(?: s(\d{1,4}))?(?: (hidden|rival))?", text.strip())):
+            known = "'d1 s8' (depth 1, 8 statements), 'd1' (any), 'd2 s8 hidden' or 'd2 s8 rival'"
             raise InputError(f"case {text!r}: expected such as {known}")
-        return cls(int(match[1]), int(match[2] or 0), bool(match[3]))
+        return cls(int(match[1]), int(match[2] or 0), match[3] or "")
 
     def holds(self, depth: int, size: int) -> bool:
         """Whether questions of this depth and number of statements are of the case."""
@@ -58,7 +59,7 @@ class Case:
     def __str__(self) -> str:
         """As a label."""
         size = f", |S| = {self.size}" if self.size else ""
-        return f"depth {self.depth}{size}" + (", hidden" if self.hidden else "")
+        return f"depth {self.depth}{size}" + (self.kind and f", {self.kind}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class ProofWriter(WordTask):
         for case in self.parsed:
             if self.data == "generated":
                 self._settings(case)
-            elif case.hidden:
+            elif case.kind:
                 raise InputError(f"case '{case}': {self.data} has none; only generated data do")
 
     @property
@@ -114,8 +115,8 @@ class ProofWriter(WordTask):
 
     def _settings(self, case: Case) -> generator.TheorySettings:
         return generator.TheorySettings(
-            depth=case.depth, n_statements=case.size, giveaway=not case.hidden,
-            style=self.style, negation=self.negation, world=self.world,
+            depth=case.depth, n_statements=case.size, giveaway=not case.kind,
+            rival=case.kind == "rival", style=self.style, negation=self.negation, world=self.world,
         )  # fmt: skip
 
     def examples(self, case: Case, split: str, n: int) -> list[Example]:
