@@ -79,7 +79,7 @@ def _words(results: Path) -> str:
         base=the.in_words("accuracy", DEPTH, "4-shot"),
         gain=the.in_words("gain V", DEPTH, the.REASONER),
         more=the.reasoner_less("4-shot", "gain V", DEPTH),
-        beyond=the.reasoner_less(the.CONTROL, "gain V", DEPTH),
+        beyond=the.reasoner_less(the.CONTROL, "gain V", DEPTH), shallow=the.without_leaf(DEPTH),
     )  # fmt: skip
     said = {name: _said(one) for name, one in found.items()}
     if found["able"].speaks == "missing":
@@ -88,13 +88,18 @@ def _words(results: Path) -> str:
     way = ways.get(found["more"].speaks, "does not show for certain that it uses the proof more")
     low, high = found["base"].estimate.low, found["base"].estimate.high
     chance = " (not measurably more than chance)" if low <= 0.5 <= high else ""
+    shallow = (
+        " It does not follow the whole proof: without the fact that a proof begins with, it gives "
+        f"the answer that no longer follows in {_said(found['shallow'], share=True)} of questions."
+        if found["shallow"].asked and found["shallow"].estimate.low > 0.5 else ""
+    )  # fmt: skip
     return (
         f"**A language model that learned to answer from theories {way}.** With four "
         f"demonstrations, SmolLM2 answers {said['base']} of new questions that take {DEPTH} steps "
         f"correctly{chance}; after finetuning, {said['able']}. Its attention then shows which "
         f"statements the proof needs, with a gain in F1 of {said['gain']} over the text and random "
         f"models, {said['more']} more than before, and {said['beyond']} more than after "
-        "finetuning on answers dealt at random."
+        f"finetuning on answers dealt at random.{shallow}"
     )
 
 

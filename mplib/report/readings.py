@@ -93,6 +93,12 @@ def in_words(measure: str, depth: int, subject: str, minus: str | None = None) -
     return figure("proofwriter", "contrasts", measure=measure, among=among, **chosen)
 
 
+def without_leaf(depth: int) -> Reading:
+    """Accuracy of the model that reasons in words on hidden theories that have lost a leaf."""
+    chosen = HIDDEN[depth] | {"subject": REASONER, "of": "height 0 removed"}
+    return figure("proofwriter", "shortcuts", "accuracy", **chosen)
+
+
 def reasoner_less(other: str, measure: str, depth: int) -> Reading:
     """A figure of the model that reasons in words, less that of another on the same questions."""
     return in_words(measure, depth, REASONER, other)

@@ -48,7 +48,14 @@ def test_what_is_said_of_words_goes_by_the_interval(
     folder = results / "quick" / "05_probe_proofwriter"
     assert json.loads((folder / "manifest.json").read_text())["task"] == "proofwriter"
     table.to_csv(folder / "contrasts.csv", index=False)
+    shortcuts = pd.read_csv(folder / "shortcuts.csv")
+    shortcuts.assign(accuracy=0.6, low=low + 0.45, high=0.7).to_csv(
+        folder / "shortcuts.csv", index=False
+    )
     _, words, _ = answer(results).splitlines()
+    assert (
+        ("in 0.60 [0.55, 0.70] of questions." in words) == ("whole proof" in words) == (low > 0.05)
+    )
     assert way in words and f"0.90 [{low:.2f}, {high:.2f}]" in words
     assert f"0.20 [{low:.2f}, {high:.2f}] more than after finetuning" in words
 
