@@ -129,7 +129,7 @@ report.show(run.table("accuracy", answers, summary="accuracy"))
 # %%
 edited = tables.shortcut_table(subjects, readings, shot_examples, procedure)
 run.table("shortcuts", edited)
-report.show(report.in_words(edited, ["set", "subject"], "of", value="accuracy"))
+report.show(report.in_words(edited, ["set", "of"], "subject", value="accuracy"))
 
 # %% [markdown]
 # ## What attention adds to the text
