@@ -66,8 +66,11 @@ def _remove(example: Example, which: Sequence[int], rng: random.Random) -> Corru
     if not which or example.tree.useful == {which[0]}:
         return None
     hit = rng.choice(which)
-    rest = [i for i in range(len(example.statements)) if i != hit]
-    return Corrupted(example.arranged(rest), hit)
+    return Corrupted(_without(example, hit), hit)
+
+
+def _without(example: Example, hit: int) -> Example:
+    return example.arranged([i for i in range(len(example.statements)) if i != hit])
 
 
 def _reword(example: Example, wordings: Wordings, rng: random.Random) -> Corrupted | None:
@@ -188,7 +191,7 @@ def removed(examples: Sequence[Example], height: int) -> list[Example]:
     Of trees of one statement there are none, since a tree has at least one.
     """
     return [
-        x.arranged([i for i in range(len(x.statements)) if i != hit])
+        _without(x, hit)
         for x in examples if len(x.tree.useful) > 1
         for hit, own in x.tree.heights.items() if own == height
     ]  # fmt: skip
