@@ -40,6 +40,7 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 theory_questions: int = 20000  # questions about theories; divided like the lists;
 # 3 or more
+more_questions: int = 0  # of each generated theory, to train on; 0 or more
 dealt: bool = False  # training answers dealt at random: a control that cannot learn
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # one of all, attention, mlp, layernorm, bias, lora
@@ -62,7 +63,6 @@ dtype: str = "float32"  # of the weights; the other two lose small steps;
 precision: str = "auto"  # of autocast; auto is bfloat16 where the machine has it;
 # one of auto, float32, bfloat16
 compile: bool = False  # compile the model first
-curriculum: float = 0.0  # share of the steps within which longer prompts join; 0 to 1
 evaluations: int = 10  # how often to measure the dev accuracy and save the state;
 # 1 or more
 film: bool = True  # probe the model at each evaluation

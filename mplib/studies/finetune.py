@@ -20,10 +20,12 @@ from transformers import PreTrainedModel, get_scheduler
 from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
 from mplib.models.adapters import save_adapter
+from mplib.models.facts import backend
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
+from mplib.models.rows import plain_rows, problems, shared_rows
 from mplib.models.trained import autocasts, exchanged, rounded, select
 from mplib.studies.checkpoints import SEAL, TRAINABLE, claim, read_training, unfinished
 from mplib.studies.training_state import TrainingState, publish, read_state
@@ -57,8 +59,8 @@ class Training:
         precision: ``auto`` is bfloat16 autocast on a GPU that has it, and on a CPU that has it (AMX
             or AVX-512) for models of ``trained.SLOW`` parameters or more; else float32.
         compile: whether the model is compiled first.
-        curriculum: share of the steps within which longer prompts join the shortest ones; 0 where
-            all are there from the start.
+        more_questions: of each problem at most. Above 0, prompts that stand side by side and differ
+            from their question on alone count as one in batches, and what they share is read once.
         evaluations: how often the development accuracy is measured and the state saved.
         seed: of the order of the examples and of dropout.
     """
@@ -77,7 +79,7 @@ class Training:
     lora_targets: Sequence[str] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
-    curriculum: float = 0.0
+    more_questions: int = 0
     evaluations: int = 20
     seed: int = 0
 
@@ -89,7 +91,7 @@ class Training:
     @property
     def identity(self) -> dict[str, Any]:
         """What tells it from another training, as JSON: nothing of what there is none of."""
-        has = {"lora": self.trainable == "lora", "curriculum": self.curriculum > 0}
+        has = {"lora": self.trainable == "lora", "more": self.more_questions > 0}
         return {k: v for k, v in asdict(self).items() if has.get(k.split("_")[0], True)}
 
     def __post_init__(self) -> None:
@@ -101,8 +103,8 @@ class Training:
         for name in ("steps", "batch_size", "evaluations", "lora_rank", "lora_alpha"):
             if (given := getattr(self, name)) < 1:
                 raise InputError(f"{name}={given}: must be 1 or more")
-        if not 0 <= self.curriculum <= 1:
-            raise InputError(f"curriculum={self.curriculum}: must be a share of the steps, 0 to 1")
+        if self.more_questions < 0:
+            raise InputError(f"more_questions={self.more_questions}: must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -284,13 +286,17 @@ def _train(
     compiled = torch.compile(wrapped) if training.compile else wrapped
     frozen = rounded(wrapped, training.precision)
     every = max(1, training.steps // training.evaluations)
-    size = training.micro_batch_size or training.batch_size
+    size = training.micro_batch_size or training.batch_size * (1 + training.more_questions)
+    first, lengths = problems(train, together=training.more_questions > 0)
+    wrapped.eval()
+    shares = training.more_questions > 0 and _shares(model)
     losses: list[torch.Tensor] = []
     with tqdm(total=training.steps, initial=state.step, desc="finetuning") as progress:
         for step in range(state.step + 1, training.steps + 1):
             wrapped.train()
-            batch = train[batch_indices(train.lengths, step, training)]
-            gradients = partial(add_gradients, compiled, batch, training)
+            drawn = batch_indices(lengths, step, training)
+            chosen = np.concatenate([np.arange(*first[i : i + 2]) for i in drawn])
+            gradients = partial(add_gradients, compiled, train[chosen], training, shares=shares)
             with exchanged(frozen):
                 losses.append(halving(model, gradients, size, "training"))
             torch.nn.utils.clip_grad_norm_(weights.values(), training.clip)
@@ -314,6 +320,12 @@ def _train(
     return pd.DataFrame(history)
 
 
+def _shares(model: PreTrainedModel) -> bool:
+    """Whether a model, in eval mode, answers alike where what prompts share is read once."""
+    with backend(model) as known:
+        return known.prefix
+
+
 def _accuracy(model: PreTrainedModel, dev: Prompts, training: Training) -> float:
     """On development prompts, in the precision that is trained in: it chooses, and is no result."""
     bfloat16 = autocasts(model, training.precision)
@@ -328,22 +340,12 @@ def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndar
     they come in the order in which their first examples were drawn. Examples of one length stay as
     they were drawn, and so does a batch that lies in two epochs.
 
-    While a curriculum lasts, examples are drawn from the shortest ones alone, with replacement;
-    their share grows evenly until it is all of them.
-
     Args:
-        lengths: tokens of each training example, shape (examples,).
+        lengths: tokens of each training problem, shape (problems,).
         step: from 1.
         training: its batches.
     """
     n, size = len(lengths), training.batch_size
-    growing = training.curriculum * training.steps
-    if step <= growing:
-        start = (step - 1) // POOL * POOL
-        open_to = min(n, max(size, round(n * (start + POOL) / growing)))
-        chance = np.random.default_rng((training.seed, start))
-        drawn = np.argsort(lengths, kind="stable")[chance.integers(open_to, size=POOL * size)]
-        return _by_length(drawn, lengths, size, step - 1 - start)
     first, end = (step - 1) * size, step * size
     epoch = first // n
     whole = range(-(-epoch * n // size), (epoch + 1) * n // size)  # batches within the epoch
@@ -351,13 +353,9 @@ def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndar
         return _drawn(n, first, end, training.seed)
     pool = whole[(step - 1 - whole.start) // POOL * POOL :][:POOL]
     drawn = _drawn(n, pool.start * size, pool.stop * size, training.seed)
-    return _by_length(drawn, lengths, size, step - 1 - pool.start)
-
-
-def _by_length(drawn: np.ndarray, lengths: np.ndarray, size: int, which: int) -> np.ndarray:
-    """One of the batches of a pool."""
     by_length = np.argsort(lengths[drawn], kind="stable").reshape(-1, size)
-    return drawn[by_length[np.argsort(by_length.min(axis=1))[which]]]
+    chosen = by_length[np.argsort(by_length.min(axis=1))[step - 1 - pool.start]]
+    return drawn[chosen]
 
 
 def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:
@@ -368,25 +366,31 @@ def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
 
 
-def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> torch.Tensor:
-    """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss."""
+def add_gradients(
+    model: Any, batch: Prompts, training: Training, size: int, shares: bool = False
+) -> torch.Tensor:
+    """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss.
+
+    Args:
+        model: what is run.
+        batch: prompts; where they share, those of a problem side by side.
+        training: its precision.
+        size: prompts a pass.
+        shares: whether what the prompts of a problem share is read once.
+    """
     model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
     device, bfloat16 = model.device, autocasts(model, training.precision)
     total = torch.zeros((), device=device)
     for first in range(0, len(batch), size):
         part = batch[slice(first, first + size)].whole()
-        padded = not part.attention_mask.all()
-        mask = torch.from_numpy(part.attention_mask.copy()).to(device)
-        kernels = _kernels(device, bfloat16, tokens=part.input_ids.shape[1])
+        rows = shared_rows(part, model.dtype) if shares else plain_rows(part)
+        kernels = _kernels(device, bfloat16, tokens=rows.input_ids.shape[1])
+        ids, mask, places, ends, asked = (x if x is None else x.to(device) for x in rows)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernels:
             logits = model(
-                input_ids=torch.from_numpy(part.input_ids).to(device),
-                # Without padding the fast kernels need no mask.
-                attention_mask=mask.long() if padded else None,
-                position_ids=(mask.long().cumsum(1) - 1).clamp(min=0) if padded else None,
-                use_cache=False,
-                logits_to_keep=1,
-            ).logits[:, -1]
+                input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False,
+                logits_to_keep=ends,
+            ).logits[asked]  # fmt: skip
         answers = torch.from_numpy(part.answers).to(device)
         loss = cross_entropy(logits.float(), answers, reduction="sum") / len(batch)
         loss.backward()

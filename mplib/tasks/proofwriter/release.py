@@ -138,7 +138,9 @@ def judge(proof: Proof, text: str, depth: int, n_statements: int) -> str:
     return "kept" if height == depth else "wrong depth"
 
 
-def to_examples(record: Record, order: str = "random", seed: int = 0) -> Iterator[Example]:
+def to_examples(
+    record: Record, order: str = "random", seed: int = 0, together: bool = False
+) -> Iterator[Example]:
     """Turns a line of the release into examples, one for each question that ``clean`` keeps.
 
     Args:
@@ -147,7 +149,9 @@ def to_examples(record: Record, order: str = "random", seed: int = 0) -> Iterato
             names of theory and question alone, or ``given``, facts before rules. The given order
             tells a statement's kind by its position.
         seed: of the order.
+        together: whether all questions have the order of the first.
     """
+    first = next(iter(record["questions"]), "")
     told = tuple(x["text"] for x in (*record["triples"].values(), *record["rules"].values()))
     kinds = ("fact",) * len(record["triples"]) + ("rule",) * len(record["rules"])
     choices = ("True", "False", "Unknown") if "-OWA-" in record["id"] else ("True", "False")
@@ -156,7 +160,8 @@ def to_examples(record: Record, order: str = "random", seed: int = 0) -> Iterato
             asked, answer = (record["questions"][name][key] for key in ("question", "answer"))
             tree, group = proof.tree(len(told)), record["id"]
             example = Example(told, asked, str(answer), tree, group, choices, kinds)
-            yield example.arranged(ordered(len(told), order, f"{seed} {group} {name}"))
+            drawn = f"{seed} {group} {first if together else name}"
+            yield example.arranged(ordered(len(told), order, drawn))
 
 
 def files(path: Path | str, world: str = "CWA", splits: Sequence[str] = SPLITS) -> list[Path]:
