@@ -89,7 +89,7 @@ def _words(results: Path) -> str:
     low, high = found["base"].estimate.low, found["base"].estimate.high
     chance = " (not measurably more than chance)" if low <= 0.5 <= high else ""
     shallow = (
-        " It does not follow the whole proof: without the fact that a proof begins with, it gives "
+        " It does not need the whole proof: without the fact that a proof begins with, it gives "
         f"the answer that no longer follows in {_said(found['shallow'], share=True)} of questions."
         if found["shallow"].asked and found["shallow"].estimate.low > 0.5 else ""
     )  # fmt: skip
