@@ -19,6 +19,7 @@ from mplib.stats import accuracy, example_weights, from_halves, group_numbers, m
 from mplib.studies.film import QUANTITIES, both_f1, scored
 from mplib.studies.language import Procedure, Readings
 from mplib.tasks.textbaseline import text_features
+from mplib.tasks.trees import PADDING
 
 Row = dict[str, Any]
 """A row of the table."""
@@ -122,7 +123,10 @@ def _probed(
     arms: Mapping[str, Readings], pairs: Sequence[Pair], trees: np.ndarray, procedure: Procedure
 ) -> list[Row]:
     of = next(iter(arms.values())).examples
-    parts = {"all statements": of.heights} | ({} if of.rules is None else {"rules alone": of.rules})
+    parts = {"all statements": of.heights}
+    # Of depth 0 no rule is useful.
+    if of.rules is not None and len(np.unique(of.rules[of.rules != PADDING])) > 1:
+        parts["rules alone"] = of.rules
     rows: list[Row] = []
     for among, heights in parts.items():
         plan = Plan.of(heights, trees, procedure.settings)

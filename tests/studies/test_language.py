@@ -182,6 +182,12 @@ def test_models_beside_are_asked_without_demonstrations_on_the_same_trees(sets):
     apart = table[table["minus"] != ""].dropna(subset="value")
     assert (apart[["subject", "minus"]] == ["b", "a"]).all(axis=None)
     assert (apart.value == 0).all() and {"accuracy", "gain V"} <= {*apart.measure}
+    # Where the tree is a fact, no rule is useful: there is nothing to tell among rules alone.
+    (shallow,) = language.chosen_sets(ProofWriter(cases=("d0 s4",)), "test", 20)
+    table = contrasts([planted(shallow, "a"), planted(shallow, "b")], PROCEDURE)
+    told = table[table["minus"] != ""]
+    assert {*told.among} == {"", "all statements"}
+    assert told[told.measure == "gain V"].value.notna().all()
 
 
 def test_shortcuts_are_looked_for_in_parts_of_the_questions_and_in_edited_ones(loaded):
