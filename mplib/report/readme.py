@@ -83,6 +83,22 @@ def language_table(profiles: Sequence[str] = PROFILES) -> str:
     return _intervals(table.drop(columns="model") if one else table, overs)
 
 
+def kinds_table() -> str:
+    """Accuracy of the model that reasons in words on every kind of theory, whole and edited."""
+    tables = kept("kinds", ROOT / "results")
+    asked = tables("proofwriter", "accuracy").set_index("set")
+    edited = tables("proofwriter", "shortcuts")
+    edited = edited[edited["of"].str.endswith(("removed", "shuffled"))]
+    said = edited.pivot_table(index="set", columns="of", values="accuracy", sort=False)
+    figures = said.map(lambda value: "" if pd.isna(value) else f"{value:.2f}")
+    rows = pd.DataFrame({
+        "theories": [name.replace("|", "\\|") for name in asked.index],
+        "accuracy": [f"{x.accuracy:.2f} [{x.low:.2f}, {x.high:.2f}]" for x in asked.itertuples()],
+    }).join(figures.reindex(asked.index).reset_index(drop=True))  # fmt: skip
+    count, few = int(asked.examples.max()), int(edited.examples.max())
+    return f"{_markdown(rows)}\n\n{count} questions of each kind, {few} of them edited."
+
+
 def paper_size_table() -> str:
     """GPT-2 small's shape from random weights, a row for each k, beside Table 1, as Markdown."""
     rows, overs, sources = [], set(), _sources(AT_SIZE)
@@ -164,7 +180,7 @@ def render(text: str) -> str:
     tables = {
         "answer": answer(), "verdicts": leading(ROOT / "results"), "numbers": numbers_table(),
         "size": paper_size_table(), "language": language_table(),
-        "reasoner": language_table(["quick"]), "bench": bench_table(),
+        "reasoner": language_table(["quick"]), "kinds": kinds_table(), "bench": bench_table(),
     }  # fmt: skip
     for marker, table in tables.items():
         before, opening, rest = re.split(rf"(<!-- {marker}: .*? -->\n)", text)
