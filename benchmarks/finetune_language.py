@@ -2,12 +2,9 @@
 
 SmolLM2-135M on theories of four to twelve statements. The usual loop pads every batch to the
 longest prompt of all, makes logits at every position and runs in float32; ours sorts batches by
-length, makes logits where the answer belongs and runs in bfloat16. Of theories with several
-questions, what these share is read once; there the other side is our own loop, each question alone.
+length, makes logits where the answer belongs and runs in bfloat16.
 """
 
-from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,6 @@ from benchmarks.harness import Row, alternate, speed_row
 from mplib.models.adapters import add_adapter
 from mplib.models.loading import load_model
 from mplib.models.prompts import Prompts
-from mplib.models.rows import problems
 from mplib.models.trained import exchanged, rounded
 from mplib.studies.finetune import Training, add_gradients, batch_indices
 from mplib.tasks.proofwriter import ProofWriter
@@ -36,31 +32,7 @@ def run() -> list[Row]:
     count = BATCH * BATCHES
     prompts = task.prompts(task.splits(2 * count, seed=0)[0][:count], loaded)[0].whole()
     wrapped = add_adapter(loaded.model, rank=16, alpha=32, targets=())
-    several = replace(task, more_questions=7)
-    asked = several.prompts(several.training("train", BATCH * BATCHES // 2), loaded)[0].whole()
-    rows = compare(wrapped, prompts, BATCH, ROUNDS, "SmolLM2-135M with LoRA")
-    return [*rows, together(wrapped, asked, BATCH, ROUNDS)]
-
-
-def together(wrapped: Any, prompts: Prompts, batch: int, rounds: int) -> Row:
-    """Questions a second where those of a theory share what they are told, beside each alone."""
-    first, _ = problems(prompts, together=True)
-    training, frozen = Training(1, batch, precision="bfloat16"), rounded(wrapped, "bfloat16")
-
-    def run(shares: bool) -> None:
-        # As many prompts a pass either way, but for a theory's that stay together.
-        begins = first[np.unique(np.searchsorted(first, np.arange(0, len(prompts), batch)))]
-        for begin, end in pairwise([*begins, len(prompts)]):
-            with exchanged(frozen):
-                add_gradients(wrapped, prompts[begin:end], training, end - begin, shares)
-
-    seconds = alternate({"alone": lambda: run(False), "shared": lambda: run(True)}, rounds)
-    each = len(prompts) / (len(first) - 1)
-    return speed_row(
-        "finetuning in words, questions of a theory together, beside ours each alone",
-        "questions/s", (seconds["shared"], seconds["alone"]), (len(prompts), len(prompts)), None,
-        f"{each:.1f} questions a theory, bfloat16",
-    )  # fmt: skip
+    return compare(wrapped, prompts, BATCH, ROUNDS, "SmolLM2-135M with LoRA")
 
 
 def compare(wrapped: Any, prompts: Prompts, batch: int, rounds: int, of: str) -> list[Row]:

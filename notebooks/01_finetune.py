@@ -40,7 +40,6 @@ world: str = "closed"  # what is not told is false, or unknown; one of closed, o
 order: str = "random"  # of the statements; given has facts first; one of random, given
 theory_questions: int = 20000  # questions about theories; divided like the lists;
 # 3 or more
-more_questions: int = 0  # of each generated theory, to train on; 0 or more
 dealt: bool = False  # training answers dealt at random: a control that cannot learn
 model: str = "tiny"  # preset, packaged model, folder or Hub id
 trainable: str = "all"  # one of all, attention, mlp, layernorm, bias, lora

@@ -24,10 +24,6 @@ WRITTEN = 200, 4
 """Tokens of a chain of reasoning, and its steps, roughly."""
 
 
-QUESTION = 10
-"""Tokens of one more question of a theory, roughly: where there are fewer, none."""
-
-
 TRIALS = 5
 """Cuts of the folds that every figure is the mean of; intervals come of more trials."""
 
@@ -97,7 +93,6 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A finetuning, which makes the checkpoint that other runs need."""
     typical = task_class(task).typical(parameters)
     mean = sum(typical.lengths) / len(typical.lengths)
-    more = parameters.get("more_questions", 0) * QUESTION
     held_out = parameters["lists" if task == "ksmallest" else "theory_questions"] / 100
     evaluated = 2 + (0 if parameters.get("dealt") else parameters["evaluations"])  # two on test
     # Before the first step, at each evaluation, and three twins; an eighth of a comparison each.
@@ -105,10 +100,10 @@ def training_about(task: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     seen = filmed * min(FILMED, held_out)
     work = {
         "model": parameters["model"], "vocabulary": typical.vocabulary,
-        "read": (evaluated * held_out + seen) * mean, "longest": max(typical.lengths) + more,
+        "read": (evaluated * held_out + seen) * mean, "longest": max(typical.lengths),
         "keys": mean / 2, "sets": filmed / 8,
         "fitted": seen / 8 * typical.statements * 4 * (TRIALS + 10), "models": 1 + bool(filmed),
-        "trained": parameters["steps"] * parameters["batch_size"] * (mean + more),
+        "trained": parameters["steps"] * parameters["batch_size"] * mean,
     }  # fmt: skip
     makes = checkpoint_files(task, parameters)
     for path in makes:

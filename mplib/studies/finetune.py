@@ -20,12 +20,10 @@ from transformers import PreTrainedModel, get_scheduler
 from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
 from mplib.models.adapters import save_adapter
-from mplib.models.facts import backend
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
-from mplib.models.rows import plain_rows, problems, shared_rows
 from mplib.models.trained import autocasts, exchanged, rounded, select
 from mplib.studies.checkpoints import SEAL, TRAINABLE, claim, read_training, unfinished
 from mplib.studies.training_state import TrainingState, publish, read_state
@@ -59,8 +57,6 @@ class Training:
         precision: ``auto`` is bfloat16 autocast on a GPU that has it, and on a CPU that has it (AMX
             or AVX-512) for models of ``trained.SLOW`` parameters or more; else float32.
         compile: whether the model is compiled first.
-        more_questions: of each problem at most. Above 0, prompts that stand side by side and differ
-            from their question on alone count as one in batches, and what they share is read once.
         evaluations: how often the development accuracy is measured and the state saved.
         seed: of the order of the examples and of dropout.
     """
@@ -79,7 +75,6 @@ class Training:
     lora_targets: Sequence[str] = ()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
-    more_questions: int = 0
     evaluations: int = 20
     seed: int = 0
 
@@ -90,9 +85,9 @@ class Training:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells it from another training, as JSON: nothing of what there is none of."""
-        has = {"lora": self.trainable == "lora", "more": self.more_questions > 0}
-        return {k: v for k, v in asdict(self).items() if has.get(k.split("_")[0], True)}
+        """What tells it from another training, as JSON: nothing of adapters where there is none."""
+        lora = self.trainable == "lora"
+        return {k: v for k, v in asdict(self).items() if lora or not k.startswith("lora_")}
 
     def __post_init__(self) -> None:
         """Checks the counts.
@@ -103,8 +98,6 @@ class Training:
         for name in ("steps", "batch_size", "evaluations", "lora_rank", "lora_alpha"):
             if (given := getattr(self, name)) < 1:
                 raise InputError(f"{name}={given}: must be 1 or more")
-        if self.more_questions < 0:
-            raise InputError(f"more_questions={self.more_questions}: must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -286,17 +279,13 @@ def _train(
     compiled = torch.compile(wrapped) if training.compile else wrapped
     frozen = rounded(wrapped, training.precision)
     every = max(1, training.steps // training.evaluations)
-    size = training.micro_batch_size or training.batch_size * (1 + training.more_questions)
-    first, lengths = problems(train, together=training.more_questions > 0)
-    wrapped.eval()
-    shares = training.more_questions > 0 and _shares(model)
+    size = training.micro_batch_size or training.batch_size
     losses: list[torch.Tensor] = []
     with tqdm(total=training.steps, initial=state.step, desc="finetuning") as progress:
         for step in range(state.step + 1, training.steps + 1):
             wrapped.train()
-            drawn = batch_indices(lengths, step, training)
-            chosen = np.concatenate([np.arange(*first[i : i + 2]) for i in drawn])
-            gradients = partial(add_gradients, compiled, train[chosen], training, shares=shares)
+            batch = train[batch_indices(train.lengths, step, training)]
+            gradients = partial(add_gradients, compiled, batch, training)
             with exchanged(frozen):
                 losses.append(halving(model, gradients, size, "training"))
             torch.nn.utils.clip_grad_norm_(weights.values(), training.clip)
@@ -320,12 +309,6 @@ def _train(
     return pd.DataFrame(history)
 
 
-def _shares(model: PreTrainedModel) -> bool:
-    """Whether a model, in eval mode, answers alike where what prompts share is read once."""
-    with backend(model) as known:
-        return known.prefix
-
-
 def _accuracy(model: PreTrainedModel, dev: Prompts, training: Training) -> float:
     """On development prompts, in the precision that is trained in: it chooses, and is no result."""
     bfloat16 = autocasts(model, training.precision)
@@ -341,7 +324,7 @@ def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndar
     they were drawn, and so does a batch that lies in two epochs.
 
     Args:
-        lengths: tokens of each training problem, shape (problems,).
+        lengths: tokens of each training example, shape (examples,).
         step: from 1.
         training: its batches.
     """
@@ -366,31 +349,25 @@ def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
 
 
-def add_gradients(
-    model: Any, batch: Prompts, training: Training, size: int, shares: bool = False
-) -> torch.Tensor:
-    """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss.
-
-    Args:
-        model: what is run.
-        batch: prompts; where they share, those of a problem side by side.
-        training: its precision.
-        size: prompts a pass.
-        shares: whether what the prompts of a problem share is read once.
-    """
+def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> torch.Tensor:
+    """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss."""
     model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
     device, bfloat16 = model.device, autocasts(model, training.precision)
     total = torch.zeros((), device=device)
     for first in range(0, len(batch), size):
         part = batch[slice(first, first + size)].whole()
-        rows = shared_rows(part, model.dtype) if shares else plain_rows(part)
-        kernels = _kernels(device, bfloat16, tokens=rows.input_ids.shape[1])
-        ids, mask, places, ends, asked = (x if x is None else x.to(device) for x in rows)
+        padded = not part.attention_mask.all()
+        mask = torch.from_numpy(part.attention_mask.copy()).to(device)
+        kernels = _kernels(device, bfloat16, tokens=part.input_ids.shape[1])
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernels:
             logits = model(
-                input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False,
-                logits_to_keep=ends,
-            ).logits[asked]  # fmt: skip
+                input_ids=torch.from_numpy(part.input_ids).to(device),
+                # Without padding the fast kernels need no mask.
+                attention_mask=mask.long() if padded else None,
+                position_ids=(mask.long().cumsum(1) - 1).clamp(min=0) if padded else None,
+                use_cache=False,
+                logits_to_keep=1,
+            ).logits[:, -1]
         answers = torch.from_numpy(part.answers).to(device)
         loss = cross_entropy(logits.float(), answers, reduction="sum") / len(batch)
         loss.backward()

@@ -47,7 +47,6 @@ OUT_OF_RANGE = [
     ("01_finetune", "learning_rate", float("inf")), ("01_finetune", "learning_rate", 10**400),
     ("01_finetune", "weight_decay", -0.1), ("01_finetune", "warmup_steps", -1),
     ("01_finetune", "evaluations", 0), ("01_finetune", "schedule", "foo"),
-    ("01_finetune", "more_questions", -1),
     ("01_finetune", "lora_rank", 0), ("01_finetune", "lora_alpha", 0),
     ("01_finetune", "precision", "foo"), ("01_finetune", "trainable", "foo"),
     ("01_finetune", "style", "foo"), ("01_finetune", "world", "Closed"),

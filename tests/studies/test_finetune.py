@@ -12,7 +12,6 @@ import signal
 import time
 from dataclasses import replace
 from functools import cache, partial
-from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,17 +20,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import FAMILIES, VOCABULARY, build, make_prompts, numbers, predicted_tokens
+from conftest import VOCABULARY, build, make_prompts, numbers, predicted_tokens
 from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from mplib.errors import InputError
 from mplib.models.adapters import add_adapter
-from mplib.models.facts import backend
 from mplib.models.loading import LoadedModel, load_model, number_tokenizer
 from mplib.models.prompts import Prompts
-from mplib.models.rows import problems, shared_rows
 from mplib.models.trained import exchanged, rounded
 from mplib.studies.checkpoints import checkpoint_folder, read_training, require_checkpoint
 from mplib.studies.film import Film
@@ -182,75 +179,6 @@ def test_batches_hold_hardly_any_padding_and_come_in_no_order_of_length():
     means = np.array([one.mean() for one in batches])
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.3
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.3
-
-
-# Problems with several questions
-
-
-THEORIES = ProofWriter(
-    cases=("d0 s4", "d2 s8 rival"), negation=True, world="open", more_questions=6
-)
-
-
-def written(model, n: int = 8) -> Prompts:
-    """Theories with all of their questions, for a model of the tests with that many words."""
-    tokenizer = load_model("llama-tiny", vocabulary=THEORIES.vocabulary).tokenizer
-    loaded = LoadedModel("random", model, tokenizer, False)
-    return THEORIES.prompts(THEORIES.training("train", n), loaded)[0].whole()
-
-
-def test_questions_of_a_problem_stay_together_in_a_batch(tmp_path, monkeypatch):
-    start = load_model("llama-tiny", vocabulary=THEORIES.vocabulary, device="cpu")
-    parts = split_prompts(THEORIES, start, 120, 0)
-    first, tokens = problems(parts.train, together=True)
-    assert len(first) == len(tokens) + 1 == 105 and len(parts.dev) == len(parts.test) == 8
-    examples = THEORIES.splits(120, 0)[0]
-    changes = [i for i, (a, b) in enumerate(pairwise(examples), 1) if a.group != b.group]
-    assert [0, *changes, len(examples)] == list(first)
-    seen = []
-
-    def spy(model, batch, training, size, shares):
-        seen.append((batch, shares))
-        return add_gradients(model, batch, training, size, shares)
-
-    monkeypatch.setattr("mplib.studies.finetune.add_gradients", spy)
-    training = replace(QUICK, steps=13, batch_size=8, more_questions=6)
-    finetune(start, parts.train, None, training, tmp_path / "c", {})
-    assert all(shares for _, shares in seen)
-    asked = np.concatenate([batch.answers for batch, _ in seen])
-    assert len(asked) == len(parts.train), "an epoch is thirteen batches of eight theories"
-    assert all(len(problems(batch, together=True)[0]) == 9 for batch, _ in seen)
-    assert training.identity["more_questions"] == 6 and "more_questions" not in QUICK.identity
-    with pytest.raises(InputError, match="more_questions=-1"):
-        replace(QUICK, more_questions=-1)
-
-
-@pytest.mark.parametrize("micro", [5, 100])
-@pytest.mark.parametrize("family", [*FAMILIES])
-def test_what_questions_share_is_read_once_and_gradients_stay(family, micro):
-    vocabulary = len(load_model("llama-tiny", vocabulary=THEORIES.vocabulary).tokenizer)
-    config = FAMILIES[family]()
-    for name in ("n_positions", "max_position_embeddings"):
-        if hasattr(config, name):
-            setattr(config, name, 256)
-    config.vocab_size = vocabulary
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config).eval()
-    prompts, own = written(model), copy.deepcopy(model)
-    with backend(model) as known:
-        shares = known.prefix
-    assert shares == (family not in ("mistral", "gemma2", "gpt-oss"))
-    loss = add_gradients(own, prompts, QUICK, len(prompts))
-    other = add_gradients(model, prompts, QUICK, micro, shares)
-    torch.testing.assert_close(other, loss, rtol=1e-5, atol=1e-5)
-    for one, two in zip(own.parameters(), model.parameters(), strict=True):
-        scale = float(one.grad.abs().max()) if one.grad is not None else 0
-        if scale:
-            torch.testing.assert_close(two.grad, one.grad, rtol=1e-4, atol=2e-5 * max(1, scale))
-    if shares:
-        rows = shared_rows(prompts, torch.float32)
-        assert rows.input_ids.numel() < 0.6 * prompts.input_ids.size
-        assert int(rows.asked.sum()) == len(prompts)
 
 
 # What one step computes

@@ -61,37 +61,6 @@ def test_generated_records_round_trip(depth: int, style: dict) -> None:
     assert max(answers.values()) - min(answers.values()) <= 3
 
 
-@pytest.mark.parametrize("style", STYLES, ids=lambda s: "-".join(map(str, s.values())))
-@pytest.mark.parametrize("depth", [0, 1, 3])
-def test_more_questions_of_the_same_theories(depth: int, style: dict) -> None:
-    settings = {"depth": depth, "n_statements": 12, **style}
-    if depth and style["negation"] and style["world"] == "open":
-        settings |= RIVAL
-    alone, most = [*generate(12, seed=3, **settings)], [*generate(12, seed=3, more=9, **settings)]
-    depths, answers = Counter[int](), Counter[str]()
-    for one, more in zip(alone, most, strict=True):
-        assert {**more, "questions": {"Q1": more["questions"]["Q1"]}} == one
-        asked = [read_fact(x["question"]) for x in more["questions"].values()]
-        assert len({*asked}) == len(asked) > 1 and asked[1] == asked[0].negated()
-        theory = read_theory(more["theory"], style["world"])
-        for literal, question in zip(asked, more["questions"].values(), strict=True):
-            assert theory.truth(literal) == str(question["answer"])
-            target = theory.target(literal)
-            assert target is None or len([*theory.proofs(target, max_depth=12)]) == 1
-        others = [x for x in [*more["questions"].values()][2:] if x["QLen"]]
-        depths.update(x["QDep"] for x in others)
-        answers.update(str(x["answer"]) for x in others)
-        assert sum(x["QDep"] == 0 for x in others) <= 1
-        # All of a theory's questions are asked of its statements in one order.
-        together = [*to_examples(more, together=True)]
-        assert len({x.statements for x in together}) == 1
-        first = one["questions"]["Q1"]["question"]
-        assert [x for x in together if x.question == first] == [*to_examples(one)]
-    assert len(depths) > 1 and answers.keys() == {"True", "False"}
-    few = [*generate(12, seed=3, more=1, **settings)]
-    assert all([*x["questions"]] == ["Q1", "Q2"] for x in few)
-
-
 def test_all_phrasings_and_negations_occur() -> None:
     def texts(**settings: object) -> str:
         drawn = generate(60, n_statements=12, depth=2, **settings)

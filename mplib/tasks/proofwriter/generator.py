@@ -100,8 +100,8 @@ class TheorySettings:
 
 
 def generate(
-    n: int, *, seed: int = 0, answers: Sequence[str] | None = None, more: int = 0, **settings: Any
-) -> Iterator[Record]:  # fmt: skip
+    n: int, *, seed: int = 0, answers: Sequence[str] | None = None, **settings: Any
+) -> Iterator[Record]:
     """Draws theories, each a record in the format of the official release.
 
     Args:
@@ -109,8 +109,6 @@ def generate(
         seed: record i depends on the seed, the settings and i alone, not on n.
         answers: answers of the questions, each equally often; by default "True" and "False", in
             the open world "Unknown" too. A question has one proof only, so that cleaning keeps it.
-        more: further questions of each theory, if it has so many: the first one's opposite, what
-            else follows from rules, a fact. They are not hidden; the theory is the same without.
         settings: see ``TheorySettings``.
 
     Yields:
@@ -136,7 +134,7 @@ def generate(
         rng = random.Random(f"{seed} {i} {words}")
         for _ in range(_TRIES):
             draft = (_natural if chosen.giveaway else _hidden)(rng, chosen)
-            if draft and (record := _record(rng, chosen, draft, answers[i % len(answers)], more)):
+            if draft and (record := _record(rng, chosen, draft, answers[i % len(answers)])):
                 size = f"D{chosen.depth}-S{chosen.n_statements}"
                 yield {"id": f"{kind}-{world}-{size}-{seed}-{i}", **record}
                 break
@@ -144,15 +142,10 @@ def generate(
             raise InputError(f"no theory found for {chosen}: ask for fewer statements")
 
 
-def examples(
-    n: int, *, seed: int = 0, order: str = "random", more: int = 0, **settings: Any
-) -> list[Example]:
-    """Draws n theories and gives their questions, answered True or False, with their trees.
-
-    Where there are more of a theory, all of them are asked of its statements in one order.
-    """
-    drawn = generate(n, seed=seed, answers=("True", "False"), more=more, **settings)
-    return [x for record in drawn for x in to_examples(record, order, seed, together=more > 0)]
+def examples(n: int, *, seed: int = 0, order: str = "random", **settings: Any) -> list[Example]:
+    """Draws n theories and gives their questions, answered True or False, with their trees."""
+    drawn = generate(n, seed=seed, answers=("True", "False"), **settings)
+    return [example for record in drawn for example in to_examples(record, order, seed)]
 
 
 def vocabulary() -> list[str]:
@@ -294,9 +287,7 @@ def _hidden(rng: random.Random, chosen: TheorySettings) -> Draft:
     return facts, rules, question
 
 
-def _record(
-    rng: random.Random, chosen: TheorySettings, draft: Draft, answer: str, more: int
-) -> Record | None:
+def _record(rng: random.Random, chosen: TheorySettings, draft: Draft, answer: str) -> Record | None:
     """The record of a draft; None where its logic is not what was asked for."""
     facts, rules, target = draft
     rng.shuffle(facts)
@@ -316,28 +307,12 @@ def _record(
     rng.shuffle([x for x in depths if depths[x] <= chosen.depth][1:])  # else draws change
     if not (about := _unknown(rng, theory) if answer == "Unknown" else target):
         return None
-    asked = about.negated() if answer == "False" else about
+    question = _question(theory, about.negated() if answer == "False" else about, names)
     people = rng.random() < 0.5
     texts = [write(x, rng.choice(FORMS), people) for x in theory.statements]
     told = [(name, {"text": text}) for name, text in zip(names, texts, strict=True)]
     parts = {"triples": dict(told[: len(facts)]), "rules": dict(told[len(facts) :])}
-    questions = [asked, *_more(rng, theory, asked, more)]
-    named = {f"Q{i}": _question(theory, x, names) for i, x in enumerate(questions, 1)}
-    return {"theory": " ".join(texts), **parts, "questions": named}
-
-
-def _more(rng: random.Random, theory: Theory, asked: Literal, n: int) -> list[Literal]:
-    """At most n other questions, each with one proof: see ``generate``."""
-    if not n:
-        return []
-    proofs = {x: [*islice(theory.proofs(x, len(theory.statements)), 2)] for x in theory.depths}
-    proofs.pop(asked, None)
-    proofs.pop(asked.negated(), None)
-    others = [x for x, found in proofs.items() if len(found) == 1]
-    rng.shuffle(others)
-    facts = [x for x in others if not theory.depths[x]]
-    drawn = [*(x for x in others if theory.depths[x]), *facts[:1]]
-    return [asked.negated(), *(x.negated() if rng.random() < 0.5 else x for x in drawn)][:n]
+    return {"theory": " ".join(texts), **parts, "questions": {"Q1": question}}
 
 
 def _unknown(rng: random.Random, theory: Theory) -> Literal | None:

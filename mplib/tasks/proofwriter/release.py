@@ -138,9 +138,7 @@ def judge(proof: Proof, text: str, depth: int, n_statements: int) -> str:
     return "kept" if height == depth else "wrong depth"
 
 
-def to_examples(
-    record: Record, order: str = "random", seed: int = 0, together: bool = False
-) -> Iterator[Example]:
+def to_examples(record: Record, order: str = "random", seed: int = 0) -> Iterator[Example]:
     """Turns a line of the release into examples, one for each question that ``clean`` keeps.
 
     Args:
@@ -149,9 +147,7 @@ def to_examples(
             names of theory and question alone, or ``given``, facts before rules. The given order
             tells a statement's kind by its position.
         seed: of the order.
-        together: whether all questions have the order of the first.
     """
-    first = next(iter(record["questions"]), "")
     told = tuple(x["text"] for x in (*record["triples"].values(), *record["rules"].values()))
     kinds = ("fact",) * len(record["triples"]) + ("rule",) * len(record["rules"])
     choices = ("True", "False", "Unknown") if "-OWA-" in record["id"] else ("True", "False")
@@ -160,8 +156,7 @@ def to_examples(
             asked, answer = (record["questions"][name][key] for key in ("question", "answer"))
             tree, group = proof.tree(len(told)), record["id"]
             example = Example(told, asked, str(answer), tree, group, choices, kinds)
-            drawn = f"{seed} {group} {first if together else name}"
-            yield example.arranged(ordered(len(told), order, drawn))
+            yield example.arranged(ordered(len(told), order, f"{seed} {group} {name}"))
 
 
 def files(path: Path | str, world: str = "CWA", splits: Sequence[str] = SPLITS) -> list[Path]:

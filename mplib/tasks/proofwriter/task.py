@@ -9,9 +9,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, groupby
-from operator import attrgetter
 from typing import Any
 
 from mplib.errors import InputError, one_of
@@ -76,8 +74,6 @@ class ProofWriter(WordTask):
         world: ``closed`` or ``open``.
         order: of the statements, ``random`` or ``given`` (facts first, as the paper's source).
         seed: of theories and orders.
-        more_questions: of each theory that is trained on (generated ones); see
-            ``generator.generate``.
 
     >>> task = ProofWriter(cases=("d1 s4 hidden",))
     >>> (example,) = task.examples(task.parsed[0], "test", 1)
@@ -92,7 +88,6 @@ class ProofWriter(WordTask):
     world: str = "closed"
     order: str = "random"
     seed: int = 0
-    more_questions: int = 0
 
     name = "proofwriter"
     template = "proofwriter"
@@ -107,20 +102,11 @@ class ProofWriter(WordTask):
         one_of("world", self.world, WORLDS)
         if not self.cases:
             raise InputError("no cases: name one or more, such as 'd1 s8'")
-        if self.more_questions and self.data != "generated":
-            raise InputError(
-                f"more_questions={self.more_questions}: {self.data} has its own questions; take 0"
-            )
         for case in self.parsed:
             if self.data == "generated":
                 self._settings(case)
             elif case.kind:
                 raise InputError(f"case '{case}': {self.data} has none; only generated data do")
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What identifies the task; how many questions it trains on, the training says."""
-        return {k: v for k, v in super().identity.items() if k != "more_questions"}
 
     @property
     def parsed(self) -> list[Case]:
@@ -142,7 +128,7 @@ class ProofWriter(WordTask):
         return self._draw([case], split, n)[0]
 
     def _draw(
-        self, cases: Sequence[Case | None], split: str, n: int, *more: str, more_questions: int = 0
+        self, cases: Sequence[Case | None], split: str, n: int, *more: str
     ) -> list[list[Example]]:
         """At most n questions of each case, of any kind where it is None.
 
@@ -154,8 +140,7 @@ class ProofWriter(WordTask):
         if self.data == "generated":
             seed = self.seed * len(SPLITS) + SPLITS.index(split)
             settings = [vars(self._settings(case)) for case in cases if case]
-            draw = partial(generator.examples, n, seed=seed, order=self.order, more=more_questions)
-            return [draw(**own) for own in settings]
+            return [generator.examples(n, seed=seed, order=self.order, **own) for own in settings]
         drawn: list[list[tuple[float, int, Example]]] = [[] for _ in cases]
         there: set[tuple[int, int]] = set()
         for i, x in enumerate(chain(*map(self._read, (split, *more)))):
@@ -221,17 +206,10 @@ class ProofWriter(WordTask):
         return train, self.training("dev", held_out), self.training("test", held_out)
 
     def training(self, split: str, n: int) -> list[Example]:
-        """N questions, the cases mixed evenly, to finetune on.
-
-        Where the task has more questions of a theory, they stand behind each of the n that are
-        trained on.
-        """
-        share, more = -(-n // len(self.cases)), self.more_questions * (split == "train")
-        drawn = self._draw(self.parsed, split, share, more_questions=more)
-        of = attrgetter("group") if more else id
-        theories = [[[*one] for _, one in groupby(examples, of)] for examples in drawn]
-        mixed = [one for row in zip(*theories, strict=False) for one in row]
-        return [example for one in mixed[:n] for example in one]
+        """N questions, the cases mixed evenly, to finetune on."""
+        share = -(-n // len(self.cases))
+        mixed = zip(*self._draw(self.parsed, split, share), strict=False)
+        return [example for row in mixed for example in row][:n]
 
     def _read(self, split: str) -> Iterator[Example]:
         """All cleaned questions of a split, into which a single file is divided by theory."""
