@@ -44,7 +44,7 @@ above, below = Evidence, partial(Evidence, below=True)
 PAPER = "GPT-2 small on the paper's task: the profile `paper` on a GPU"
 FIGURE17 = "the profile `figure17` on a GPU, kept"
 ABLE = "a language model whose answers are above chance"
-HALF_WAY = ("control", "quick")  # of a model half way, some answers are right and some wrong
+HALF_WAY = ("halfway", "quick")  # of a model half way, some answers are right and some wrong
 MORE_HEADS = "models of more than sixteen heads"
 AT_SIZE = ("scratch-h200", "scratch-h100")  # the profile `scratch`, as far as it ran on each card
 
