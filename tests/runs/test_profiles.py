@@ -27,6 +27,16 @@ def test_every_profile_can_be_planned() -> None:
             assert not (needs and job.inputs) or made & {*job.inputs}, job.name
 
 
+@pytest.mark.parametrize(
+    ("name", "differs"),
+    [("control", {"dealt"}), ("halfway", {"steps", "theory_questions", "film"})],
+)
+def test_what_the_reasoner_stands_beside_is_trained_as_it_is(name: str, differs: set[str]) -> None:
+    reasoner, other = (Profile.read(one).jobs[0].parameters for one in ("reasoner", name))
+    found = {key for key, value in reasoner.items() if other[key] != value}
+    assert differs <= found <= differs | {"checkpoint", "evaluations"}
+
+
 def test_lists_are_expanded_to_runs() -> None:
     probes = [
         job for job in Profile.read("paper").jobs if job.notebook.name == "03_probe_ksmallest"
