@@ -25,8 +25,8 @@
 # reach when there is nothing to learn. And **hidden** theories, in which no single statement
 # gives away whether the proof uses it; in **rival** ones, no part of the proof gives the answer
 # away either, since a chain of rules for the opposite is as long and breaks off somewhere. A
-# fourth belongs to finetuned models: a **finetuning on answers dealt at random**
-# (`smollm2-135m-dealt`), whose attention learned the form of the task and nothing to reason for.
+# fourth belongs to finetuned models: the **same finetuning on answers dealt at random**
+# (`smollm2-135m-dealt`), in which attention learns the form of the task and nothing to reason for.
 #
 # **Cost.** Quick profile: three to five minutes on two CPU cores with SmolLM2 (135 M parameters). LLaMA-7B:
 # one GPU.

@@ -98,8 +98,8 @@ def _words(results: Path) -> str:
         f"demonstrations, SmolLM2 answers {said['base']} of new questions that take {DEPTH} steps "
         f"correctly{chance}; after finetuning, {said['able']}. Its attention then shows which "
         f"statements the proof needs, with a gain in F1 of {said['gain']} over the text and random "
-        f"models, {said['more']} more than before, and {said['beyond']} more than after "
-        f"finetuning on answers dealt at random.{shallow}"
+        f"models, {said['more']} more than before, and {said['beyond']} more than after the "
+        f"same finetuning on answers dealt at random.{shallow}"
     )
 
 

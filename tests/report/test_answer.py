@@ -57,7 +57,7 @@ def test_what_is_said_of_words_goes_by_the_interval(
         ("in 0.60 [0.55, 0.70] of questions." in words) == ("whole proof" in words) == (low > 0.05)
     )
     assert way in words and f"0.90 [{low:.2f}, {high:.2f}]" in words
-    assert f"0.20 [{low:.2f}, {high:.2f}] more than after finetuning" in words
+    assert f"0.20 [{low:.2f}, {high:.2f}] more than after the same finetuning" in words
 
 
 def test_without_results_nothing_is_claimed(tmp_path: Path) -> None:
