@@ -81,16 +81,22 @@ def add_adapter(model: PreTrainedModel, rank: int, alpha: int, targets: Sequence
         InputError: the model has no such layers.
     """
     from peft import LoraConfig, get_peft_model  # late: it takes long, and few runs need it
+    from peft.tuners.lora import LoraLayer
 
     chosen = [*targets] or "all-linear"
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=chosen, task_type="CAUSAL_LM")
     try:
-        return get_peft_model(model, config)
+        wrapped = get_peft_model(model, config)
     except ValueError as error:
         raise InputError(
             f"lora_targets={[*targets]}: {type(model).__name__} has no such linear layers; name "
             "others, or none for all"
         ) from error
+    for layer in wrapped.modules():
+        if isinstance(layer, LoraLayer) and layer.weight.dtype == torch.float32:
+            # Under autocast peft would widen every input, for autocast to round it again.
+            layer.cast_input_dtype_enabled = False
+    return wrapped
 
 
 def save_adapter(wrapped: Any, base: str, dtype: torch.dtype, folder: Path) -> None:
