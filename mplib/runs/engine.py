@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +58,7 @@ class Engine:
         return len(visible())
 
     def threads(self, runs: int) -> int:
-        """Threads of each of so many runs, where their profile names none.
+        """Threads of each of so many runs side by side, where their profile names none.
 
         Each GPU's notebook has its share of the cores. Without a GPU two run side by side: of the
         cores that work on one notebook some always wait for another.
@@ -66,13 +67,13 @@ class Engine:
         return max(self.all_cores // max(together, 1), 1)
 
     def at_once(self, profile: Profile, runs: int) -> int:
-        """How many of a profile's due runs are at work together, where that is known."""
+        """How many of a profile's runs, of which so many may, are at work together."""
         if self.cluster:
             return 1
         return max(min(self.all_cores // (profile.threads or self.threads(runs)), runs), 1)
 
     def options(self, runs: int) -> list[str]:
-        """Snakemake's own options for so many runs.
+        """Snakemake's own options for so many runs side by side.
 
         Raises:
             InputError: there are no settings for that batch system.
@@ -114,7 +115,7 @@ def _tell(profile: Profile, engine: Engine) -> list[Job]:
         print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
     elif engine.estimate:
         table = cost.table(
-            profile.jobs, found, engine.estimate, engine.at_once(profile, len(found))
+            profile.jobs, found, engine.estimate, engine.at_once(profile, side_by_side(found))
         )
         print(tabulate(table, headers="keys", tablefmt="pipe"), file=sys.stderr, flush=True)
     return found
@@ -129,6 +130,21 @@ def due(profile: Profile) -> list[Job]:
             found.append(job)
             made |= {job.executed, *job.makes}
     return found
+
+
+def side_by_side(jobs: Sequence[Job]) -> int:
+    """How many of some runs, in their profile's order, may be at work together.
+
+    Those that wait for equally many others in a row may. A notebook that waits for the only other
+    one leaves it all cores.
+    """
+    place: dict[Path, int] = {}
+    rows: Counter[int] = Counter()
+    for job in jobs:
+        row = 1 + max((place.get(path, -1) for path in job.inputs), default=-1)
+        place |= dict.fromkeys((job.executed, *job.makes), row)
+        rows[row] += 1
+    return max(rows.values(), default=0)
 
 
 def call(
@@ -198,13 +214,13 @@ def run_all(profile: Profile, engine: Engine, lock: int) -> None:
         "--directory", str(home()), "--nolock", "--rerun-incomplete", "--keep-going",
         "--quiet", "progress", "rules", "host",
         "--rerun-triggers", "mtime", "input",
-        "--config", f"profile=name:{quote(profile.name)}", *engine.options(len(found)),
+        "--config", f"profile=name:{quote(profile.name)}", *engine.options(side_by_side(found)),
     ]  # fmt: skip
     # Snakemake compares times alone; an edited notebook or data file, or one cut short, is ours.
     command += ["--forcerun", *(job.name for job in found)]
     # How many runs a batch system takes at once, and when, is not known.
     estimate = None if engine.cluster else engine.estimate
-    progress = Progress.of(found, estimate, engine.at_once(profile, len(found)), _reason)
+    progress = Progress.of(found, estimate, engine.at_once(profile, side_by_side(found)), _reason)
     try:
         with tempfile.TemporaryFile() as log:
             _watched(command, lock, log.fileno(), progress)

@@ -416,6 +416,17 @@ def test_cores_and_gpus_are_shared_out(
     ]  # fmt: skip
 
 
+def test_what_waits_for_the_only_other_run_leaves_it_all_cores(
+    profile: Callable[[str], str],
+) -> None:
+    waiting = Profile.read("halfway").jobs
+    assert [job.notebook.name for job in waiting] == ["01_finetune", "07_corruption_proofwriter"]
+    assert engine.side_by_side(waiting) == engine.side_by_side(waiting[1:]) == 1
+    apart = profile("notebooks: {02_visualization: {}, 03_probe_ksmallest: {}, 08_summary: {}}")
+    assert engine.side_by_side(Profile.read(apart).jobs) == 2, "a summary waits for both"
+    assert engine.side_by_side([]) == 0
+
+
 def test_clusters_are_folders_with_settings() -> None:
     options = engine.Engine(cores=4, cluster="slurm").options(1)
     assert options[-1] == str(ROOT / "cluster" / "slurm")
