@@ -300,7 +300,8 @@ def _train(
                         f"the loss is {loss} by step {step}: lower learning_rate="
                         f"{training.learning_rate}, or train with precision='float32'"
                     )
-                accuracy = np.nan if dev is None else _accuracy(model, dev, training)
+                with exchanged(frozen):
+                    accuracy = np.nan if dev is None else _accuracy(model, dev, training)
                 found = dict(zip(MEASURED, (loss, accuracy, rate), strict=True))
                 history.append({"step": step, **found, **(watch(model) if watch else {})})
                 losses.clear()
