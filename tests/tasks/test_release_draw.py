@@ -13,6 +13,7 @@ from mplib.tasks.proofwriter.generator import generate
 from mplib.tasks.proofwriter.release import DEPTH_FOLDERS, SPLITS
 from mplib.tasks.proofwriter.task import Case, ProofWriter
 from mplib.tasks.task import DEMONSTRATIONS
+from mplib.tasks.words import tokens
 
 THEORIES = 12
 
@@ -103,3 +104,21 @@ def test_nothing_there_is_said_too(tmp_path: Path) -> None:
     (tmp_path / "meta.jsonl").write_text("\n")
     with pytest.raises(InputError, match="no test questions of depth 1: it has none at all"):
         ProofWriter(str(tmp_path / "meta.jsonl"), ("d1",)).sets("test", 4)
+
+
+def test_a_releases_own_lengths_are_what_a_run_is_estimated_by(
+    release: Path, tmp_path: Path
+) -> None:
+    cases = ("d0", "d1", "d3 s12", "d2 s40")
+    given = {"data": str(release), "cases": [*cases], "examples": 30}
+    typical = ProofWriter.typical(given)
+    for case, length in zip(cases[:3], typical.lengths, strict=False):
+        (one,) = ProofWriter(str(release), (case,)).sets("test", 30)
+        counts = [len(tokens(" ".join((*x.statements, x.question)))) for x in one.examples]
+        assert 1 / 1.5 < length / (sum(counts) / len(counts)) < 1.5, case
+    assert typical.lengths[3] > 40 * 6, "there are none: a guess"
+    assert typical.problems == 120
+    # What the run itself will call an error is none here.
+    (bad := tmp_path / "bad.jsonl").write_text("{")
+    broken = given | {"data": str(bad)}
+    assert ProofWriter.typical(broken).statements == (18 + 18 + 12 + 40) / 4

@@ -6,6 +6,7 @@ The release (ProofWriter V2020.12.3, Tafjord et al. 2021) is a folder with
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -190,6 +191,21 @@ def examples(paths: Iterable[Path], order: str = "random", seed: int = 0) -> Ite
         parsed = load_jsonl(path, lambda r: [*to_examples(theory(r), order, seed)], progress=True)
         for _, found in parsed:
             yield from found
+
+
+def glance(paths: Iterable[Path]) -> list[Example]:
+    """Questions of the first twenty theories of some files and of every twentieth, to go by.
+
+    Raises:
+        InputError: a file or a line of it cannot be used.
+    """
+    number = count()
+
+    def some(record: Record) -> list[Example]:
+        place = next(number)
+        return [*to_examples(theory(record))] if place < 20 or place % 20 == 0 else []
+
+    return [x for path in paths for _, found in load_jsonl(path, some) for x in found]
 
 
 def table(number: Mapping[tuple[str, int, str], int], whole: bool = False) -> pd.DataFrame:

@@ -8,8 +8,11 @@ import random
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
+from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from mplib.errors import InputError, one_of
@@ -20,6 +23,7 @@ from mplib.tasks.proofwriter.logic import WORLDS
 from mplib.tasks.proofwriter.release import SPLITS
 from mplib.tasks.published import theories
 from mplib.tasks.task import DEMONSTRATIONS, Typical, WordTask
+from mplib.tasks.words import tokens
 
 
 @dataclass(frozen=True)
@@ -182,15 +186,23 @@ class ProofWriter(WordTask):
 
     @classmethod
     def typical(cls, parameters: Mapping[str, Any]) -> Typical:
-        """Six tokens a statement, some more for what makes it longer; 18 where the release says."""
-        drawn, own = parameters.get("data", "generated") == "generated", parameters
-        # Half of the release's theories are of relations.
+        """Six tokens a statement, some more for what makes it longer; as they are in a release."""
+        own, cases = parameters, [*map(Case.parse, parameters["cases"])]
+        data, world = own.get("data", "generated"), own.get("world", cls.world)
+        drawn, there = data == "generated", list[Example]()
+        with suppress(InputError):  # which the run itself will tell
+            there = [] if drawn else release.glance(_files(data, world, "test"))
+        # Half of the whole release's theories are of relations.
         relations = 3 * (own.get("style") == "relation") if drawn else 1.5
         more = relations + bool(own.get("negation") or not drawn)
-        sizes, lengths = [], []
-        for case in map(Case.parse, own["cases"]):
-            sizes.append(case.size or 18)
-            lengths.append(10 + sizes[-1] * (6 + more + (case.depth > 1)))
+        sizes, lengths = list[float](), list[float]()
+        for case in cases:
+            found = [x for x in there if case.holds(x.tree.depth, len(x.statements))]
+            sizes.append(mean(len(x.statements) for x in found) if found else case.size or 18)
+            lengths.append(
+                mean(len(tokens(" ".join((*x.statements, x.question)))) for x in found)
+                if found else 10 + sizes[-1] * (6 + more + (case.depth > 1))
+            )  # fmt: skip
         problems = own.get("examples", 0) * len(sizes)
         return Typical("theories", lengths, problems, sum(sizes) / max(1, len(sizes)))
 
@@ -213,8 +225,13 @@ class ProofWriter(WordTask):
 
     def _read(self, split: str) -> Iterator[Example]:
         """All cleaned questions of a split, into which a single file is divided by theory."""
-        path, world = resolve(self.data), {"closed": "CWA", "open": "OWA"}[self.world]
         part = {"train": (0,), "dev": (1,), "test": (2, 3, 4)}[split]
-        for x in release.examples(release.files(path, world, [split]), self.order, self.seed):
-            if path.is_dir() or zlib.crc32(x.group.encode()) % 5 in part:
+        paths, folder = _files(self.data, self.world, split), resolve(self.data).is_dir()
+        for x in release.examples(paths, self.order, self.seed):
+            if folder or zlib.crc32(x.group.encode()) % 5 in part:
                 yield x
+
+
+def _files(data: str, world: str, split: str) -> list[Path]:
+    """A split's files of a release, or the one file that was named."""
+    return release.files(resolve(data), {"closed": "CWA", "open": "OWA"}[world], [split])
