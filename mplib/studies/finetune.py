@@ -314,7 +314,8 @@ def _accuracy(model: PreTrainedModel, dev: Prompts, training: Training) -> float
     """On development prompts, in the precision that is trained in: it chooses, and is no result."""
     bfloat16 = autocasts(model, training.precision)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
-        return float(answers(model, dev).correct.mean())
+        size = training.micro_batch_size or training.batch_size
+        return float(answers(model, dev, batch_size=size).correct.mean())
 
 
 def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndarray:
