@@ -114,9 +114,8 @@ def _tell(profile: Profile, engine: Engine) -> list[Job]:
     if not found:
         print(f"nothing to do: all {len(profile.jobs)} runs are finished", file=sys.stderr)
     elif engine.estimate:
-        table = cost.table(
-            profile.jobs, found, engine.estimate, engine.at_once(profile, side_by_side(found))
-        )
+        together = engine.at_once(profile, side_by_side(found))
+        table = cost.table(profile.jobs, found, engine.estimate, together)
         print(tabulate(table, headers="keys", tablefmt="pipe"), file=sys.stderr, flush=True)
     return found
 

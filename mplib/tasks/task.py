@@ -72,6 +72,12 @@ class Typical(NamedTuple):
     heights: float = 2
 
 
+def mean_length(examples: Sequence[Example]) -> float:
+    """Words and marks of an example's statements and question, on average."""
+    texts = (" ".join((*x.statements, x.question)) for x in examples)
+    return float(np.mean([len(tokens(text)) for text in texts]))
+
+
 class Writer(Protocol):
     """What a task needs of a model: its tokenizer's way of writing problems down."""
 

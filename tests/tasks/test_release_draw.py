@@ -121,4 +121,5 @@ def test_a_releases_own_lengths_are_what_a_run_is_estimated_by(
     # What the run itself will call an error is none here.
     (bad := tmp_path / "bad.jsonl").write_text("{")
     broken = given | {"data": str(bad)}
+    assert ProofWriter.typical(given | {"world": "opn"}) == ProofWriter.typical(broken)
     assert ProofWriter.typical(broken).statements == (18 + 18 + 14 + 40) / 4

@@ -22,8 +22,7 @@ from mplib.tasks.proofwriter import generator, release
 from mplib.tasks.proofwriter.logic import WORLDS
 from mplib.tasks.proofwriter.release import SPLITS
 from mplib.tasks.published import theories
-from mplib.tasks.task import DEMONSTRATIONS, Typical, WordTask
-from mplib.tasks.words import tokens
+from mplib.tasks.task import DEMONSTRATIONS, Typical, WordTask, mean_length
 
 
 @dataclass(frozen=True)
@@ -199,10 +198,8 @@ class ProofWriter(WordTask):
         for case in cases:
             found = [x for x in there if case.holds(x.tree.depth, len(x.statements))]
             sizes.append(mean(len(x.statements) for x in found) if found else case.size or 18)
-            lengths.append(
-                mean(len(tokens(" ".join((*x.statements, x.question)))) for x in found)
-                if found else 10 + sizes[-1] * (6 + more + (case.depth > 1))
-            )  # fmt: skip
+            guess = 10 + sizes[-1] * (6 + more + (case.depth > 1))
+            lengths.append(mean_length(found) if found else guess)
         problems = own.get("examples", 0) * len(sizes)
         return Typical("theories", lengths, problems, sum(sizes) / max(1, len(sizes)))
 
@@ -234,4 +231,5 @@ class ProofWriter(WordTask):
 
 def _files(data: str, world: str, split: str) -> list[Path]:
     """A split's files of a release, or the one file that was named."""
+    one_of("world", world, WORLDS)
     return release.files(resolve(data), {"closed": "CWA", "open": "OWA"}[world], [split])

@@ -16,8 +16,7 @@ from mplib.tasks import custom
 from mplib.tasks.examples import Example, ExampleSet, group_names
 from mplib.tasks.jsonl import Record, first_record, load_jsonl
 from mplib.tasks.science import formats, published
-from mplib.tasks.task import Typical, WordTask
-from mplib.tasks.words import tokens
+from mplib.tasks.task import Typical, WordTask, mean_length
 
 HELD_OUT = 5
 """One question in so many is held out for demonstrations where they have no file of their own."""
@@ -102,14 +101,11 @@ class Science(WordTask):
             sets = task.sets("test", most)
         except InputError:
             return Typical(label, [200] * len(depths), most * len(depths))
-        lengths = [
-            np.mean([len(tokens(" ".join((*x.statements, x.question)))) for x in one.examples])
-            for one in sets
-        ]
+        lengths = [mean_length(one.examples) for one in sets]
         # Those of all depths together are read once, and probed once more.
         problems = sum(len(one.examples) for one in sets[: len(depths)])
         probed = sum(len(x.statements) for one in sets for x in one.examples)
-        return Typical(label, [*map(float, lengths)], problems, probed / problems)
+        return Typical(label, lengths, problems, probed / problems)
 
     def sets(self, split: str, n: int) -> list[ExampleSet]:
         """The questions of each depth, at most n, and where there are several all together."""
