@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from mplib import files
 from mplib.errors import InputError
+from mplib.models.fast import adapt
 from mplib.models.weights import check_numbers
 
 DATA = Path(__file__).parents[1] / "data"
@@ -81,7 +82,7 @@ def add_adapter(model: PreTrainedModel, rank: int, alpha: int, targets: Sequence
         InputError: the model has no such layers.
     """
     from peft import LoraConfig, get_peft_model  # late: it takes long, and few runs need it
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora import Linear
 
     chosen = [*targets] or "all-linear"
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=chosen, task_type="CAUSAL_LM")
@@ -92,10 +93,7 @@ def add_adapter(model: PreTrainedModel, rank: int, alpha: int, targets: Sequence
             f"lora_targets={[*targets]}: {type(model).__name__} has no such linear layers; name "
             "others, or none for all"
         ) from error
-    for layer in wrapped.modules():
-        if isinstance(layer, LoraLayer) and layer.weight.dtype == torch.float32:
-            # Under autocast peft would widen every input, for autocast to round it again.
-            layer.cast_input_dtype_enabled = False
+    adapt(layer for layer in wrapped.modules() if isinstance(layer, Linear))
     return wrapped
 
 

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, masking_utils
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from mplib.models.fast import attend
 
 BACKEND = "mplib"
 
@@ -128,7 +129,7 @@ def _attention(
     """The registered attention function; same contract and names as transformers' own."""
     mask = attention_mask
     if (session := SESSION.get()) is None:
-        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+        return attend(module, query, key, value, mask, **kwargs)
     layer = getattr(module, "layer_idx", None)
     if layer is None or layer < 0:  # one module that several layers share
         layer = session.running
@@ -158,11 +159,11 @@ def _attention(
         output = weights.masked_fill(cut, 0) @ value.repeat_interleave(groups, dim=1)
         output = output.transpose(1, 2)
     else:
-        attend = sdpa_attention_forward if plain else eager
+        run = attend if plain else eager
         if done:
             left = query.shape[2] - sum(x.shape[1] for x in done)
             query, key, value = (x[:, :, :left] for x in (query, key, value))
-        output, _ = attend(module, query, key, value, mask, **kwargs)
+        output, _ = run(module, query, key, value, mask, **kwargs)
         output = torch.cat([output, *done], dim=1) if done else output
     if mask is not None and cut is not None and change.renormalise:
         # A row that may look nowhere would else look everywhere: softmax of a constant.

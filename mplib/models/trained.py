@@ -37,26 +37,24 @@ def rounded(model: Any, precision: str) -> dict[nn.Linear, torch.Tensor]:
     core = model.get_base_model() if hasattr(model, "get_base_model") else model
     if not autocasts(core, precision):
         return {}
-    embedded = core.get_input_embeddings().weight  # what a tied head shares is looked up as it is
     layers = {each: each.weight for each in model.modules() if isinstance(each, nn.Linear)}
     return {
         layer: weight.bfloat16() for layer, weight in layers.items()
-        if weight.dtype == torch.float32 and not weight.is_meta
-        and not weight.requires_grad and weight is not embedded
+        if weight.dtype == torch.float32 and not weight.is_meta and not weight.requires_grad
     }  # fmt: skip
 
 
 @contextmanager
 def exchanged(weights: Mapping[nn.Linear, torch.Tensor]) -> Iterator[None]:
-    """Runs with these weights in the place of the layers' own."""
-    own = {layer: layer.weight.data for layer in weights}
+    """Runs with these weights in the place of the layers' own; embeddings tied to one keep it."""
+    own = {layer: layer.weight for layer in weights}
     try:
         for layer, values in weights.items():
-            layer.weight.data = values
+            layer.weight = nn.Parameter(values, requires_grad=False)
         yield
     finally:
-        for layer, values in own.items():
-            layer.weight.data = values
+        for layer, parameter in own.items():
+            layer.weight = parameter
 
 
 def weights_dtype(dtype: str, device: torch.device) -> torch.dtype:

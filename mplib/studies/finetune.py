@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, get_scheduler
 from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
 from mplib.models.adapters import save_adapter
+from mplib.models.fast import short_attention
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
@@ -268,20 +269,21 @@ def _train(
     """The loop, from the last saved state on; returns the whole history."""
     optimizer, weights = state.optimizer, state.weights
     schedule = get_scheduler(training.schedule, optimizer, training.warmup_steps, training.steps)
-    history = state.resume()
+    history, frozen = state.resume(), rounded(wrapped, training.precision)
     if watch and not history:
         wrapped.eval()
-        history.append({"step": 0, **dict.fromkeys(MEASURED, np.nan), **watch(model)})
+        with exchanged(frozen):
+            history.append({"step": 0, **dict.fromkeys(MEASURED, np.nan), **watch(model)})
     if state.step:
         optimizer.step()  # nothing without gradients, but the schedule warns if it comes first
     for _ in range(state.step):
         schedule.step()
     compiled = torch.compile(wrapped) if training.compile else wrapped
-    frozen = rounded(wrapped, training.precision)
     every = max(1, training.steps // training.evaluations)
     size = training.micro_batch_size or training.batch_size
     losses: list[torch.Tensor] = []
-    with tqdm(total=training.steps, initial=state.step, desc="finetuning") as progress:
+    bar = tqdm(total=training.steps, initial=state.step, desc="finetuning")
+    with bar as progress, short_attention(model):
         for step in range(state.step + 1, training.steps + 1):
             wrapped.train()
             batch = train[batch_indices(train.lengths, step, training)]
@@ -302,8 +304,9 @@ def _train(
                     )
                 with exchanged(frozen):
                     accuracy = np.nan if dev is None else _accuracy(model, dev, training)
+                    seen = watch(model) if watch else {}
                 found = dict(zip(MEASURED, (loss, accuracy, rate), strict=True))
-                history.append({"step": step, **found, **(watch(model) if watch else {})})
+                history.append({"step": step, **found, **seen})
                 losses.clear()
                 state.save(step, history)
                 progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
@@ -360,8 +363,7 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
         part = batch[slice(first, first + size)].whole()
         padded = not part.attention_mask.all()
         mask = torch.from_numpy(part.attention_mask.copy()).to(device)
-        kernels = _kernels(device, bfloat16, tokens=part.input_ids.shape[1])
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), kernels:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), _kernels(device):
             logits = model(
                 input_ids=torch.from_numpy(part.input_ids).to(device),
                 # Without padding the fast kernels need no mask.
@@ -377,11 +379,11 @@ def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> 
     return total
 
 
-def _kernels(device: torch.device, bfloat16: bool, tokens: int) -> AbstractContextManager[object]:
+def _kernels(device: torch.device) -> AbstractContextManager[object]:
     """The attention kernels among which torch may choose."""
-    if device.type != "cpu":
-        # cuDNN's gives NaN gradients now and then where prompts are padded (torch 2.11, H200).
-        fused = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
-        return sdpa_kernel([*fused, SDPBackend.MATH])
-    # On a CPU the fused one in bfloat16 is the slower one for short prompts.
-    return sdpa_kernel(SDPBackend.MATH) if bfloat16 and tokens <= 256 else nullcontext()
+    if device.type == "cpu":
+        return nullcontext()
+    # cuDNN's gives NaN gradients now and then where prompts are padded (torch 2.11, H200).
+    return sdpa_kernel([
+        SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH
+    ])  # fmt: skip
