@@ -14,6 +14,7 @@ from benchmarks import published
 from benchmarks.finetune import operations, utilisation_rows
 from benchmarks.harness import Row, alternate, speed_row
 from mplib.models.adapters import add_adapter
+from mplib.models.fast import short_attention
 from mplib.models.loading import load_model
 from mplib.models.prompts import Prompts
 from mplib.models.trained import exchanged, rounded
@@ -50,7 +51,7 @@ def compare(wrapped: Any, prompts: Prompts, batch: int, rounds: int, of: str) ->
         training, frozen = Training(1, batch, precision=precision), rounded(wrapped, precision)
         for step in range(1, len(drawn) + 1):
             chosen = batch_indices(prompts.lengths, step, training)
-            with exchanged(frozen):
+            with exchanged(frozen), short_attention(wrapped.get_base_model()):
                 add_gradients(wrapped, prompts[chosen], training, batch)
             optimizer.step()
 

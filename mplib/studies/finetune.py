@@ -391,7 +391,8 @@ def add_gradients(
         with torch.no_grad():
             for _ in parts(chosen):
                 pass
-        chosen = np.flatnonzero((losses > min(light, float(losses.max()) / 2)).cpu().numpy())
+        left_out = losses <= min(light, float(losses.max()) / 2)  # never all; no NaN
+        chosen = np.flatnonzero(~left_out.cpu().numpy())
     for loss in parts(chosen):
         (loss.sum() / len(batch)).backward()
     return losses
