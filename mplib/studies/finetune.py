@@ -391,8 +391,9 @@ def add_gradients(
         with torch.no_grad():
             for _ in parts(chosen):
                 pass
-        left_out = losses <= min(light, float(losses.max()) / 2)  # never all; no NaN
-        chosen = np.flatnonzero(~left_out.cpu().numpy())
+        heavy = ~(losses <= light)  # also what is no number
+        heavy[losses.argmax()] = True  # never none
+        chosen = np.flatnonzero(heavy.cpu().numpy())
     for loss in parts(chosen):
         (loss.sum() / len(batch)).backward()
     return losses
