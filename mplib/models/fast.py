@@ -31,7 +31,7 @@ def attend(
     causal = kwargs.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     known = all(kwargs.get(x) is None for x in ("position_bias", "cache", "softcap", "s_aux"))
-    known &= attention_mask is not None or (causal and rows == columns)
+    known &= (causal and rows == columns) if attention_mask is None else attention_mask.ndim == 4
     kind, dtype = query.device.type, _dtype(query)
     if not known or kind != "cpu" or dtype != torch.bfloat16 or columns > SHORT:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
@@ -41,20 +41,21 @@ def attend(
     with torch.autocast(kind, enabled=False):
         key, value = (x.to(dtype).flatten(0, 1) for x in (key, value))
         scores = scaled.reshape(batch * groups, -1, size) @ key.transpose(1, 2)
-        scores.view(batch, groups, -1, rows, columns).add_(_bias(scores, attention_mask, rows))
+        apart = scores.view(batch, groups, -1, rows, columns)
+        apart.add_(_bias(scores, attention_mask, rows, groups))
         output = drop(scores.softmax(-1), kwargs.get("dropout", 0.0)) @ value
     return output.view(batch, heads, rows, -1).transpose(1, 2), None
 
 
-def _bias(scores: Tensor, mask: Tensor | None, rows: int) -> Tensor:
-    """What is added to the scores, for each example, group, head, row and column."""
+def _bias(scores: Tensor, mask: Tensor | None, rows: int, groups: int) -> Tensor:
+    """What is added to the scores, for each example, group, head of it, row and column."""
     lowest = torch.finfo(scores.dtype).min
     if mask is None:
-        mask = torch.ones(rows, scores.shape[-1], dtype=torch.bool).tril()
+        mask = torch.ones(1, 1, rows, scores.shape[-1], dtype=torch.bool).tril()
     if mask.dtype == torch.bool:
         mask = scores.new_zeros(()).masked_fill(~mask, lowest)
     bias = mask.clamp(min=lowest).to(scores.dtype)
-    return bias[:, None] if bias.ndim == 4 else bias
+    return bias[:, None] if bias.shape[1] == 1 else bias.unflatten(1, (groups, -1))
 
 
 NAME = "mplib_short"

@@ -17,6 +17,9 @@ from mplib.models.attention import Intervention, Reduction, Session, layer_count
 from mplib.models.facts import backend, embedding, facts, not_a_number, one_pass, prefix_cache
 from mplib.models.prompts import Prompts
 
+CPU_TOKENS = 8192
+"""Of a pass on a CPU, the longest prompt's times its examples: with more it is slower for each."""
+
 
 @dataclass(frozen=True)
 class Pass:
@@ -154,8 +157,12 @@ def passes(
         prefix = torch.from_numpy(together.prefix)
         cache = prefix_cache(model, prefix, known.layers[-1]) if len(prefix) else None
 
+        size = batch_size if known.pads else 1
+        if embedding(model).device.type == "cpu":
+            size = min(size, max(1, CPU_TOKENS // together.input_ids.shape[1]))
+
         def batches() -> Iterator[Batch]:
-            for chosen, batch in together.batches(batch_size if known.pads else 1):
+            for chosen, batch in together.batches(size):
                 begun = cache, 0
                 if late:
                     first = int(batch.question[:, 0].min()) - len(prefix)

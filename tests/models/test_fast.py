@@ -42,7 +42,9 @@ def inputs(shape, groups, dtype, mask, seed=0):
     for row in range(batch):
         seen[row, :, :, : row % tokens] = False
     lowest = torch.finfo(torch.float32).min
-    masks = {"none": None, "bool": seen, "float": torch.zeros(()).masked_fill(~seen, lowest)}
+    hidden = torch.zeros(()).masked_fill(~seen, lowest)
+    places = -torch.rand(1, heads * groups, 1, tokens, generator=draw)  # as ALiBi has them
+    masks = {"none": None, "bool": seen, "float": hidden, "heads": hidden + places}
     return [each.requires_grad_() for each in three], masks[mask]
 
 
@@ -59,7 +61,7 @@ def outcome(function, module, three, mask, real, **kwargs):
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(*(st.integers(1, n) for n in (4, 3, 40)), st.sampled_from([8, 64])),
-    groups=st.sampled_from([1, 3]), mask=st.sampled_from(["none", "bool", "float"]),
+    groups=st.sampled_from([1, 3]), mask=st.sampled_from(["none", "bool", "float", "heads"]),
     scaling=st.sampled_from([None, 0.3]), rotated=st.booleans(), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_short_prompts_attend_as_torch_has_it(shape, groups, mask, scaling, rotated, seed):
