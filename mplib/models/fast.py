@@ -113,13 +113,13 @@ def adapt(layers: Iterable[Any]) -> None:
     Args:
         layers: peft's, around linear layers; their ``forward`` is replaced.
     """
-    last: dict[str, Tensor] = {}
+    last: list[tuple[Tensor, int, Tensor]] = []
 
     def rounded(inputs: Tensor) -> Tensor:
         """In bfloat16; layers that read the same, one after another, share it."""
-        if last.get("given") is not inputs:
-            last.update(given=inputs, rounded=inputs.bfloat16())
-        return last["rounded"]
+        if not last or last[0][0] is not inputs or last[0][1] != inputs._version:
+            last[:] = [(inputs, inputs._version, inputs.bfloat16())]
+        return last[0][2]
 
     def run(layer: Any, own: Callable[..., Tensor], inputs: Tensor, *args: Any) -> Tensor:
         if _dtype(inputs) != torch.bfloat16 or not torch.is_autocast_enabled(inputs.device.type):

@@ -55,7 +55,7 @@ class Film:
         self.twins = np.array([self._f1(features) for features in blind])
 
     def _precision(self, model: PreTrainedModel) -> torch.autocast:
-        """That of large models' training: a film costs a third, and moves by less than it knows."""
+        """That of large models' training: half the time, and scores move by less than they vary."""
         return torch.autocast(model.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def _f1(self, features: np.ndarray) -> np.ndarray:

@@ -118,3 +118,14 @@ def test_an_adapted_layer_has_the_gradients_of_peft(family):
     assert wrapped.get_base_model().config._attn_implementation != "mplib_short"
     for each in found:
         assert 0 < (each - exact).norm() < 2 * rounding < 0.2 * exact.norm()
+
+
+@torch.no_grad()
+def test_inputs_that_change_in_place_are_rounded_anew():
+    wrapped = add_adapter(build("llama"), rank=2, alpha=6, targets=())
+    layer = next(each for each in wrapped.modules() if "forward" in each.__dict__)
+    inputs = torch.randn(3, layer.in_features)
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(inputs)
+        found = layer(inputs.add_(1))
+        assert torch.equal(found, layer(inputs.clone()))
