@@ -51,7 +51,7 @@ def compare(wrapped: Any, prompts: Prompts, batch: int, rounds: int, of: str) ->
         training, frozen = Training(1, batch, precision=precision), rounded(wrapped, precision)
         for step in range(1, len(drawn) + 1):
             chosen = batch_indices(prompts.lengths, step, training)
-            with exchanged(frozen), short_attention(wrapped.get_base_model()):
+            with exchanged(frozen), short_attention():
                 add_gradients(wrapped, prompts[chosen], training, batch)
             optimizer.step()
 

@@ -80,7 +80,7 @@ procedure = language.Procedure.of("proofwriter", run.parameters)
 # %%
 questions = language.joined_sets(task, "test", examples, [shots])
 subjects = language.asked_subjects(run.parameters, task)
-report.cards(language.chosen_sets(task, "test", 1))
+report.cards(language.chosen_sets(task, "test", examples, [shots]))
 
 # %% [markdown]
 # ## The proof's own edges cut

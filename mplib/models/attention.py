@@ -16,8 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, masking_utils
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from mplib.models.fast import attend
+from mplib.errors import InputError
 
 BACKEND = "mplib"
 
@@ -127,16 +128,18 @@ def _attention(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """The registered attention function; same contract and names as transformers' own."""
-    mask = attention_mask
+    mask, lowest = attention_mask, torch.finfo(query.dtype).min
+    if (hidden := _unselected(module, key.shape[2], **kwargs)) is not None:
+        mask = (_causal_rows(query, None) if mask is None else mask).masked_fill(hidden, lowest)
     if (session := SESSION.get()) is None:
-        return attend(module, query, key, value, mask, **kwargs)
+        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
     layer = getattr(module, "layer_idx", None)
     if layer is None or layer < 0:  # one module that several layers share
         layer = session.running
     session.calls[layer] += 1
     session.queries.add(query.shape[2])
     eager = sys.modules[type(module).__module__].eager_attention_forward
-    change, lowest = session.intervention, torch.finfo(query.dtype).min
+    change = session.intervention
     cut = change.cut[:, None] if change.cuts(layer) and change.cut is not None else None
     # Soft caps and sinks are unknown to the fast kernel.
     plain = kwargs.get("softcap") is None and kwargs.get("s_aux") is None and session.sdpa
@@ -159,7 +162,7 @@ def _attention(
         output = weights.masked_fill(cut, 0) @ value.repeat_interleave(groups, dim=1)
         output = output.transpose(1, 2)
     else:
-        run = attend if plain else eager
+        run = sdpa_attention_forward if plain else eager
         if done:
             left = query.shape[2] - sum(x.shape[1] for x in done)
             query, key, value = (x[:, :, :left] for x in (query, key, value))
@@ -206,6 +209,28 @@ def _read(
             weights = weights.masked_fill(_gather_rows(hidden, rows), 0)
         kept.append(session.reduce(weights.float(), number * (size or 0)))  # type: ignore[misc]
     return sum(kept[1:], kept[0]), done
+
+
+def _unselected(
+    module: Any, keys: int, indices: Tensor | None = None,
+    block_indices: Tensor | None = None, **_: Any,
+) -> Tensor | None:  # fmt: skip
+    """Where sparse attention does not look, shape (batch, 1, queries, keys); None if nowhere.
+
+    Families hide these keys themselves from the kernels that they know by name.
+
+    Raises:
+        InputError: a prompt is so long that keys are left out by blocks.
+    """
+    if block_indices is not None and block_indices.shape[-1] * module.indexer.block_size < keys:
+        raise InputError(
+            f"{type(module).__name__} looks at blocks of a prompt of {keys} tokens alone, which "
+            "cannot be read: use fewer demonstrations or shorter examples"
+        )
+    if indices is None or indices.shape[-1] >= keys:
+        return None
+    hidden = indices.new_ones(*indices.shape[:2], keys, dtype=torch.bool)
+    return hidden.scatter(-1, indices.long(), False)[:, None]
 
 
 def _gather_rows(full: Tensor, rows: Tensor | None) -> Tensor:

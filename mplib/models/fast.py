@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, masking_utils
+from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 SHORT = 256
@@ -24,8 +24,9 @@ def attend(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """Attention as transformers' fast one gives it, in two plain products where prompts are short.
 
-    Forward and backward these take a third of the time of torch's plain kernel, and a sixth of the
-    fused one's: keys that several heads share are not written out for each of them.
+    For training alone, since scores are rounded to bfloat16 before their softmax. Forward and
+    backward these take a third of the time of torch's plain kernel, and a sixth of the fused one's:
+    keys that several heads share are not written out for each of them.
     """
     (batch, heads, rows, size), (groups, columns) = query.shape, key.shape[1:3]
     causal = kwargs.get("is_causal")
@@ -58,23 +59,17 @@ def _bias(scores: Tensor, mask: Tensor | None, rows: int, groups: int) -> Tensor
     return bias[:, None] if bias.shape[1] == 1 else bias.unflatten(1, (groups, -1))
 
 
-NAME = "mplib_short"
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, masking_utils.sdpa_mask)
-
-
 @contextmanager
-def short_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Runs a model's own attention through ``attend``, if torch's kernels are what it takes."""
-    own = model.config._attn_implementation
-    if own != "sdpa" or not model._can_set_attn_implementation():
-        yield
-        return
-    model.set_attn_implementation(NAME)
+def short_attention() -> Iterator[None]:
+    """Runs attention through ``attend`` wherever torch's kernels are what a model takes.
+
+    Models keep the name of their attention, by which some decide what its mask holds.
+    """
+    AttentionInterface.register("sdpa", attend)
     try:
         yield
     finally:
-        model.set_attn_implementation(own)
+        AttentionInterface.register("sdpa", sdpa_attention_forward)
 
 
 class _Adapted(torch.autograd.Function):
@@ -88,23 +83,22 @@ class _Adapted(torch.autograd.Function):
         ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor,
         scale: float,
     ) -> Tensor:  # fmt: skip
-        """Inputs (..., in), weight (out, in), bias (out), down (rank, in), up (out, rank)."""
-        rows = inputs.reshape(-1, inputs.shape[-1])
-        between = rows @ down.T
-        ctx.save_for_backward(rows, between, weight, down, up)
-        ctx.scale, ctx.shape = scale, inputs.shape
-        outputs = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)
-        return outputs.addmm_(between, up.T, alpha=scale).view(*inputs.shape[:-1], -1)
+        """Inputs (rows, in), weight (out, in), bias (out), down (rank, in), up (out, rank)."""
+        between = inputs @ down.T
+        ctx.save_for_backward(inputs, between, weight, down, up)
+        ctx.scale = scale
+        outputs = inputs @ weight.T if bias is None else torch.addmm(bias, inputs, weight.T)
+        return outputs.addmm_(between, up.T, alpha=scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Of inputs, down and up."""
-        rows, between, weight, down, up = ctx.saved_tensors
-        given = gradients[0].reshape(-1, gradients[0].shape[-1])
-        inner, inputs = (given @ up) * ctx.scale, None
+        inputs, between, weight, down, up = ctx.saved_tensors
+        (given,), found = gradients, None
+        inner = (given @ up) * ctx.scale
         if ctx.needs_input_grad[0]:
-            inputs = (given @ weight).addmm_(inner, down).view(ctx.shape)
-        return inputs, None, None, inner.T @ rows, (given.T @ between) * ctx.scale, None
+            found = (given @ weight).addmm_(inner, down)
+        return found, None, None, inner.T @ inputs, (given.T @ between) * ctx.scale, None
 
 
 def adapt(layers: Iterable[Any]) -> None:
@@ -118,7 +112,8 @@ def adapt(layers: Iterable[Any]) -> None:
     def rounded(inputs: Tensor) -> Tensor:
         """In bfloat16; layers that read the same, one after another, share it."""
         if not last or last[0][0] is not inputs or last[0][1] != inputs._version:
-            last[:] = [(inputs, inputs._version, inputs.bfloat16())]
+            last.clear()  # before the memory is needed
+            last[:] = [(inputs, inputs._version, inputs.bfloat16().flatten(0, -2))]
         return last[0][2]
 
     def run(layer: Any, own: Callable[..., Tensor], inputs: Tensor, *args: Any) -> Tensor:
@@ -128,7 +123,9 @@ def adapt(layers: Iterable[Any]) -> None:
         factors = (x[name].weight.bfloat16() for x in (layer.lora_A, layer.lora_B))
         weight = (base.weight.T if layer.fan_in_fan_out else base.weight).bfloat16()
         bias = None if base.bias is None else base.bias.bfloat16()
-        return _Adapted.apply(rounded(inputs), weight, bias, *factors, layer.scaling[name])
+        found = _Adapted.apply(rounded(inputs), weight, bias, *factors, layer.scaling[name])
+        # Here, since what a node gives as a view cannot be changed in place, as some families do.
+        return found.view(*inputs.shape[:-1], len(weight))
 
     for layer in layers:
         layer.forward = partial(run, layer, layer.forward)

@@ -157,9 +157,7 @@ def read(
         batch_size: examples a forward pass.
     """
     reduction = reduction or Reduction()
-    if reduction.statement == "tokens" and not prompts.attention_mask.all():
-        # Trimmed batches would hold the tokens of different examples in different columns.
-        batch_size = len(prompts)
+    prompts = prompts.whole() if reduction.statement == "tokens" else prompts
     features, found = np.empty(0, dtype=np.float32), Answers.empty(len(prompts))
     with passes(model, prompts, batch_size, "attention") as batches:
         for chosen, batch, ask in batches:
@@ -167,8 +165,9 @@ def read(
             assert given.attention is not None
             values = given.attention.moveaxis(-1, 1).to("cpu", torch.float32).numpy()
             if not features.size:
-                features = np.empty((len(prompts), *values.shape[1:]), dtype=np.float32)
-            features[chosen] = values
+                features = np.zeros((len(prompts), *values.shape[1:]), dtype=np.float32)
+            # The longest come first; of tokens, shorter batches lack columns of padding.
+            features[chosen, -values.shape[1] :] = values
             if given.logits is not None:
                 found.judge(chosen, given.logits, batch.answers, choices)
     if reduction.statement != "tokens":

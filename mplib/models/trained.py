@@ -29,6 +29,12 @@ def autocasts(model: PreTrainedModel, precision: str) -> bool:
     return has_bfloat16(model.device) and (large or model.device.type == "cuda")
 
 
+def autocast(model: PreTrainedModel, precision: str) -> torch.autocast:
+    """Autocast to bfloat16 where a model is trained in it, see ``autocasts``."""
+    enabled = autocasts(model, precision)
+    return torch.autocast(model.device.type, torch.bfloat16, enabled=enabled)
+
+
 def rounded(model: Any, precision: str) -> dict[nn.Linear, torch.Tensor]:
     """Weights of frozen linear layers as autocast would round them in every pass; else none.
 

@@ -120,6 +120,6 @@ def files_of(parameters: Mapping[str, Any]) -> dict[str, Path]:
         for i, value in enumerate([given] if isinstance(given, str) else given):
             # A base and what adapts it, each by itself.
             parts = [value] if os.path.exists(resolve(value)) else value.split("+")
-            paths = map(resolve, parts)
+            paths = (resolve(part) for part in parts if part)
             found |= {f"{name}{i or ''}{'+' * j}": path for j, path in enumerate(paths)}
     return {name: path for name, path in found.items() if os.path.exists(path)}

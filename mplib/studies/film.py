@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import torch
 from transformers import PreTrainedModel
 
 from mplib import files
 from mplib.models.adapters import adapted
+from mplib.models.facts import backend
 from mplib.models.inference import read, scale_examples, twin_features
 from mplib.models.loading import LoadedModel
-from mplib.models.trained import autocasts
+from mplib.models.trained import autocast
 from mplib.probe.knn import ProbeSettings
 from mplib.probe.scores import Plan, over_twins
 from mplib.probe.text import shown
@@ -49,14 +49,12 @@ class Film:
         self.text = shown(task.text_baseline(problems)["text"], "logistic")
         settings = ProbeSettings(metric_power=task.metric_power, seed=seed)
         self.plan = Plan.of(heights, group_numbers(len(heights), groups), settings)
-        self.bfloat16 = autocasts(start.model, "auto")
-        with self._precision(start.model):
+        with backend(start.model):  # what is found of it holds for its twins, in any precision
+            pass
+        # As large models train: half the time, and scores move by less than they vary.
+        with autocast(start.model, "auto"):
             blind = twin_features(start.model, self.prompts, twins, seed)
         self.twins = np.array([self._f1(features) for features in blind])
-
-    def _precision(self, model: PreTrainedModel) -> torch.autocast:
-        """That of large models' training: half the time, and scores move by less than they vary."""
-        return torch.autocast(model.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def _f1(self, features: np.ndarray) -> np.ndarray:
         features = scale_examples(features) if self.scales else features
@@ -64,8 +62,7 @@ class Film:
 
     def __call__(self, model: PreTrainedModel) -> dict[str, float]:
         """Each of ``QUANTITIES`` with its 95 % interval over problems, for a row of a history."""
-        with self._precision(model):
-            given = read(model, self.prompts, choices=self.choices)
+        given = read(model, self.prompts, choices=self.choices)
         assert given.answers is not None
         found: dict[str, Estimate] = {"accuracy": accuracy(given.answers.correct)}
         own = self._f1(given.features)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -20,12 +20,13 @@ from transformers import PreTrainedModel, get_scheduler
 from mplib.errors import InputError, one_of
 from mplib.files import STATE, Held, discard, exclusive, settle
 from mplib.models.adapters import save_adapter
+from mplib.models.facts import backend
 from mplib.models.fast import short_attention
 from mplib.models.inference import answers
 from mplib.models.loading import LoadedModel
 from mplib.models.memory import halving
 from mplib.models.prompts import Prompts
-from mplib.models.trained import autocasts, exchanged, rounded, select
+from mplib.models.trained import autocast, autocasts, exchanged, rounded, select
 from mplib.studies.checkpoints import SEAL, TRAINABLE, claim, read_training, unfinished
 from mplib.studies.training_state import TrainingState, publish, read_state
 from mplib.tasks.task import Task
@@ -36,11 +37,6 @@ MEASURED = ("loss", "dev_accuracy", "learning_rate")
 
 POOL = 32
 """Batches that are sorted by length at a time."""
-
-
-SIEVED, WORTH = 0.01, 0.5
-"""On a CPU in bfloat16, which moves a gradient by .04, so much of it is worth no backward pass; but
-to see which examples it comes of is worth a pass only if fewer than this share are left."""
 
 
 @dataclass(frozen=True)
@@ -251,10 +247,10 @@ def _finetune(
     history = _train(model, wrapped, train, dev, training, state, watch)
     wrapped.eval()
     best = state.load_best()
-    autocast = torch.bfloat16 if autocasts(model, training.precision) else torch.float32
-    about = {"identity": identity, **best, "autocast": str(autocast).removeprefix("torch.")}
+    dtype = torch.bfloat16 if autocasts(model, training.precision) else torch.float32
+    about = {"identity": identity, **best, "autocast": str(dtype).removeprefix("torch.")}
     if training.trainable == "lora":
-        publish(partial(save_adapter, wrapped, start.name, autocast), history, about, folder)
+        publish(partial(save_adapter, wrapped, start.name, dtype), history, about, folder)
         wrapped.merge_and_unload()
     else:
         publish(partial(_save, start), history, about, folder)
@@ -275,26 +271,25 @@ def _train(
     optimizer, weights = state.optimizer, state.weights
     schedule = get_scheduler(training.schedule, optimizer, training.warmup_steps, training.steps)
     history, frozen = state.resume(), rounded(wrapped, training.precision)
+    wrapped.eval()
+    with backend(model) as known:  # found before anything is rounded, and remembered
+        size = training.micro_batch_size or training.batch_size if known.pads else 1
     if watch and not history:
-        wrapped.eval()
-        with exchanged(frozen):
+        with exchanged(frozen), autocast(model, training.precision):
             history.append({"step": 0, **dict.fromkeys(MEASURED, np.nan), **watch(model)})
     if state.step:
         optimizer.step()  # nothing without gradients, but the schedule warns if it comes first
     for _ in range(state.step):
         schedule.step()
     compiled = torch.compile(wrapped) if training.compile else wrapped
-    sieves = model.device.type == "cpu" and autocasts(model, training.precision)
     every = max(1, training.steps // training.evaluations)
-    size = training.micro_batch_size or training.batch_size
     losses: list[torch.Tensor] = []
     bar = tqdm(total=training.steps, initial=state.step, desc="finetuning")
-    with bar as progress, short_attention(model):
+    with bar as progress, short_attention():
         for step in range(state.step + 1, training.steps + 1):
             wrapped.train()
             batch = train[batch_indices(train.lengths, step, training)]
-            light = light_loss(torch.cat(losses)) if sieves and losses else 0
-            gradients = partial(add_gradients, compiled, batch, training, light=light)
+            gradients = partial(add_gradients, compiled, batch, training)
             with exchanged(frozen):
                 losses.append(halving(model, gradients, size, "training"))
             torch.nn.utils.clip_grad_norm_(weights.values(), training.clip)
@@ -303,14 +298,16 @@ def _train(
             progress.update()
             if step % every == 0 or step == training.steps:
                 wrapped.eval()
-                loss, rate = float(torch.cat(losses).mean()), schedule.get_last_lr()[0]
+                loss, rate = float(torch.stack(losses).mean()), schedule.get_last_lr()[0]
                 if not np.isfinite(loss):
                     raise InputError(
                         f"the loss is {loss} by step {step}: lower learning_rate="
                         f"{training.learning_rate}, or train with precision='float32'"
                     )
-                with exchanged(frozen):
-                    accuracy = np.nan if dev is None else _accuracy(model, dev, training)
+                # The accuracy chooses a state, and is no result: so it is rounded too.
+                with exchanged(frozen), autocast(model, training.precision):
+                    right = np.nan if dev is None else answers(model, dev, batch_size=size).correct
+                    accuracy = float(np.mean(right))
                     seen = watch(model) if watch else {}
                 found = dict(zip(MEASURED, (loss, accuracy, rate), strict=True))
                 history.append({"step": step, **found, **seen})
@@ -318,14 +315,6 @@ def _train(
                 state.save(step, history)
                 progress.set_postfix(loss=f"{loss:.3f}", accuracy=f"{accuracy:.3f}")
     return pd.DataFrame(history)
-
-
-def _accuracy(model: PreTrainedModel, dev: Prompts, training: Training) -> float:
-    """On development prompts, in the precision that is trained in: it chooses, and is no result."""
-    bfloat16 = autocasts(model, training.precision)
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
-        size = training.micro_batch_size or training.batch_size
-        return float(answers(model, dev, batch_size=size).correct.mean())
 
 
 def batch_indices(lengths: np.ndarray, step: int, training: Training) -> np.ndarray:
@@ -361,80 +350,28 @@ def _drawn(n: int, first: int, end: int, seed: int) -> np.ndarray:
     return np.concatenate([order[places[epochs == e] % n] for e, order in orders.items()])
 
 
-def add_gradients(
-    model: Any, batch: Prompts, training: Training, size: int, light: float = 0
-) -> torch.Tensor:
-    """Adds up the gradients of one batch's mean loss.
-
-    Args:
-        model: what trains.
-        batch: its examples.
-        training: hyperparameters.
-        size: examples a pass.
-        light: examples with no more loss than this are only looked at, by a pass without gradients,
-            see ``light_loss``; 0 for none.
-
-    Returns:
-        The loss of each example, shape (examples,).
-    """
+def add_gradients(model: Any, batch: Prompts, training: Training, size: int) -> torch.Tensor:
+    """Adds up the gradients of one batch, ``size`` examples a pass; returns its mean loss."""
     model.zero_grad(set_to_none=True)  # also of an attempt that was broken off
-    losses = torch.empty(len(batch), device=model.device)
-
-    def parts(chosen: np.ndarray) -> Iterator[torch.Tensor]:
-        for part in np.split(chosen, range(size, len(chosen), size)):
-            loss = _losses(model, batch[part], training)
-            losses[torch.from_numpy(part).to(losses.device)] = loss.detach()
-            yield loss
-
-    chosen = np.arange(len(batch))
-    if light:
-        with torch.no_grad():
-            for _ in parts(chosen):
-                pass
-        heavy = ~(losses <= light)  # also what is no number
-        heavy[losses.argmax()] = True  # never none
-        chosen = np.flatnonzero(heavy.cpu().numpy())
-    for loss in parts(chosen):
-        (loss.sum() / len(batch)).backward()
-    return losses
-
-
-def light_loss(losses: torch.Tensor) -> float:
-    """The loss up to which examples together make up no more than ``SIEVED`` of the gradient.
-
-    The gradient of an example's logits is about as long as the probability of wrong answers.
-
-    Args:
-        losses: of recent examples, shape (examples,).
-
-    Returns:
-        Zero if these are too few to be worth a pass of their own.
-
-    >>> round(light_loss(torch.tensor([1e-5, 0.7, 1e-4, 2e-4])), 6)
-    0.0002
-    """
-    ordered = losses.double().sort().values
-    wrong = -torch.expm1(-ordered)
-    count = int((wrong.cumsum(0) <= SIEVED * wrong.sum()).sum())
-    return float(ordered[count - 1]) if count > (1 - WORTH) * len(ordered) else 0.0
-
-
-def _losses(model: Any, batch: Prompts, training: Training) -> torch.Tensor:
-    """Cross-entropy of each example's answer, shape (examples,)."""
-    part, device = batch.whole(), model.device
-    bfloat16, padded = autocasts(model, training.precision), not part.attention_mask.all()
-    mask = torch.from_numpy(part.attention_mask.copy()).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16), _kernels(device):
-        logits = model(
-            input_ids=torch.from_numpy(part.input_ids).to(device),
-            # Without padding the fast kernels need no mask.
-            attention_mask=mask.long() if padded else None,
-            position_ids=(mask.long().cumsum(1) - 1).clamp(min=0) if padded else None,
-            use_cache=False,
-            logits_to_keep=1,
-        ).logits[:, -1]
-    answers = torch.from_numpy(part.answers).to(device)
-    return cross_entropy(logits.float(), answers, reduction="none")
+    device, total = model.device, torch.zeros((), device=model.device)
+    for first in range(0, len(batch), size):
+        part = batch[slice(first, first + size)].whole()
+        padded = not part.attention_mask.all()
+        mask = torch.from_numpy(part.attention_mask.copy()).to(device)
+        with autocast(model, training.precision), _kernels(device):
+            logits = model(
+                input_ids=torch.from_numpy(part.input_ids).to(device),
+                # Without padding the fast kernels need no mask.
+                attention_mask=mask.long() if padded else None,
+                position_ids=(mask.long().cumsum(1) - 1).clamp(min=0) if padded else None,
+                use_cache=False,
+                logits_to_keep=1,
+            ).logits[:, -1]
+        answers = torch.from_numpy(part.answers).to(device)
+        loss = cross_entropy(logits.float(), answers, reduction="sum") / len(batch)
+        loss.backward()
+        total += loss.detach()
+    return total
 
 
 def _kernels(device: torch.device) -> AbstractContextManager[object]:

@@ -25,7 +25,7 @@ Record = dict[str, Any]
 
 
 def read_jsonl(
-    path: Path | str, parse: Callable[[Record], T], progress: bool = False
+    path: Path | str, parse: Callable[[Record], T], progress: bool = False, whole: bool = False
 ) -> Iterator[tuple[int, T | InputError]]:
     """Streams the records of a file, an error in place of each that cannot be used.
 
@@ -36,6 +36,7 @@ def read_jsonl(
         parse: makes something of a record, or raises InputError.
         progress: whether to show on standard error how much is read, unless the environment
             variable TQDM_DISABLE is set.
+        whole: whether it is one value whatever its first line looks like.
 
     Yields:
         (number of the line, or of the record where they are no lines, counted from 1; what was
@@ -55,7 +56,7 @@ def read_jsonl(
             head = file.peek(4)
             if not (encoding := json.detect_encoding(head)).startswith("utf-8"):
                 raise InputError(f"not UTF-8, but {encoding} by its first bytes: save it as UTF-8")
-            whole = bool(re.match(rb"(\xef\xbb\xbf)?\s*(\[|\{[ \t\r]*\n)", head))
+            whole = whole or bool(re.match(rb"(\xef\xbb\xbf)?\s*(\[|\{[ \t\r]*\n)", head))
             records = _decode(file.read(), whole) if whole else file
             with tqdm(total=total, desc=str(path), unit="B", unit_scale=True, **shown) as bar:
                 for number, record in enumerate(records, start=1):
@@ -70,10 +71,10 @@ def read_jsonl(
 
 
 def load_jsonl(
-    path: Path | str, parse: Callable[[Record], T], progress: bool = False
+    path: Path | str, parse: Callable[[Record], T], progress: bool = False, whole: bool = False
 ) -> Iterator[tuple[int, T]]:
     """As ``read_jsonl``, but raises the first record's error."""
-    for number, item in read_jsonl(path, parse, progress):
+    for number, item in read_jsonl(path, parse, progress, whole):
         if isinstance(item, InputError):
             raise item
         yield number, item
@@ -123,7 +124,7 @@ def _decode(data: bytes, several: bool = False) -> Any:
     """The value that a text is; the list of several that stand in one, or below each other."""
     try:
         text = data.decode("utf-8-sig").strip(" \t\r\n")
-        if several and text[0] != "[":  # no string has a line's end in it
+        if several and text[:1] != "[":  # no string has a line's end in it
             text = "[" + re.sub(r"\}([ \t\r]*+\n\s*+\{)", r"},\1", text) + "]"
         escaped = re.search(r"\\u[dD][89a-fA-F]", text)
         return json.loads(text, object_pairs_hook=_whole if escaped else _unique)

@@ -2,13 +2,15 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import VOCABULARY, build, make_prompts
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mplib.errors import InputError
@@ -191,12 +193,78 @@ def test_missing_parts_of_an_adapter_are_named(tmp_path, family):
 
 
 @pytest.mark.parametrize(
-    "value", [{"r": 0}, {"r": "x"}, {"target_modules": 3}, {"lora_alpha": None}]
-)
+    "value",
+    [
+        {"r": 0}, {"r": "x"}, {"target_modules": 3}, {"lora_alpha": None}, {"lora_alpha": 0},
+        {"lora_alpha": float("nan")}, {"lora_alpha": -8},
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be_are_refused(tmp_path, family, value):
     path = tmp_path / "adapter" / CONFIG
     path.write_text(json.dumps(json.loads(path.read_text()) | value))
     assert f"{CONFIG} cannot be read" in refused()
+
+
+@pytest.mark.parametrize("key", ["r", "lora_alpha"])
+def test_settings_that_are_not_told_are_not_guessed(tmp_path, family, key):
+    path = tmp_path / "adapter" / CONFIG
+    said = json.loads(path.read_text())
+    del said[key]
+    path.write_text(json.dumps(said))
+    assert f"{key}=None: expected a number above 0" in refused()
+
+
+def test_weights_that_the_settings_do_not_tell_are_named(tmp_path, family):
+    path = tmp_path / "adapter" / WEIGHTS
+    with safe_open(path, "pt") as file:
+        sample = file.metadata()
+    tensors = load_file(path)
+    first, value = next(iter(tensors.items()))
+    cut = value[:, :-1].contiguous()
+    for changed, name, shape in (
+        ({key: tensors[key] for key in tensors if key != first}, first, None),
+        ({**tensors, first: cut}, first, [*cut.shape]),
+        ({**tensors, "more": cut}, "more", [*cut.shape]),
+    ):
+        save_file(changed, path, sample)
+        assert f"is not what its {CONFIG} says: {name} has shape {shape}, expected" in refused()
+    save_file(tensors, path, {"base": "5"})
+    assert "base is 5: expected a list of numbers" in refused()
+
+
+def test_what_cannot_be_merged_is_refused(tmp_path, family):
+    path = tmp_path / "adapter" / CONFIG
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said | {"alora_invocation_tokens": [1, 2]}))
+    assert "cannot be merged (aLoRA does not support merging.)" in refused()
+
+
+def test_no_adapter_changes_the_logits_of_shared_weights(tmp_path):
+    make(tmp_path, "gpt2")
+    with pytest.raises(InputError, match=r"lora_targets=\['lm_head'\]: the model's logits and"):
+        add_adapter(load_model("base").model, 4, 8, ["lm_head"])
+    for target in ("lm_head", "wte"):
+        config = LoraConfig(r=4, lora_alpha=8, target_modules=[target])
+        theirs = get_peft_model(load_model("base").model, config)
+        theirs.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+        assert "cannot be merged (the model's logits and embeddings" in refused("base+theirs")
+
+
+def test_adapters_that_stand_on_themselves_are_refused(tmp_path, family):
+    shutil.copytree(tmp_path / "adapter", tmp_path / "other")
+    for name, base in (("adapter", "other"), ("other", "adapter")):
+        path = tmp_path / name / CONFIG
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": base})
+        )
+    assert "the adapter in adapter stands on itself" in refused("adapter")
+    for base in (5, ["base"]):
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": base})
+        )
+        assert "does not say what its base is" in refused("other")
+    for name in ("+adapter", "base+"):
+        assert f"model '{name}': expected base+adapter, a name on each side" in refused(name)
 
 
 def test_no_module_that_an_adapter_names_is_imported(tmp_path, family):

@@ -9,9 +9,9 @@ import torch
 from conftest import build, make_prompts, singles
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from benchmarks.families import FAMILIES, check_families, tiny, write_families
+from benchmarks.families import FAMILIES, check_families, tiny, tiny_config, write_families
 from mplib.errors import InputError
-from mplib.models.attention import Intervention
+from mplib.models.attention import BACKEND, SESSION, Intervention, Session
 from mplib.models.facts import backend, facts
 from mplib.models.inference import all_answers, attention_features, full_attention, read
 from mplib.models.loading import random_twin
@@ -186,3 +186,21 @@ def test_every_family_ends_in_a_verdict(tmp_path: Any) -> None:
 def test_there_are_families_enough() -> None:
     assert len(FAMILIES) >= 45
     assert [row["verdict"] for row in check_families(["llama", "qwen3"])] == ["read", "read"]
+
+
+@pytest.mark.parametrize("kind", ["axk2", "deepseek_v32", "glm_moe_dsa"])
+def test_sparse_attention_is_read_where_it_looks(kind):
+    config, seen = tiny_config(kind), Session(reduce=lambda weights, _: weights.float())
+    config.index_topk = 5
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    ids = torch.arange(14)[None] * 3 % 50 + 2
+    with torch.no_grad():
+        expected = model(ids).logits
+        model.set_attn_implementation(BACKEND)
+        before = SESSION.set(seen)
+        found = model(ids).logits
+        SESSION.reset(before)
+    torch.testing.assert_close(found, expected)
+    for weights in seen.recorded.values():
+        assert ((weights > 0).sum(-1) <= 5).all()

@@ -46,6 +46,17 @@ def test_a_picture_is_the_probes_own_comparison(task, name):
         np.testing.assert_allclose(own, [rows[quantity][x] for x in ("value", "low", "high")])
 
 
+def test_a_film_runs_in_the_precision_that_is_trained_in(tmp_path):
+    task = KSmallest(1, m=5, pool=20)
+    loaded = load_model("tiny", vocabulary=task.vocabulary, device="cpu")
+    problems = task.draw(40, seed=0)
+    prompts, _ = task.prompts(problems, loaded)
+    training = Training(2, batch_size=8, trainable="attention", precision="bfloat16", evaluations=1)
+    film = Film(task, loaded, problems, twins=1)
+    history = finetune(loaded, prompts, prompts, training, tmp_path / "made", {}, film)
+    assert history["gain V"].notna().all() and len(history) == 2
+
+
 def test_where_there_is_one_height_only_usefulness_is_filmed():
     task = KSmallest(1, m=5, pool=20)
     loaded = load_model("nano", vocabulary=task.vocabulary, device="cpu")

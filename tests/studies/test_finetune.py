@@ -21,8 +21,6 @@ import pandas as pd
 import pytest
 import torch
 from conftest import VOCABULARY, build, make_prompts, numbers, predicted_tokens
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors import safe_open
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
@@ -32,7 +30,6 @@ from mplib.models.adapters import add_adapter
 from mplib.models.loading import LoadedModel, load_model, number_tokenizer
 from mplib.models.prompts import Prompts
 from mplib.models.trained import exchanged, rounded
-from mplib.studies import finetune as finetuning
 from mplib.studies.checkpoints import checkpoint_folder, read_training, require_checkpoint
 from mplib.studies.film import Film
 from mplib.studies.finetune import (
@@ -41,7 +38,6 @@ from mplib.studies.finetune import (
     autocasts,
     batch_indices,
     finetune,
-    light_loss,
     split_prompts,
 )
 from mplib.tasks.ksmallest import KSmallest
@@ -216,44 +212,7 @@ def test_the_loss_is_cross_entropy_at_the_answer_only(llama):
             logits = llama(torch.from_numpy(single.input_ids)).logits[:, -1]
         expected.append(cross_entropy(logits, torch.from_numpy(single.answers)))
     loss = add_gradients(copy.deepcopy(llama), prompts, QUICK, len(prompts))
-    torch.testing.assert_close(loss, torch.stack(expected), rtol=1e-5, atol=1e-5)
-
-
-@given(st.lists(st.floats(0, 20), min_size=1, max_size=40))
-def test_light_examples_make_up_no_more_than_was_said(losses):
-    given_losses = torch.tensor(losses)
-    light = light_loss(given_losses)
-    wrong = 1 - torch.exp(-given_losses.double())
-    left_out = wrong[given_losses <= light].sum() if light else torch.zeros(())
-    assert left_out <= finetuning.SIEVED * wrong.sum() + 1e-6
-    if light:
-        assert (given_losses > light).double().mean() < finetuning.WORTH
-
-
-def test_a_loss_that_is_no_number_is_never_light():
-    model = build("llama")
-    with torch.no_grad():
-        model.get_input_embeddings().weight.fill_(torch.nan)
-    prompts = make_prompts([5, 9], [[(0, 1)]] * 2, [(4, 5), (8, 9)])
-    assert add_gradients(model, prompts, QUICK, 2, light=1).isnan().all()
-    assert light_loss(torch.tensor([torch.nan, 1e-9, 1e-9, 1e-9])) == 0
-
-
-def test_light_examples_are_looked_at_and_not_learned_from():
-    lengths = [5, 9, 7, 7, 4]
-    prompts = make_prompts(lengths, [[(0, 1)]] * 5, [(n - 1, n) for n in lengths])
-    model = build("llama")
-    losses = add_gradients(model, prompts, QUICK, 2)
-    for light, count in ((float(losses.sort().values[1:3].mean()), 3), (99, 1)):
-        kept = losses > (light if count == 3 else losses.sort().values[3:].mean())
-        assert kept.sum() == count
-        expected = copy.deepcopy(model)
-        add_gradients(expected, prompts[kept.numpy()], QUICK, 2)
-        sieved = copy.deepcopy(model)
-        seen = add_gradients(sieved, prompts, QUICK, 2, light=light)
-        torch.testing.assert_close(seen, losses, rtol=1e-5, atol=1e-6)
-        for one, other in zip(sieved.parameters(), expected.parameters(), strict=True):
-            torch.testing.assert_close(one.grad, other.grad * kept.sum() / 5, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loss, torch.stack(expected).mean(), rtol=1e-5, atol=1e-5)
 
 
 # Which parameters train
@@ -490,18 +449,8 @@ def test_an_interrupted_run_ends_like_an_unbroken_one(tmp_path, stop_after, film
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_interrupted_training_in_words_ends_like_an_unbroken_one(
-    tmp_path, monkeypatch, precision
-):
+def test_an_interrupted_training_in_words_ends_like_an_unbroken_one(tmp_path, precision):
     """An adapter, trained on prompts of many lengths, in batches that lie across epochs."""
-    monkeypatch.setattr(finetuning, "SIEVED", 0.7)  # a model that knows nothing has no light ones
-    seen = []
-
-    def noting(*given, light):
-        seen.append(light)
-        return add_gradients(*given, light=light)
-
-    monkeypatch.setattr(finetuning, "add_gradients", noting)
     rng = np.random.default_rng(0)
     lengths = rng.integers(4, 20, 50).tolist()
     words = make_prompts(lengths, [[(0, 1)]] * 50, [(n - 1, n) for n in lengths])
@@ -511,7 +460,6 @@ def test_an_interrupted_training_in_words_ends_like_an_unbroken_one(
         return wrap(build("llama"))
 
     history = finetune(begin(), words, words, training, tmp_path / "unbroken", ABOUT)
-    assert any(seen) is (precision == "bfloat16") and not any(seen[::4])  # first behind each state
     _interrupted(tmp_path / "c", begin(), training, 10, prompts=(words, words))
     assert not (tmp_path / "c").exists()
     torch.rand(3)

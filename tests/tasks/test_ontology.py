@@ -162,6 +162,8 @@ def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
     told = {" ".join(sorted(x.statements)) for x in true.examples}
     assert "Every tabby is furry. Max is a tabby. No dog is furry. Sam is a dog." in told
     assert all("No dog is furry." not in x.statements for x in false.examples)
+    train, dev, test = task.splits(400, 0)  # so few words make the same tree again and again
+    assert len(train) < 384 and not {x.key for x in train} & {x.key for x in (*dev, *test)}
     deeper = Ontology(depths=(2,), lexicon=task.lexicon)
     with pytest.raises(InputError, match=r"too few words for depth 2 with 2 chains.*add some"):
         deeper.sets("test", 1)
@@ -177,6 +179,16 @@ def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
         ({"kinds": {"pet": "cat dog animal"}}, r"noun 'animal': expected one that takes 'a'"),
         ({"kinds": {"pet": "cat dog furry"}}, r"'furry' stands for two things"),
         ({"kinds": {"pet": "cat dog ca/t"}}, r"'ca/t': expected one word"),
+        ({"kinds": {"pet": "cat, dog"}}, r"'cat,': expected one word and no marks; part words by"),
+        ({"invented": "blip, blop"}, r"'blip,': expected one word and no marks"),
+        ({"names": "Max. Sam"}, r"'Max\.': expected one word and no marks"),
+        ({"names": "Max Tabby"}, r"'tabby' stands for two things, case aside"),
+        ({"kinds": {"pet": "cat dog Cat"}}, r"'Cat' stands for two things, case aside"),
+        ({"invented": "blip not"}, r"'not' is a word of the sentences themselves: rename it"),
+        ({"names": "Max EVERY"}, r"'EVERY' is a word of the sentences"),
+        ({"kinds": {"pet": "cat dog Owl"}}, r"noun 'Owl': expected one that takes 'a'"),
+        ({"kinds": {"pet": "cat dog \u00e9meu"}}, r"expected one that takes 'a'"),
+        ({"invented": "blip heirloom"}, r"noun 'heirloom': expected one that takes 'a'"),
         ({"properties": {"furry": {"has": "cat"}}}, r"field 'lacks' of furry: expected str"),
         ({"properties": {"furry": {"has": "cow", "lacks": "dog"}}}, r"'cow', which is no noun"),
         ({"properties": {"furry": {"has": "cat", "lacks": "cat"}}}, r"had and lacked by 'cat'"),
@@ -197,6 +209,9 @@ def test_a_lexicon_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_lexicon(str(tmp_path / "absent.json"))
     assert parse(json.loads(OURS.read_text())) == LEXICON
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in SMALL.items())
+    for content in ("{" + lines + "}", json.dumps(SMALL)):
+        assert read_lexicon.__wrapped__(lexicon(tmp_path, content)) == parse(SMALL)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +261,22 @@ def test_a_question_by_hand() -> None:
         ({"id": 5}, "'id': expected str"),
         ({"question": " "}, "'question'"),
         ({"context": "Max is a blip."}, "found 'Every blip is a blop.'"),
-        ({"context": RECORD["context"] + " Max is a blip."}, "found 'Max is a blip.'"),
+        ({"context": RECORD["context"] + " Max is a blip."}, "'Max is a blip.' told 2 times"),
+        ({"answer": "A"}, "'Max is not shy.' does not make 'Max is shy.' True"),
+        ({"question": "True or false? Max is not shy."}, "does not make 'Max is not shy.' False"),
+        ({"question": "True or false? Max is keen."}, "does not make 'Max is keen.' False"),
+        ({"question": "True or false: Max is shy."}, "'question': expected '.*Max is ...', found"),
+        ({"question": "True or false? "}, "'question': expected"),
+        ({"options": ["A) True", "A) False"]}, "'options': expected two or more that differ"),
+        ({"options": ["A) True", "B) True"]}, "'options': expected two or more that differ"),
+        ({"options": ["B) False"]}, "'options': expected two or more that differ"),
+        ({"explanation": RECORD["explanation"][:3]}, "'Max is a blop.' does not make"),
+        ({"explanation": RECORD["explanation"][:4]}, "found 4 sentences"),
+        ({"explanation": [*RECORD["explanation"][:4], 5]}, "found 5 sentences, the last 5"),
+        (
+            {"explanation": RECORD["explanation"][:1] + RECORD["explanation"][3:]},
+            "'Max is not shy.' does not follow by 'Blops are not shy.'",
+        ),
         ({"explanation": []}, "premises that the context tells, found 0"),
         ({"explanation": ["Max is a blip."]}, "found 1"),
         ({"explanation": [5, 6]}, "found 5"),

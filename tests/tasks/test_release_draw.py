@@ -123,3 +123,13 @@ def test_a_releases_own_lengths_are_what_a_run_is_estimated_by(
     broken = given | {"data": str(bad)}
     assert ProofWriter.typical(given | {"world": "opn"}) == ProofWriter.typical(broken)
     assert ProofWriter.typical(broken).statements == (18 + 18 + 14 + 40) / 4
+
+
+@pytest.mark.parametrize(("told", "asked"), [("open", "closed"), ("closed", "open")])
+def test_a_file_of_the_other_world_is_refused(tmp_path: Path, told: str, asked: str) -> None:
+    drawn = generate(40, depth=1, n_statements=6, negation=True, world=told)
+    path = tmp_path / "theories.jsonl"
+    path.write_text("\n".join(map(json.dumps, drawn)))
+    assert ProofWriter(str(path), ("d1",), world=told).sets("test", 4)[0].examples
+    with pytest.raises(InputError, match=rf"is a theory of the {told} world; set world='{told}'"):
+        ProofWriter(str(path), ("d1",), world=asked).sets("test", 4)

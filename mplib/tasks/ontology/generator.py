@@ -31,10 +31,6 @@ WORLDS = ("true", "invented", "false")
 """The wordings of a tree."""
 
 
-FRAME = "Every No is a not . True False"
-"""The words and marks beside nouns, names and properties."""
-
-
 Chain = tuple[str, ...]
 """Nouns from the thing's kind upwards."""
 

@@ -11,15 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from unicodedata import normalize
 
 from mplib.errors import InputError
 from mplib.files import resolve
 from mplib.tasks.jsonl import Record, field, load_jsonl
 from mplib.tasks.trees import heights
-from mplib.tasks.words import words
+from mplib.tasks.words import same, words
 
 OURS = Path(__file__).parents[2] / "data" / "ontology.json"
 """This project's own lexicon."""
+
+
+FRAME = "Every No is a not . True False"
+"""The words and marks beside nouns, names and properties."""
+
+
+SILENT = ("hour", "heir", "honor", "honour", "honest")
+"""Beginnings of words that take "an" although no vowel is written."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,15 @@ class Lexicon:
         """Checks that every sentence made of it is well-formed and, where it should be, true."""
         heights({noun: [above] for noun, above in self.above.items()})  # finds circles
         every = (*self.nouns, *self.properties, *self.invented, *self.names)
-        if twice := [word for word, times in Counter(every).items() if times > 1]:
-            raise InputError(f"{twice[0]!r} stands for two things: keep one of them")
-        if wrong := [word for word in every if len(words(word)) != 1]:
-            raise InputError(f"{wrong[0]!r}: expected one word; leave it out or use a hyphen")
-        if wrong := [word for word in (*self.nouns, *self.invented) if word[0] in "aeiou"]:
+        if wrong := [word for word in every if words(word) != [same(word)]]:
+            how = "part words by spaces alone, or use a hyphen"
+            raise InputError(f"{wrong[0]!r}: expected one word and no marks; {how}")
+        times = Counter(map(same, every))
+        if twice := [word for word in every if times[same(word)] > 1]:
+            raise InputError(f"{twice[0]!r} stands for two things, case aside: keep one of them")
+        if wrong := [word for word in every if same(word) in same(FRAME).split()]:
+            raise InputError(f"{wrong[0]!r} is a word of the sentences themselves: rename it")
+        if wrong := [word for word in (*self.nouns, *self.invented) if _takes_an(word)]:
             raise InputError(f"noun {wrong[0]!r}: expected one that takes 'a', not 'an'; rename it")
         for name, marked in self.properties.items():
             if lost := sorted({*marked} - {*self.nouns}):
@@ -79,6 +92,11 @@ class Lexicon:
         return [x for x in lines if len(x) == length and self.has(x[-1], name) is has]
 
 
+def _takes_an(noun: str) -> bool:
+    """Whether its letters say that its article is "an"."""
+    return normalize("NFD", same(noun))[0] in "aeiou" or same(noun).startswith(SILENT)
+
+
 @cache
 def read_lexicon(path: str) -> Lexicon:
     """Reads a lexicon; ``ontology`` names the packaged one.
@@ -86,9 +104,8 @@ def read_lexicon(path: str) -> Lexicon:
     Raises:
         InputError: the file or something in it cannot be used.
     """
-    found = [
-        lexicon for _, lexicon in load_jsonl(OURS if path == "ontology" else resolve(path), parse)
-    ]
+    file = OURS if path == "ontology" else resolve(path)
+    found = [lexicon for _, lexicon in load_jsonl(file, parse, whole=True)]
     if len(found) != 1:
         raise InputError(f"{path}: expected one lexicon, a JSON object, found {len(found)}")
     return found[0]

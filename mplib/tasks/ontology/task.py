@@ -11,8 +11,8 @@ from mplib.files import resolve
 from mplib.tasks.examples import Example, ExampleSet
 from mplib.tasks.jsonl import Record, load_jsonl
 from mplib.tasks.ontology import prontoqa
-from mplib.tasks.ontology.generator import FRAME, WORLDS, draw
-from mplib.tasks.ontology.lexicon import read_lexicon
+from mplib.tasks.ontology.generator import WORLDS, draw
+from mplib.tasks.ontology.lexicon import FRAME, read_lexicon
 from mplib.tasks.task import DEMONSTRATIONS, TEMPLATES, Typical, WordTask
 from mplib.tasks.words import tokens
 
@@ -150,11 +150,15 @@ class Ontology(WordTask):
         return sorted({*tokens(" ".join([*texts, *TEMPLATES.values()]))})
 
     def splits(self, n: int, seed: int) -> tuple[list[Example], list[Example], list[Example]]:
-        """N questions, 98 % to train on, depths and worlds mixed evenly, by the task's own seed."""
+        """N questions, 98 % to train on, depths and worlds mixed evenly, by the task's own seed.
+
+        Training questions that are held out too are left out.
+        """
         held_out = max(8, n // 100)
         sizes = {"train": n - 2 * held_out, "dev": held_out, "test": held_out}
         train, dev, test = (self._mixed(split, size) for split, size in sizes.items())
-        return train, dev, test
+        held = {x.key for x in (*dev, *test)}  # few words make the same tree twice
+        return [x for x in train if x.key not in held], dev, test
 
     def _mixed(self, split: str, n: int) -> list[Example]:
         kinds = len(self.depths) * (len(self.worlds) if self.data == "generated" else 1)

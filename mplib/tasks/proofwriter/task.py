@@ -225,6 +225,10 @@ class ProofWriter(WordTask):
         part = {"train": (0,), "dev": (1,), "test": (2, 3, 4)}[split]
         paths, folder = _files(self.data, self.world, split), resolve(self.data).is_dir()
         for x in release.examples(paths, self.order, self.seed):
+            told = "open" if "Unknown" in x.choices else "closed"
+            if told != self.world:
+                wrong = f"{x.group} in {self.data} is a theory of the {told} world"
+                raise InputError(f"world={self.world!r}: {wrong}; set world={told!r}")
             if folder or zlib.crc32(x.group.encode()) % 5 in part:
                 yield x
 
