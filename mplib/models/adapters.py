@@ -182,7 +182,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
             raise ValueError(TIED)
         set_peft_model_state_dict(wrapped, tensors)
         return wrapped.merge_and_unload()
-    except (ValueError, RuntimeError, NotImplementedError) as error:
+    except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"the adapter in {folder} cannot be merged ({reason}): train one without that setting"
